@@ -1,0 +1,1 @@
+"""What a program can count and grant: metrics, limits, segments, rules."""

@@ -1,0 +1,358 @@
+"""A program ready to decide: what `apply` reads. Made from a document by `rewards.domain.program.compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+from zoneinfo import ZoneInfo
+
+from rewards.domain.periods import Span
+
+
+class Facts(Protocol):
+    """What a condition may ask, one snapshot. Implemented by `apply`; bound once per event for all of its conditions.
+
+    `event`, `context` and `member` are plain JSON values after coercion by schema (`member` holds the declared attributes
+    plus `id`, `kind`, `locale`, `timezone`, `segments`). A field that is absent is missing, not null and not false.
+    """
+
+    @property
+    def event(self) -> Mapping[str, Any]: ...
+    @property
+    def context(self) -> Mapping[str, Any]: ...
+    @property
+    def member(self) -> Mapping[str, Any]: ...
+    @property
+    def at(self) -> datetime: ...
+    def metric(self, key: str) -> Any: ...
+    def balance(self, currency: str) -> int: ...
+
+
+class Bound(Protocol):
+    """Facts bound for evaluation (opaque to `apply`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A condition could not be decided because a field is absent, or holds what the operation cannot take."""
+
+    field: str
+    why: str = "missing"
+
+
+class Condition(Protocol):
+    """A checked CEL expression of type bool."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    def test(self, bound: Bound) -> bool | Missing: ...
+    def seen(self, bound: Bound) -> dict[str, Any]:
+        """The values of `fields` that the condition saw, for the trace; absent fields are left out."""
+        ...
+
+
+class Value(Protocol):
+    """An expression over the same facts that gives a plain value (str, int, float, bool, list) or `Missing`."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    def read(self, bound: Bound) -> Any: ...
+
+
+class Amount(Protocol):
+    """An expression evaluated in decimal arithmetic, never in binary floating point."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    def compute(self, bound: Bound) -> Decimal | Missing: ...
+
+
+class Clawback(StrEnum):
+    """How far taking points back may reach when the lot they came from is spent."""
+
+    PENDING_ONLY = "pending_only"
+    WITHIN_BALANCE = "within_balance"
+    ALLOW_DEBT = "allow_debt"
+
+
+class Round(StrEnum):
+    NONE = "none"
+    MONTH_END = "month_end"
+    YEAR_END = "year_end"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiresAfter:
+    """A time after earning (`months` for calendar months), then rounded up to the end of the month or year in the program's zone."""
+
+    length: timedelta
+    months: int
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiresOn:
+    """The end of the next such day of the year in the program's zone."""
+
+    month: int
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiresInactive:
+    """Everything expires once the account has seen neither earning nor spending for so long."""
+
+    length: timedelta
+    months: int
+
+
+Expiry: TypeAlias = ExpiresAfter | ExpiresOn | ExpiresInactive | None
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """`hold`: how long earned points stay pending. `worth`: minor units of the program's money per 1 point, for liability."""
+
+    key: str
+    name: Mapping[str, str]
+    spendable: bool
+    qualifying: bool
+    expires: Expiry
+    hold: timedelta | None
+    clawback: Clawback
+    worth: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """`accept(properties)` coerces and validates; it returns the kept properties or raises `SchemaViolation` with paths."""
+
+    key: str
+    client: bool
+    accept: Callable[[Mapping[str, Any]], dict[str, Any]]
+    pii: frozenset[str] = frozenset()
+
+
+class Unknown(StrEnum):
+    """What becomes of an event of an undeclared type (or one that violates its schema, where declared so)."""
+
+    ACCEPT = "accept"
+    QUARANTINE = "quarantine"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`accept(value)` coerces and validates one value or raises `SchemaViolation`."""
+
+    key: str
+    purpose: str | None
+    pii: bool
+    accept: Callable[[Any], Any]
+
+
+class MetricKind(StrEnum):
+    COUNT = "count"
+    SUM = "sum"
+    MAX = "max"
+    LAST = "last"
+    DISTINCT = "distinct"
+    FAVORITE = "favorite"
+    SCORE = "score"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is counted about a member. `id` is the hash of the definition and its key in the member's state.
+
+    `value` gives what is summed, compared or collected (None for `count`); `by` splits the metric by a value of the event
+    (a product, say). `previous` exposes the window before as `metrics.<key>.previous`-style field `<key>_previous`.
+    """
+
+    key: str
+    id: str
+    kind: MetricKind
+    events: frozenset[str]
+    where: Condition | None
+    value: Value | None
+    by: Value | None
+    over: Span
+    previous: bool
+    half_life: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Either `when` holds for the member, or the member is in the top `top` (0 < top <= 1) by metric `of` (set by a job).
+
+    `metrics` are the metrics that the condition reads, transitively: when they change by silence, the segment is decided anew.
+    """
+
+    key: str
+    when: Condition | None
+    top: Decimal | None
+    of: str | None
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `times` firings per `per`, by member and rule."""
+
+    times: int
+    per: Span
+
+
+class BudgetUnit(StrEnum):
+    MONEY = "money"      # minor units of the program's money
+    POINTS = "points"    # units of one currency
+    TIMES = "times"      # firings over all members
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A cap over all members and per calendar period of the program's zone (or the rule's lifetime), never overspent."""
+
+    unit: BudgetUnit
+    total: int
+    per: Span
+    currency: str | None = None
+
+
+class Rounding(StrEnum):
+    DOWN = "down"
+    UP = "up"
+    HALF_UP = "half_up"
+    HALF_EVEN = "half_even"
+
+
+@dataclass(frozen=True, slots=True)
+class EarnAction:
+    """`hold` overrides the currency's; `until_matured` keeps the points pending until a `mature` action names the reference."""
+
+    currency: str
+    amount: Amount
+    rate: Decimal
+    round: Rounding
+    reference: Value | None
+    hold: timedelta | None
+    until_matured: bool
+    expires: Expiry
+    bind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendAction:
+    currency: str
+    amount: Amount
+    rate: Decimal
+    round: Rounding
+    reference: Value | None
+    bind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseAction:
+    """Takes back every transaction of the member that carries the reference."""
+
+    reference: Value
+    bind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MatureAction:
+    """Makes the pending points that carry the reference available now."""
+
+    reference: Value
+    bind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAction:
+    attribute: str
+    value: Value
+    bind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmitAction:
+    """Raises another event for the same member, decided in the same command (breadth-first, bounded)."""
+
+    type: str
+    properties: Mapping[str, Value]
+    bind: str | None = None
+
+
+Action: TypeAlias = EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`position` is the order in the document. Rules of one trigger come sorted by (-priority, position)."""
+
+    key: str
+    position: int
+    triggers: frozenset[str]
+    when: Condition | None
+    limit: tuple[Limit, ...]
+    cooldown: timedelta | None
+    budget: Budget | None
+    priority: int
+    exclusive: str | None
+    starts: datetime | None
+    ends: datetime | None
+    then: tuple[Action, ...]
+    otherwise: tuple[Action, ...]
+    stage: str | None = None
+    intent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled version. `rules` and `metrics` are indexed by event type, groups and names already resolved.
+
+    `bind(trigger, facts)` prepares the facts for every condition, value and amount that an event of that type can reach,
+    binding only the fields they name; `bind_member(facts)` does so for segment conditions.
+    """
+
+    key: str
+    version: int
+    zone: ZoneInfo
+    locale: str
+    money: str
+    late_window: timedelta
+    currencies: Mapping[str, Currency]
+    events: Mapping[str, EventType]
+    names: Mapping[str, str]
+    unknown: Unknown
+    invalid: Unknown
+    attributes: Mapping[str, Attribute]
+    metrics: Mapping[str, Metric]
+    metrics_by_event: Mapping[str, tuple[Metric, ...]]
+    segments: tuple[Segment, ...]
+    rules: Mapping[str, Rule]
+    rules_by_event: Mapping[str, tuple[Rule, ...]]
+    bind: Callable[[str, Facts], Bound]
+    bind_member: Callable[[Facts], Bound]
+    paused: frozenset[str] = frozenset()
+    needs_lots: frozenset[str] = field(default_factory=frozenset)
+    """Event types whose rules may spend, so that all open lots must be loaded."""
+    needs_references: frozenset[str] = field(default_factory=frozenset)
+    """Event types whose rules may reverse or mature by reference."""
+
+    def event_type(self, name: str) -> EventType | None:
+        """The declared type for a key or an SDK's name of it (`aka`)."""
+        key = self.names.get(name)
+        return self.events.get(key) if key is not None else None
+
+

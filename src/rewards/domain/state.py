@@ -1,0 +1,39 @@
+"""Everything about one member that deciding needs: the document in the member's row, and the wallet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from rewards.domain.ledger.wallet import Wallet
+
+STATE_VERSION: Final = 1
+
+
+@dataclass(slots=True)
+class MemberState:
+    """One member as loaded, or as the previous command of the batch left it. Never changed in place by `apply`.
+
+    `metrics` is keyed by metric id, `limits` by rule key, `segments` holds the keys of the segments the member is in;
+    all three are plain values (numbers, strings, lists, dicts) and form the member's compact document.
+    `seq` is the last used sequence number, `last_now` the newest moment at which a command was decided.
+    """
+
+    id: UUID
+    bucket: int
+    kind: str
+    external_id: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    locale: str | None = None
+    timezone: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
+    segments: tuple[str, ...] = ()
+    seq: int = 0
+    last_now: datetime | None = None
+    reassess_at: datetime | None = None
+    merged_into: UUID | None = None
+    erased_at: datetime | None = None
+    wallet: Wallet = field(default_factory=Wallet)
