@@ -44,30 +44,32 @@ def make_home(home: Path, account: Account | None) -> Path:
     """Make the directory that PostgreSQL owns, and return where it really is."""
     if home.is_symlink() and not home.exists():
         raise LocalServersError(f"{home} points to {home.readlink()}, which is gone; remove the link to start afresh")
-    if home.exists():
-        return home.resolve()
-    if account is None:
-        home.mkdir(mode=0o700)
-        return home.resolve()
-    if can_enter(home.parent.resolve(), account):
-        home.mkdir(mode=0o700)
-    else:
+    if account is None or can_enter(home.parent.resolve(), account):
+        home.mkdir(mode=0o700, exist_ok=True)
+    elif not home.exists():
         home.symlink_to(tempfile.mkdtemp(prefix="postgres-", dir=_elsewhere()))
-    os.chown(home, account.uid, account.gid)
+    if account is not None:
+        os.chown(home, account.uid, account.gid)
     return home.resolve()
 
 
-def reachable_programs(installation: Path, version: str, account: Account | None) -> Path:
-    """The installation itself, or a copy of it that the account can reach."""
-    if account is None or can_enter(installation, account):
-        return installation
-    copy = _elsewhere() / f"programs-{version}"
+def reachable_package(package: Path, *, version: str, account: Account | None) -> Path:
+    """The package that holds the programs, or a copy of it that the account can reach."""
+    if account is None or can_enter(package, account):
+        return package
+    copy = _elsewhere() / f"{package.name}-{version}"
     if not copy.exists():
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=_elsewhere()))
-        shutil.copytree(installation, unfinished / "pginstall", symlinks=True)
-        # Libraries that the wheel keeps beside the package are found relative to the programs: ../../../NAME.libs
-        os.replace(unfinished, copy) if not copy.exists() else shutil.rmtree(unfinished)
-    return copy / "pginstall"
+        unfinished.chmod(0o755)
+        # The wheel's programs find their libraries in `NAME.libs`, beside the package.
+        for part in package.parent.glob(f"{package.name}*"):
+            if part.name in {package.name, f"{package.name}.libs"}:
+                shutil.copytree(part, unfinished / part.name, symlinks=True)
+        try:
+            unfinished.rename(copy)
+        except OSError:  # another start was faster
+            shutil.rmtree(unfinished)
+    return copy / package.name
 
 
 def _elsewhere() -> Path:

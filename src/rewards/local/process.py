@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -40,12 +41,13 @@ class ServerProcess:
         ]
         self._started = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
+        self._failure: OSError | None = None
         # The kernel ties a child to the thread that started it, so that thread stays for as long as the child lives.
         self._keeper = threading.Thread(target=self._keep, name=f"keeper of {command[0]}", daemon=True)
         self._keeper.start()
         self._started.wait()
-        if self._child is None:
-            raise LocalServersError(f"cannot start {command[0]}")
+        if self._failure is not None:
+            raise LocalServersError(f"cannot start {command[0]}: {self._failure}") from self._failure
 
     @property
     def pid(self) -> int:
@@ -93,9 +95,11 @@ class ServerProcess:
                     cwd="/",
                     start_new_session=True,  # Ctrl-C is for the service, which then stops its servers in order
                 )
-        finally:
-            self._started.set()
-        self._child.wait()
+        except OSError as failure:
+            self._failure = failure
+        self._started.set()
+        if self._child is not None:
+            self._child.wait()
         self.ended.set()
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -130,7 +134,7 @@ def open_log(log: Path) -> IO[bytes]:
     """Append to the log. One that has grown too large becomes `NAME.old` first, so two of them bound the space."""
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_name(f"{log.name}.old"))
-    return log.open("ab")
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def log_tail(log: Path) -> str:
@@ -159,7 +163,7 @@ def end_left_behind(program: str, directory: Path, steps: Sequence[tuple[int, fl
 def left_behind(program: str, directory: Path) -> list[int]:
     """Process ids of `program` that work in `directory`."""
     directory = directory.resolve()
-    if sys.platform == "linux":
+    if Path("/proc/self/cwd").exists():
         return [pid for pid in process_ids() if works_in(pid, program, directory)]
     listing = subprocess.run(
         ["/bin/ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
@@ -183,7 +187,5 @@ def works_in(pid: int, program: str, directory: Path) -> bool:
 
 
 def signal_if_alive(pid: int, signal_number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal_number)
-    except ProcessLookupError:
-        pass
