@@ -1,8 +1,8 @@
 """The nouns of the ledger: accounts, lots, holds, postings and transactions.
 
-Every amount is a positive integer of the currency's smallest unit, at most `AMOUNT_MAX`. A posting moves one amount from
-one account to another, so a set of postings balances by construction. A member's wallet is a liability of the house:
-a credit to a member account raises it, a debit lowers it (`debt` is the contra account: a debit raises it).
+Every amount is a positive integer of the currency's smallest unit, at most `AMOUNT_MAX`. A posting moves one amount
+from one account to another, so a set of postings balances by construction. A member's wallet is a liability of the
+house: a credit to a member account raises it, a debit lowers it (`debt` is the contra account: a debit raises it).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AMOUNT_MAX: Final = 2**53 - 1
 
 
 class Book(IntEnum):
-    """The two sides of a posting: the member's buckets and the house accounts. Stored as smallint; never renumber."""
+    """The sides of a posting: the member's buckets and the house accounts. Stored as smallint; never renumber."""
 
     AVAILABLE = 1
     PENDING = 2
@@ -58,7 +58,10 @@ class UnbalancedPosting(RewardsError):
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One movement of `amount` from `debit` to `credit`; `lot` is the lot whose parts it moves, None when only `debt` moves."""
+    """One movement of `amount` from `debit` to `credit`.
+
+    `lot` is the lot whose parts it moves, None when only `debt` moves.
+    """
 
     debit: Book
     credit: Book
@@ -74,7 +77,8 @@ class Posting:
 class Account:
     """A member's position in one currency: four buckets and the lifetime totals they derive from.
 
-    Always `available + pending + held - debt == issued + received - redeemed - expired - revoked - sent`, every field >= 0.
+    Always `available + pending + held - debt == issued + received - redeemed - expired - revoked - sent`, every field
+    >= 0, and `available` and `debt` are never both positive.
     """
 
     currency: str
@@ -89,6 +93,22 @@ class Account:
     sent: int = 0
     received: int = 0
     last_activity_at: datetime | None = None
+
+    def copy(self) -> Account:
+        return Account(
+            self.currency,
+            self.available,
+            self.pending,
+            self.held,
+            self.debt,
+            self.issued,
+            self.redeemed,
+            self.expired,
+            self.revoked,
+            self.sent,
+            self.received,
+            self.last_activity_at,
+        )
 
 
 @dataclass(slots=True)
@@ -119,10 +139,32 @@ class Lot:
     def open(self) -> int:
         return self.pending + self.available + self.held
 
+    def copy(self) -> Lot:
+        return Lot(
+            self.id,
+            self.currency,
+            self.rule,
+            self.opened_at,
+            self.amount,
+            self.pending,
+            self.available,
+            self.held,
+            self.redeemed,
+            self.expired,
+            self.revoked,
+            self.sent,
+            self.matures_at,
+            self.expires_at,
+            self.stored,
+        )
+
 
 @dataclass(slots=True)
 class Hold:
-    """A reservation of available points. `parts` are (lot id, amount still held), earliest-expiring first; resolved when empty."""
+    """A reservation of available points.
+
+    `parts` are (lot id, amount still held), earliest-expiring first; the hold is resolved when there are none.
+    """
 
     id: UUID
     currency: str
@@ -138,13 +180,27 @@ class Hold:
     def remaining(self) -> int:
         return self.amount - self.captured - self.released
 
+    def copy(self) -> Hold:
+        return Hold(
+            self.id,
+            self.currency,
+            self.amount,
+            self.captured,
+            self.released,
+            self.expires_at,
+            self.created_at,
+            list(self.parts),
+            self.reference,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Why a transaction exists: what caused it and what it refers to.
 
-    `source` is a rule key (`rule:purchase_points`), `api`, `import`, `system` or `merge`. `reference` is the caller's own
-    name for the cause (an order number). `reason` is a machine-readable reason code, `note` free text, `actor` who asked.
+    `source` is a rule key (`rule:purchase_points`), `api`, `import`, `system` or `merge`. `reference` is the caller's
+    own name for the cause (an order number). `reason` is a machine-readable reason code, `note` free text, `actor` who
+    asked.
     """
 
     source: str
@@ -159,8 +215,8 @@ class Origin:
 class Transaction:
     """One append-only ledger entry with its postings and the four buckets after it.
 
-    `amount` is the sum that the kind is about (issued, spent, taken back, …), > 0 except for a clawback that found nothing.
-    `requested` differs from `amount` only where a clawback policy forgave a shortfall. `hold` names the hold concerned.
+    `amount` is the sum that the kind is about (issued, spent, taken back, …), > 0 except for a clawback that found
+    nothing. `requested` is set only where a clawback policy forgave a shortfall. `hold` names the hold concerned.
     """
 
     id: UUID
