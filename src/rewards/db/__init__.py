@@ -1,0 +1,1 @@
+"""Storage: the engine, the one place that commits, and the tables."""

@@ -1,0 +1,106 @@
+"""What the environment says. The only module that reads it; the composition root passes on what others need.
+
+Every setting is an environment variable `REWARDS_` + its name in capitals. Secrets have no defaults.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, Secret, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_KEY_BYTES_MIN: Final = 32
+SECRET_KEY_DISTINCT_BYTES_MIN: Final = 8
+
+
+class SettingsError(Exception):
+    """The environment is incomplete or wrong. The message names each variable, and never a value."""
+
+
+def decode_secret_key(value: Any) -> Any:
+    """Bytes from hexadecimal or base64 text of at least 32 bytes; a key that repeats a few bytes is no secret."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        try:
+            padded = text.translate({ord("-"): "+", ord("_"): "/"}) + "=" * (-len(text) % 4)
+            key = base64.b64decode(padded, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("must be hexadecimal or base64") from None
+    if len(key) < SECRET_KEY_BYTES_MIN:
+        raise ValueError(f"must hold at least {SECRET_KEY_BYTES_MIN} bytes; it holds {len(key)}")
+    if len(set(key)) < SECRET_KEY_DISTINCT_BYTES_MIN:
+        raise ValueError("must be random")
+    return Secret(key)
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Names end in their unit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REWARDS_", frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    database_url: Secret[str]
+    redis_url: Secret[str]
+    secret_key: Annotated[Secret[bytes], BeforeValidator(decode_secret_key)]
+    """Wraps member keys and keys the hashes of API keys. Losing it makes stored members unreachable."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    workers: Positive = 1
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Proxies whose `X-Forwarded-*` headers are believed: addresses or networks, separated by commas."""
+    shutdown_seconds: Seconds = 20
+    body_bytes_max: Positive = 1024 * 1024
+    document_bytes_max: Positive = 1024 * 1024
+
+    lanes: Positive = 2
+    lane_queue_max: Positive = 1000
+    """Commands that may wait in one lane; past it callers are answered 429."""
+    batch_commands_max: Annotated[int, Field(gt=0, le=1000)] = 200
+    batch_spans_buckets: bool = True
+    """False where PostgreSQL is distributed by bucket (Citus): then a batch holds one bucket."""
+
+    database_pool_size: Positive = 8
+    database_pool_wait_seconds: Seconds = 5
+    database_connect_timeout_seconds: Seconds = 5
+    statement_timeout_seconds: Seconds = 10
+    lock_timeout_seconds: Seconds = 3
+    idle_in_transaction_timeout_seconds: Seconds = 15
+    database_role: str = "rewards_app"
+    redis_timeout_seconds: Seconds = 1
+
+    event_retention_days: Positive = 400
+    trace_retention_days: Positive = 90
+    outbox_retention_days: Positive = 30
+    metric_retention_days: Positive = 30
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    otel_endpoint: str | None = None
+    """Base URL of an OTLP/HTTP collector. Without it nothing is traced."""
+    otel_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; `overrides` win. Raises SettingsError."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as wrong:
+        lines = [
+            f"REWARDS_{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
+            for error in wrong.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise SettingsError("\n".join(lines)) from None
