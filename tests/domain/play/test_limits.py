@@ -1,0 +1,248 @@
+"""Limits, cooldowns and budgets, against firings counted one by one."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.domain.periods import Calendar, Lifetime, Rolling, Span, add_months, period_key
+from rewards.domain.play.budgets import counter_key, remaining
+from rewards.domain.play.limits import EXACT_TIMES_MAX, SPARE_MOMENTS, Blocked, allowed, merge, record
+from rewards.domain.program.compiled import Budget, BudgetUnit, Limit
+
+BERLIN = ZoneInfo("Europe/Berlin")
+APIA = ZoneInfo("Pacific/Apia")
+START = datetime(2026, 11, 16, 12, tzinfo=UTC)  # a Monday, 13:00 in Berlin
+LIFETIME = Lifetime.LIFETIME
+
+
+def days(number: float) -> Rolling:
+    return Rolling(timedelta(days=number))
+
+
+def months(number: int) -> Rolling:
+    return Rolling(timedelta(0), months=number)
+
+
+def after(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def fire(
+    limits: tuple[Limit, ...], cooldown: timedelta | None, hours: list[float], zone: ZoneInfo = BERLIN
+) -> tuple[object, list[float]]:
+    """The state after trying to fire at each hour in turn, and the hours that were allowed."""
+    state: object = None
+    fired = []
+    for hour in hours:
+        if allowed(limits, cooldown, state, at=after(hour), zone=zone) is None:
+            state = record(limits, cooldown, state, at=after(hour), zone=zone)
+            fired.append(hour)
+    return state, fired
+
+
+@pytest.mark.parametrize(
+    ("limit", "tried", "fired"),
+    [
+        (Limit(1, days(1)), [0, 23.99, 24, 47.99, 48], [0, 24, 48]),
+        (Limit(2, days(1)), [0, 1, 2, 24, 24.5, 25], [0, 1, 24, 25]),
+        (Limit(1, days(1)), [30, 0, 6.01, 6, 54], [30, 0, 54]),  # late events, too, keep a day's distance
+        (Limit(2, days(1)), [0, 30, 31, 20, 6.5], [0, 30, 31, 6.5]),  # 20 to 31 would hold three
+        (Limit(1, Calendar.DAY), [0, 10.99, 11, 12], [0, 11]),  # 23:59 and 00:00 in Berlin
+        (Limit(2, Calendar.DAY), [11, 12, 0, 13, 1, 2], [11, 12, 0, 1]),  # late ones count in their own day
+        (Limit(1, Calendar.WEEK), [0, 24 * 6, 24 * 6 + 11], [0, 24 * 6 + 11]),
+        (Limit(1, Calendar.MONTH), [0, 24 * 14, 24 * 15], [0, 24 * 15]),
+        (Limit(1, Calendar.YEAR), [0, 24 * 45, 24 * 46], [0, 24 * 46]),
+        (Limit(2, LIFETIME), [0, 1_000, 10_000], [0, 1_000]),
+        (Limit(1, months(1)), [0, 24 * 29.99, 24 * 30], [0, 24 * 30]),  # 16 November to 16 December
+    ],
+)
+def test_a_limit_counts_firings_at_the_time_of_their_event(
+    limit: Limit, tried: list[float], fired: list[float]
+) -> None:
+    assert fire((limit,), None, tried)[1] == fired
+
+
+@pytest.mark.parametrize(
+    ("tried", "fired"),
+    [
+        ([0, 0.99, 1, 1.5, 2], [0, 1, 2]),
+        ([5, 4.5, 4, 5.5, 6], [5, 4, 6]),
+        ([0, 0], [0]),
+    ],
+)
+def test_a_cooldown_keeps_its_distance_both_ways(tried: list[float], fired: list[float]) -> None:
+    assert fire((), timedelta(hours=1), tried)[1] == fired
+
+
+@pytest.mark.parametrize(
+    ("limits", "cooldown", "fired", "at", "expected"),
+    [
+        ((Limit(1, days(1)),), None, [0], 1, Blocked(Limit(1, days(1)), after(24))),
+        ((Limit(2, days(1)),), None, [0, 5], 6, Blocked(Limit(2, days(1)), after(24))),
+        ((Limit(1, Calendar.DAY),), None, [0], 1, Blocked(Limit(1, Calendar.DAY), after(11))),
+        ((Limit(1, LIFETIME),), None, [0], 1, Blocked(Limit(1, LIFETIME), None)),
+        ((), timedelta(hours=2), [0], 1, Blocked(None, after(2))),
+        # What holds back the longest is named.
+        ((Limit(1, Calendar.DAY),), timedelta(hours=2), [0], 1, Blocked(Limit(1, Calendar.DAY), after(11))),
+        ((Limit(1, Calendar.DAY),), timedelta(hours=30), [0], 1, Blocked(None, after(30))),
+        ((Limit(1, days(9)), Limit(1, LIFETIME)), None, [0], 1, Blocked(Limit(1, LIFETIME), None)),
+        ((Limit(1, days(1)),), None, [0], 24, None),
+        ((), None, [0], 0, None),
+    ],
+)
+def test_a_refusal_names_the_limit_and_its_end(
+    limits: tuple[Limit, ...], cooldown: timedelta | None, fired: list[float], at: float, expected: Blocked | None
+) -> None:
+    state, _ = fire(limits, cooldown, fired)
+    assert allowed(limits, cooldown, state, at=after(at), zone=BERLIN) == expected
+
+
+@pytest.mark.parametrize(
+    ("blocked", "details"),
+    [
+        (Blocked(Limit(3, days(7)), START), {"times": 3, "per": "604800s", "until": "2026-11-16T12:00:00+00:00"}),
+        (Blocked(Limit(1, months(12)), START), {"times": 1, "per": "12mo", "until": "2026-11-16T12:00:00+00:00"}),
+        (Blocked(Limit(1, LIFETIME), None), {"times": 1, "per": "lifetime"}),
+        (Blocked(None, START), {"until": "2026-11-16T12:00:00+00:00"}),
+    ],
+)
+def test_a_refusal_explains_itself(blocked: Blocked, details: dict[str, object]) -> None:
+    assert blocked.details() == details
+
+
+def test_a_skipped_day_is_no_day_of_a_limit() -> None:
+    limit = (Limit(1, Calendar.DAY),)
+    moments = [datetime(2011, 12, 30, 9, 59, tzinfo=UTC), datetime(2011, 12, 30, 10, 0, tzinfo=UTC)]
+    state = record(limit, None, None, at=moments[0], zone=APIA)
+    assert allowed(limit, None, state, at=moments[1], zone=APIA) is None
+
+
+spans = st.sampled_from([days(1), days(3), months(1), Calendar.DAY, Calendar.WEEK, Calendar.MONTH, LIFETIME])
+# Up to 72 hours out of order, as far as the late window reaches.
+hours_tried = st.lists(st.floats(0, 72, allow_nan=False), max_size=40)
+
+
+def holds(limit: Limit, moments: list[datetime]) -> bool:
+    """The obvious way: counts all firings of every period, or of the window that begins at each firing."""
+    per: Span = limit.per
+    if isinstance(per, Lifetime):
+        return len(moments) <= limit.times
+    if isinstance(per, Calendar):
+        keys = [period_key(per, moment, BERLIN) for moment in moments]
+        return all(keys.count(key) <= limit.times for key in keys)
+    for first in moments:
+        end = add_months(first, per.months, BERLIN) if per.months else first + per.length
+        if sum(first <= moment < end for moment in moments) > limit.times:
+            return False
+    return True
+
+
+@given(per=spans, times=st.integers(1, 5), tried=hours_tried)
+def test_exactly_the_firings_that_keep_every_window_are_allowed(per: Span, times: int, tried: list[float]) -> None:
+    limit = Limit(times, per)
+    state: object = None
+    fired: list[datetime] = []
+    for at in map(after, tried):
+        blocked = allowed((limit,), None, state, at=at, zone=BERLIN)
+        assert (blocked is None) == holds(limit, [*fired, at])
+        if blocked is None:
+            state = record((limit,), None, state, at=at, zone=BERLIN)
+            fired.append(at)
+        else:
+            assert blocked.until is None or blocked.until > at
+
+
+@given(per=spans, times=st.integers(1, 5), tried=hours_tried)
+def test_a_refused_rule_may_fire_again_at_the_moment_named(per: Span, times: int, tried: list[float]) -> None:
+    limit = (Limit(times, per),)
+    ordered = sorted(tried)
+    state, _ = fire(limit, None, ordered)
+    blocked = allowed(limit, None, state, at=after(72), zone=BERLIN)
+    if blocked is not None and blocked.until is not None:
+        just_before = blocked.until - timedelta(microseconds=1)
+        assert allowed(limit, None, state, at=blocked.until, zone=BERLIN) is None
+        assert allowed(limit, None, state, at=just_before, zone=BERLIN) is not None
+
+
+@given(
+    minutes=st.lists(st.integers(0, 72 * 60), min_size=60, max_size=200),
+    times=st.integers(1, 3),
+)
+def test_a_busy_rule_never_fires_too_often_though_its_memory_is_bounded(minutes: list[int], times: int) -> None:
+    limit = Limit(times, Rolling(timedelta(minutes=10)))
+    state, fired = fire((limit,), None, [minute / 60 for minute in minutes])
+    assert holds(limit, [after(hour) for hour in fired])
+    assert isinstance(state, dict)
+    assert len(state["600s"]) <= times + SPARE_MOMENTS
+
+
+def test_more_times_than_single_moments_are_kept_for_hold_too() -> None:
+    times = EXACT_TIMES_MAX + 200
+    limit = Limit(times, days(1))
+    state, fired = fire((limit,), None, [number / 100 for number in range(6_000)])
+    moments = sorted(fired)
+    assert all(moments[at + times] - moments[at] >= 24 for at in range(len(moments) - times))
+    assert len(fired) > times * 2  # it lets go again, at most a sixtieth of a day late
+    assert len(msgspec.msgpack.encode(state)) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "at", "free"),
+    [
+        (Limit(1, days(1)), Limit(2, days(1)), 1, True),
+        (Limit(2, days(1)), Limit(1, days(1)), 1, False),
+        (Limit(1, days(1)), Limit(1, days(2)), 1, True),  # another span begins anew
+        (Limit(1, days(1)), Limit(EXACT_TIMES_MAX + 1, days(1)), 1, True),
+        (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(1, days(1)), 1, False),
+        (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(1, days(1)), 25, True),
+    ],
+)
+def test_a_new_version_of_a_rule_reads_the_old_state(before: Limit, now: Limit, at: float, free: bool) -> None:
+    state, _ = fire((before,), None, [0])
+    assert (allowed((now,), None, state, at=after(at), zone=BERLIN) is None) == free
+    again = record((now,), None, state, at=after(at), zone=BERLIN)
+    assert allowed((Limit(1, now.per),), None, again, at=after(at), zone=BERLIN) is not None
+
+
+@pytest.mark.parametrize("per", [days(1), Calendar.DAY, LIFETIME])
+def test_merged_members_share_their_firings(per: Span) -> None:
+    limit = (Limit(2, per),)
+    one, other = fire(limit, None, [0])[0], fire(limit, None, [1])[0]
+    assert allowed(limit, None, merge(one, None), at=after(2), zone=BERLIN) is None
+    assert allowed(limit, None, merge(one, other), at=after(2), zone=BERLIN) is not None
+
+
+def test_state_is_never_changed_in_place_and_is_plain() -> None:
+    limits = (Limit(3, days(1)), Limit(5, Calendar.DAY), Limit(9, LIFETIME), Limit(EXACT_TIMES_MAX + 5, days(2)))
+    state, _ = fire(limits, timedelta(minutes=1), [0, 1])
+    before = msgspec.msgpack.encode(state)
+    after_one = record(limits, timedelta(minutes=1), state, at=after(2), zone=BERLIN)
+    assert msgspec.msgpack.encode(state) == before
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(after_one)) == after_one
+
+
+@pytest.mark.parametrize(
+    ("budget", "at", "key"),
+    [
+        (Budget(BudgetUnit.MONEY, 100, Calendar.MONTH), "2026-11-30T22:59", "rule/money/2026-11"),
+        (Budget(BudgetUnit.MONEY, 100, Calendar.MONTH), "2026-11-30T23:00", "rule/money/2026-12"),
+        (Budget(BudgetUnit.POINTS, 100, Calendar.DAY, "coins"), "2026-11-30T23:00", "rule/points:coins/2026-12-01"),
+        (Budget(BudgetUnit.TIMES, 100, Lifetime.LIFETIME), "2026-11-30T23:00", "rule/times/lifetime"),
+    ],
+)
+def test_a_budget_counts_per_period_of_the_program(budget: Budget, at: str, key: str) -> None:
+    assert counter_key("rule", budget, datetime.fromisoformat(at).replace(tzinfo=UTC), BERLIN) == key
+
+
+def test_a_rolling_budget_has_no_counter() -> None:
+    with pytest.raises(ValueError, match="calendar period or lifetime"):
+        counter_key("rule", Budget(BudgetUnit.MONEY, 100, days(7)), START, BERLIN)
+
+
+@pytest.mark.parametrize(("used", "left"), [({}, 100), ({"k": 30}, 70), ({"k": 100}, 0), ({"k": 130}, 0)])
+def test_what_a_budget_has_left(used: dict[str, int], left: int) -> None:
+    assert remaining(Budget(BudgetUnit.TIMES, 100, Calendar.DAY), used, "k") == left
