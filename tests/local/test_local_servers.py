@@ -329,3 +329,16 @@ def test_programs_that_the_account_cannot_reach_are_copied_once(
         assert account.can_enter(copy, stranger)
         assert sorted(file.read_text() for file in copy.parent.rglob("file")) == ["server.libs", "server/bin"]
     assert [made.name for made in (server_directory / "elsewhere").iterdir()] == ["server-1.0"]
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(directory: Path) -> None:
+    async def hold() -> None:
+        async with local_servers(directory, durable=False):
+            await asyncio.Event().wait()
+
+    starting = asyncio.create_task(hold())
+    assert await until(lambda: processes_of(directory) != [])
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert processes_of(directory) == []

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -43,6 +44,7 @@ class LocalServers:
         self._postgres: PostgresServer | None = None
         self._valkey: ValkeyServer | None = None
         self._exits = ExitStack()
+        self._changing = threading.Lock()
 
     @property
     def postgres(self) -> PostgresServer:
@@ -71,7 +73,7 @@ class LocalServers:
         Blocks for about a second the first time, then a tenth of one.
         """
         self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with ExitStack() as exits:
+        with self._changing, ExitStack() as exits:
             exits.callback(os.close, hold(self.directory / LOCK_NAME))
             postgres_port, valkey_port = self._ports
             self._postgres = PostgresServer(
@@ -88,8 +90,12 @@ class LocalServers:
             self._exits = exits.pop_all()
 
     def stop(self) -> None:
-        """Stop both in order, and let go of the directory. Harmless when they do not run."""
-        self._exits.close()
+        """Stop both in order, and let go of the directory. Harmless when they do not run.
+
+        Waits for a start in another thread: an event loop that is cancelled meanwhile must not leave what it starts.
+        """
+        with self._changing:
+            self._exits.close()
 
     def __enter__(self) -> Self:
         self.start()
