@@ -35,17 +35,45 @@ def bucket_of(member: UUID) -> int:
     return member.int >> 120
 
 
-def uuid8(unix_ms: int, bucket: int, tail: bytes) -> UUID:
-    """A UUIDv8 of a moment and a bucket; `tail` (8 bytes) fills what is left."""
-    rest = int.from_bytes(tail[:8], "big")
+def uuid8(unix_ms: int, bucket: int, rest: int) -> UUID:
+    """A UUIDv8 of a moment and a bucket; `rest` (66 bits) fills what is left, its high bits sorting first."""
     return UUID(
         int=(unix_ms & 0xFFFF_FFFF_FFFF) << 80
         | 0x8 << 76
         | (bucket & 0xFF) << 68
-        | (rest >> 56 & 0xF) << 64
+        | (rest >> 62 & 0xF) << 64
         | 0x2 << 62
         | (rest & 0x3FFF_FFFF_FFFF_FFFF)
     )
+
+
+class Ids:
+    """The ids of one command, derived from its key and an ordinal: deciding it again gives the same ones.
+
+    `seq` (the member's sequence number before the command) leads the derived bits, so that the ids of a member sort in the
+    order in which they were made, also within a millisecond.
+    """
+
+    __slots__ = ("_bucket", "_key", "_ordinal", "_seq", "_unix_ms")
+
+    def __init__(self, key: bytes, *, bucket: int, unix_ms: int, seq: int) -> None:
+        self._key = key
+        self._bucket = bucket
+        self._unix_ms = unix_ms
+        self._seq = seq
+        self._ordinal = 0
+
+    def next(self) -> UUID:
+        self._ordinal += 1
+        ordinal = self._ordinal
+        digest = hashlib.blake2b(self._key + ordinal.to_bytes(4, "big"), digest_size=8).digest()
+        rest = (self._seq + ordinal & 0xFFF_FFFF) << 38 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
+        return uuid8(self._unix_ms, self._bucket, rest)
+
+    def lot(self, member: UUID, material: str) -> UUID:
+        """The id of a lot that merges: the same material gives the same lot of the member."""
+        digest = hashlib.blake2b(material.encode(), key=member.bytes, digest_size=16).digest()
+        return UUID(bytes=digest)
 
 
 def unix_ms(moment: datetime) -> int:

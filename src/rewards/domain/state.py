@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from rewards.domain.ledger.reverse import Original
 from rewards.domain.ledger.wallet import Wallet
 
 STATE_VERSION: Final = 1
@@ -19,6 +20,7 @@ class MemberState:
     `metrics` is keyed by metric id, `limits` by rule key, `segments` holds the keys of the segments the member is in;
     all three are plain values (numbers, strings, lists, dicts) and form the member's compact document.
     `seq` is the last used sequence number, `last_now` the newest moment at which a command was decided.
+    `silence_at` is when a wake-up is arranged for segments that silence changes.
     """
 
     id: UUID
@@ -33,7 +35,13 @@ class MemberState:
     segments: tuple[str, ...] = ()
     seq: int = 0
     last_now: datetime | None = None
-    reassess_at: datetime | None = None
+    silence_at: datetime | None = None
     merged_into: UUID | None = None
     erased_at: datetime | None = None
     wallet: Wallet = field(default_factory=Wallet)
+    originals: dict[UUID, Original] = field(default_factory=dict)
+    """Transactions loaded for reversal or maturing, by id. Absent means not loaded, see `Unloaded`."""
+    references: dict[str, tuple[UUID, ...]] = field(default_factory=dict)
+    """The transactions that carry a reference, by reference; loaded on demand like `originals`."""
+    absent: set[UUID] = field(default_factory=set)
+    """Transactions and holds that were looked for and that the member does not have."""

@@ -1,0 +1,38 @@
+"""All tables, one file per aggregate, on one `metadata`.
+
+Member tables lead their primary key with `(program_id, bucket, member_id, …)`, so that a batch touches one range of each
+index and a sharded PostgreSQL can distribute by `bucket`. History tables are partitioned by month of their time-ordered id.
+"""
+
+from rewards.db.tables.base import PARTITIONED, metadata
+from rewards.db.tables.events import answer, dedup, due, event, outbox
+from rewards.db.tables.ledger import account, hold, lot, posting, reversal, transaction, transaction_note
+from rewards.db.tables.members import member
+from rewards.db.tables.operations import audit, import_run, job_state
+from rewards.db.tables.programs import api_key, counter, program, program_version, rule_pause
+
+__all__ = [
+    "PARTITIONED",
+    "account",
+    "answer",
+    "api_key",
+    "audit",
+    "counter",
+    "dedup",
+    "due",
+    "event",
+    "hold",
+    "import_run",
+    "job_state",
+    "lot",
+    "member",
+    "metadata",
+    "outbox",
+    "posting",
+    "program",
+    "program_version",
+    "reversal",
+    "rule_pause",
+    "transaction",
+    "transaction_note",
+]

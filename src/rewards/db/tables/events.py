@@ -1,0 +1,77 @@
+"""Commands as they came in: events with their answers, what makes them happen once, and what is still to run."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+
+from rewards.db.tables.base import document, member_key, metadata, moment
+
+event = Table(
+    "event",
+    metadata,
+    *member_key(),
+    Column("id", Uuid, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("program_version", Integer, nullable=False),
+    moment("occurred_at"),
+    moment("recorded_at"),
+    document("properties"),
+    document("context"),
+    document("answer"),
+    document("trace"),
+    document("contributions"),
+    postgresql_partition_by="RANGE (id)",
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    *member_key(),
+    Column("id", Uuid, primary_key=True),
+    Column("status", SmallInteger, nullable=False, comment="0 accepted, 1 refused"),
+    document("body"),
+    postgresql_partition_by="RANGE (id)",
+    comment="The stored answer of a mutation other than an event, replayed for the same Idempotency-Key.",
+)
+
+dedup = Table(
+    "dedup",
+    metadata,
+    *member_key(),
+    Column("key", Uuid, primary_key=True, comment="keyed hash of (member as sent, id)"),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("entry_id", Uuid, nullable=False, comment="the event or answer that holds what was said then"),
+    Column("quarantined", Boolean, nullable=False, server_default="false"),
+    comment="Permanent. What was seen once is never decided again.",
+)
+Index("dedup_quarantined_idx", dedup.c.program_id, dedup.c.entry_id, postgresql_where=dedup.c.quarantined)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    *member_key(),
+    Column("id", Uuid, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("topic", Text, nullable=False),
+    document("payload"),
+    moment("recorded_at"),
+    postgresql_partition_by="RANGE (id)",
+    comment="What others may want to hear of, written with the facts.",
+)
+
+due = Table(
+    "due",
+    metadata,
+    *member_key(),
+    Column("key", Uuid, primary_key=True, comment="the dedup key that the command will have"),
+    moment("due_at"),
+    Column("name", Text, nullable=False),
+    document("payload", nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    moment("leased_until", nullable=True),
+    Column("failure", Text, nullable=True),
+    comment="Commands to come: accepted for later, for another member, or at a moment.",
+)
+Index("due_ready_idx", due.c.due_at)

@@ -1,0 +1,83 @@
+"""`apply`: the one function that decides. Start reading here.
+
+It is pure: the same program, state, command, moment, ids and counters give the same outcome, in live traffic, dry runs,
+document tests and simulations alike. It raises `RewardsError` for what is refused (nothing changed) and `Unloaded` when it
+needs facts that the caller has not loaded yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from rewards.domain import moves
+from rewards.domain.commands import (
+    Capture,
+    Command,
+    Due,
+    Earn,
+    Event,
+    Import,
+    MergeIn,
+    MergeOut,
+    PlaceHold,
+    Release,
+    Reverse,
+    ReverseReference,
+    SetProfile,
+    SetSegments,
+    Spend,
+)
+from rewards.domain.errors import MemberErased
+from rewards.domain.ids import Ids
+from rewards.domain.ledger.upkeep import post_due
+from rewards.domain.merging import decide_merge_in, decide_merge_out
+from rewards.domain.outcome import Outcome
+from rewards.domain.play.deciding import decide_event
+from rewards.domain.play.segments import schedule_silence
+from rewards.domain.profile import decide_due, decide_profile, decide_segments
+from rewards.domain.program.compiled import Program
+from rewards.domain.state import MemberState
+from rewards.domain.work import Work
+
+_DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
+    Event: decide_event,
+    Earn: moves.decide_earn,
+    Spend: moves.decide_spend,
+    PlaceHold: moves.decide_hold,
+    Capture: moves.decide_capture,
+    Release: moves.decide_release,
+    Reverse: moves.decide_reverse,
+    ReverseReference: moves.decide_reverse_reference,
+    Import: moves.decide_import,
+    SetProfile: decide_profile,
+    MergeOut: decide_merge_out,
+    MergeIn: decide_merge_in,
+    Due: decide_due,
+    SetSegments: decide_segments,
+}
+
+
+def apply(
+    program: Program,
+    state: MemberState,
+    command: Command,
+    *,
+    now: datetime,
+    ids: Ids,
+    counters: Mapping[str, int],
+    actor: str = "system",
+) -> Outcome:
+    """Decides one command for one member at `now` (never before the member's last command).
+
+    `counters` tells what of the shared budgets is used. What has matured or expired by `now` is posted first.
+    """
+    if state.erased_at is not None:
+        raise MemberErased("the member was erased", since=state.erased_at.isoformat())
+    work = Work.begin(program, state, now=now, ids=ids, counters=counters, actor=actor)
+    post_due(work.draft, program.currencies, program.zone)
+    outcome = _DECIDE[type(command)](work, command)
+    if program.silent_metrics:
+        schedule_silence(work, outcome)
+    return outcome

@@ -1,0 +1,195 @@
+"""Every change to a member is one of these. They are plain values: identity and time are added by the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from rewards.domain.errors import InvalidInput
+from rewards.domain.program.compiled import Clawback
+
+KINDS = ("user", "anon", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRef:
+    """A member as callers name it. `anon:` and `group:` prefixes choose the kind; anything else is a user."""
+
+    kind: str
+    external_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> MemberRef:
+        """`alice` and `user:alice` are the same user. Raises `InvalidInput` for an empty or overlong id."""
+        kind, colon, rest = text.partition(":")
+        if not colon or kind not in KINDS:
+            kind, rest = "user", text
+        if not rest or len(rest) > 200:
+            raise InvalidInput("a member id has 1 to 200 characters", path="member", expected="1 to 200 characters")
+        return cls(kind, rest)
+
+    def __str__(self) -> str:
+        return self.external_id if self.kind == "user" else f"{self.kind}:{self.external_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the member did. `client` marks events that a browser sent with a public key. `replay` decides a quarantined one again."""
+
+    client_id: str
+    type: str
+    occurred_at: datetime | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    client: bool = False
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who asked for a ledger command and why: stored with the transaction. `reason` is a code, `note` free text."""
+
+    actor: str = "api"
+    source: str = "api"
+    reason: str | None = None
+    reference: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earn:
+    """Issue points. `hold` keeps them pending that long; `until_matured` until someone matures the reference."""
+
+    currency: str
+    amount: int
+    cause: Cause = Cause()
+    hold: timedelta | None = None
+    until_matured: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    currency: str
+    amount: int
+    cause: Cause = Cause()
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHold:
+    """Reserve available points for `lifetime`; what is neither captured nor released by then goes back by itself."""
+
+    currency: str
+    amount: int
+    lifetime: timedelta
+    cause: Cause = Cause()
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Spend what a hold reserves: all of it when `amount` is None. `final` releases the rest at once."""
+
+    hold: UUID
+    amount: int | None = None
+    final: bool = False
+    cause: Cause = Cause()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give back what a hold reserves: all of it when `amount` is None."""
+
+    hold: UUID
+    amount: int | None = None
+    cause: Cause = Cause()
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Take one transaction back, wholly when `amount` is None. `policy` overrides the currency's clawback policy."""
+
+    transaction: UUID
+    amount: int | None = None
+    policy: Clawback | None = None
+    cause: Cause = Cause()
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseReference:
+    """Take back what is left of every transaction that carries `reference` (an order, say)."""
+
+    reference: str
+    policy: Clawback | None = None
+    cause: Cause = Cause()
+
+
+@dataclass(frozen=True, slots=True)
+class SetProfile:
+    """Change declared attributes (`None` removes one), locale or time zone; what is not named stays."""
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    locale: str | None = None
+    timezone: str | None = None
+    drop_unknown: bool = False
+    """SDK traits: silently leave out what the program does not declare, instead of refusing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An opening balance from another system, booked once."""
+
+    currency: str
+    amount: int
+    cause: Cause = Cause()
+    expires_at: datetime | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOut:
+    """First leg of a merge: this member gives all it owns away and forwards to `into` from now on."""
+
+    into: MemberRef
+    into_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class MergeIn:
+    """Second leg: takes over what `MergeOut` of the other member packed. `parcel` is plain JSON."""
+
+    origin: UUID
+    parcel: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Time has passed for this member: post what matured or expired and decide the segments that silence changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetSegments:
+    """The outcome of a job over all members for the `top` segments."""
+
+    entered: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+Command: TypeAlias = (
+    Event
+    | Earn
+    | Spend
+    | PlaceHold
+    | Capture
+    | Release
+    | Reverse
+    | ReverseReference
+    | SetProfile
+    | Import
+    | MergeOut
+    | MergeIn
+    | Due
+    | SetSegments
+)

@@ -1,0 +1,202 @@
+"""Commands that move points directly: what staff, apps and imports ask of the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewards.domain.commands import Capture, Cause, Earn, Import, PlaceHold, Release, Reverse, ReverseReference, Spend
+from rewards.domain.errors import InvalidInput, Refusal
+from rewards.domain.ledger.accounts import Kind, Origin, Transaction
+from rewards.domain.ledger.earn import earn
+from rewards.domain.ledger.hold import capture, place_hold, release
+from rewards.domain.ledger.reverse import asked, reverse
+from rewards.domain.ledger.spend import spend
+from rewards.domain.ledger.wallet import Unloaded
+from rewards.domain.outcome import Outcome, Status
+from rewards.domain.play.actions import take_back
+from rewards.domain.program.compiled import Currency
+from rewards.domain.work import NotFound, Work, balances
+
+
+class NothingToReverse(Refusal):
+    """No transaction of the member that carries this reference has anything left to take back."""
+
+    code = "nothing-to-reverse"
+
+
+def currency(work: Work, key: str) -> Currency:
+    found = work.program.currencies.get(key)
+    if found is None:
+        raise InvalidInput(
+            f"the program has no currency {key!r}",
+            path="currency",
+            expected=f"one of {', '.join(sorted(work.program.currencies))}",
+        )
+    return found
+
+
+def _origin(cause: Cause) -> Origin:
+    return Origin(
+        source=cause.source, actor=cause.actor, reason=cause.reason, reference=cause.reference, note=cause.note
+    )
+
+
+def answered(work: Work, *transactions: Transaction, **more: Any) -> Outcome:
+    """The outcome with its answer: what was posted, and the balances afterwards."""
+    outcome = work.finish(Status.PROCESSED)
+    outcome.answer = {
+        **more,
+        "transactions": [transaction_view(made) for made in transactions],
+        "balances": balances(outcome.state, work.program),
+    }
+    return outcome
+
+
+def transaction_view(made: Transaction) -> dict[str, Any]:
+    """A transaction on the wire, right after it was made."""
+    view: dict[str, Any] = {
+        "id": str(made.id),
+        "kind": made.kind.value,
+        "currency": made.currency,
+        "amount": made.amount,
+        "recorded_at": made.recorded_at.isoformat(),
+        "effective_at": made.effective_at.isoformat(),
+        "balance_after": {"available": made.available, "pending": made.pending, "held": made.held, "debt": made.debt},
+    }
+    if made.requested is not None:
+        view["requested"] = made.requested
+    if made.reverses is not None:
+        view["reverses"] = str(made.reverses)
+    if made.hold is not None:
+        view["hold"] = str(made.hold)
+    return view
+
+
+def decide_earn(work: Work, command: Earn) -> Outcome:
+    policy = currency(work, command.currency)
+    made = earn(
+        work.draft,
+        policy,
+        command.amount,
+        _origin(command.cause),
+        zone=work.program.zone,
+        effective_at=work.now,
+        hold=command.hold,
+        until_matured=command.until_matured,
+        expires=command.expires_at,
+    )
+    return answered(work, made)
+
+
+def decide_import(work: Work, command: Import) -> Outcome:
+    for key, value in command.attributes.items():
+        attribute = work.program.attributes.get(key)
+        if attribute is not None:
+            work.set_attribute(key, attribute.accept(value))
+    policy = currency(work, command.currency)
+    if command.amount == 0:
+        return answered(work)
+    made = earn(
+        work.draft,
+        policy,
+        command.amount,
+        _origin(command.cause),
+        zone=work.program.zone,
+        effective_at=work.now,
+        hold=None,
+        until_matured=False,
+        expires=command.expires_at,
+        kind=Kind.IMPORT,
+    )
+    return answered(work, made)
+
+
+def decide_spend(work: Work, command: Spend) -> Outcome:
+    made = spend(work.draft, currency(work, command.currency), command.amount, _origin(command.cause))
+    return answered(work, made)
+
+
+def decide_hold(work: Work, command: PlaceHold) -> Outcome:
+    made = place_hold(
+        work.draft,
+        currency(work, command.currency),
+        command.amount,
+        _origin(command.cause),
+        expires_at=work.now + command.lifetime,
+    )
+    assert made.hold is not None
+    return answered(work, made, hold=hold_view(work, made.hold))
+
+
+def hold_view(work: Work, hold_id: Any) -> dict[str, Any]:
+    hold = work.draft.hold(hold_id)
+    assert hold is not None
+    return {
+        "id": str(hold.id),
+        "currency": hold.currency,
+        "amount": hold.amount,
+        "captured": hold.captured,
+        "released": hold.released,
+        "remaining": hold.remaining,
+        "expires_at": hold.expires_at.isoformat(),
+    }
+
+
+def _held(work: Work, command: Capture | Release) -> Currency:
+    """The hold's currency, for a hold that was loaded; the loader answers `NotFound` by leaving it out."""
+    hold = work.draft.hold(command.hold)
+    if hold is None:
+        if command.hold not in work.state.absent:
+            raise Unloaded(hold=command.hold)
+        raise NotFound("the member has no such hold", hold=str(command.hold))
+    return currency(work, hold.currency)
+
+
+def decide_capture(work: Work, command: Capture) -> Outcome:
+    policy = _held(work, command)
+    made = [capture(work.draft, command.hold, command.amount, _origin(command.cause))]
+    hold = work.draft.hold(command.hold)
+    if command.final and hold is not None and hold.remaining:
+        made.append(
+            release(work.draft, command.hold, None, _origin(command.cause), currency=policy, zone=work.program.zone)
+        )
+    return answered(work, *made, hold=hold_view(work, command.hold))
+
+
+def decide_release(work: Work, command: Release) -> Outcome:
+    policy = _held(work, command)
+    made = release(
+        work.draft, command.hold, command.amount, _origin(command.cause), currency=policy, zone=work.program.zone
+    )
+    return answered(work, made, hold=hold_view(work, command.hold))
+
+
+def decide_reverse(work: Work, command: Reverse) -> Outcome:
+    original = work.original(command.transaction)
+    made = reverse(
+        work.draft,
+        original,
+        _origin(command.cause),
+        currency=currency(work, original.currency),
+        zone=work.program.zone,
+        amount=command.amount,
+        policy=command.policy,
+    )
+    work.reversed[original.transaction] = original.reversed_so_far + asked(made)
+    return answered(work, made)
+
+
+def decide_reverse_reference(work: Work, command: ReverseReference) -> Outcome:
+    first = len(work.draft.transactions)
+    cause = command.cause
+    count = take_back(
+        work,
+        command.reference,
+        source=cause.source,
+        policy=command.policy,
+        reason=cause.reason,
+        note=cause.note,
+    )
+    if count == 0:
+        raise NothingToReverse("nothing with this reference is left to reverse", reference=command.reference)
+    return answered(work, *work.draft.transactions[first:])

@@ -1,0 +1,83 @@
+"""The result of deciding one command: the next state, what was posted, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from rewards.domain.effects import Effect
+from rewards.domain.ledger.accounts import Account, Hold, Lot, Transaction
+from rewards.domain.state import MemberState
+
+
+class Status(StrEnum):
+    """What became of an event."""
+
+    PROCESSED = "processed"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    TOO_LATE = "too_late"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A claim of `amount` on the shared counter `key`, which must not pass `total`."""
+
+    key: str
+    amount: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """What is stored of an event: as kept after validation, with the trace and the metric contributions."""
+
+    type: str
+    client_id: str
+    occurred_at: datetime
+    properties: Mapping[str, Any]
+    context: Mapping[str, Any]
+    contributions: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A command for another member, run after commit; `ordinal` makes its identity within this command."""
+
+    ordinal: int
+    member: UUID
+    kind: str
+    external_id: str
+    name: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`state` is the member afterwards; `accounts`, `lots` and `holds` are just the rows that changed.
+
+    `reversed` maps a transaction id to the total taken back of it so far. `balances` are the four buckets by currency.
+    """
+
+    status: Status
+    id: UUID
+    now: datetime
+    state: MemberState
+    effects: list[Effect] = field(default_factory=list)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    transactions: list[Transaction] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    lots: dict[UUID, Lot] = field(default_factory=dict)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    reversed: dict[UUID, int] = field(default_factory=dict)
+    reservations: list[Reservation] = field(default_factory=list)
+    event: EventRecord | None = None
+    legs: list[Leg] = field(default_factory=list)
+    wake_at: datetime | None = None
+    """When to decide this member anew although nothing happened; None: as arranged before, or never."""
+    answer: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,225 @@
+"""What a rule does once it fires: each action changes the draft and leaves an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+from rewards.domain.errors import InvalidInput, Refusal, SchemaViolation
+from rewards.domain.ledger.accounts import AMOUNT_MAX, Book, Kind
+from rewards.domain.ledger.earn import earn
+from rewards.domain.ledger.reverse import asked, reverse
+from rewards.domain.ledger.spend import spend
+from rewards.domain.ledger.upkeep import mature
+from rewards.domain.program.compiled import (
+    Action,
+    Amount,
+    Bound,
+    BudgetUnit,
+    Clawback,
+    EarnAction,
+    EmitAction,
+    MatureAction,
+    Missing,
+    ReverseAction,
+    Rounding,
+    Rule,
+    SetAction,
+    SpendAction,
+    Value,
+)
+from rewards.domain.work import REVERSIBLE, Work
+
+_ROUNDING: Final = {
+    Rounding.DOWN: ROUND_DOWN,
+    Rounding.UP: ROUND_CEILING,
+    Rounding.HALF_UP: ROUND_HALF_UP,
+    Rounding.HALF_EVEN: ROUND_HALF_EVEN,
+}
+
+
+class CannotCompute(Refusal):
+    """An action needs a value that the event does not carry, or one that is no amount. The rule does not fire."""
+
+    code = "cannot-compute"
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One rule about to act for one event."""
+
+    work: Work
+    rule: Rule
+    bound: Bound
+    occurred_at: datetime
+
+
+def points(amount: Amount, bound: Bound, rate: Decimal, rounding: Rounding) -> int:
+    """The integer amount, in decimal arithmetic with explicit rounding.
+
+    Raises `CannotCompute` when a field is missing or the result is negative, `InvalidInput` past `AMOUNT_MAX`.
+    """
+    raw = amount.compute(bound)
+    if isinstance(raw, Missing):
+        raise CannotCompute(f"{raw.field} is {raw.why}", field=raw.field)
+    exact = raw if rate == 1 else raw * rate
+    if not exact.is_finite() or exact < 0:
+        raise CannotCompute(f"{amount.source} gives {exact}, which is no amount", field=amount.source)
+    if exact > AMOUNT_MAX:
+        raise InvalidInput(
+            f"{amount.source} gives more than {AMOUNT_MAX}", path="properties", expected=f"an amount up to {AMOUNT_MAX}"
+        )
+    return int(exact.to_integral_value(_ROUNDING[rounding]))
+
+
+def cost(rule: Rule, work: Work, bound: Bound) -> int:
+    """What one firing takes from the rule's budget, in the budget's unit; an action's own currency worth decides money."""
+    budget = rule.budget
+    assert budget is not None
+    if budget.unit is BudgetUnit.TIMES:
+        return 1
+    total = Decimal(0)
+    for action in rule.then:
+        if isinstance(action, EarnAction) and budget.currency in (None, action.currency):
+            issued = points(action.amount, bound, action.rate, action.round)
+            worth = work.program.currencies[action.currency].worth if budget.unit is BudgetUnit.MONEY else 1
+            total += issued * worth
+    return int(total.to_integral_value(ROUND_CEILING))
+
+
+def perform(firing: Firing, actions: tuple[Action, ...]) -> None:
+    """All actions of a rule in order. A refusal leaves as it came; the caller undoes what was done before it."""
+    for action in actions:
+        _PERFORM[type(action)](firing, action)
+
+
+def _read(value: Value | None, bound: Bound) -> str | None:
+    if value is None:
+        return None
+    found = value.read(bound)
+    if isinstance(found, Missing):
+        raise CannotCompute(f"{found.field} is {found.why}", field=found.field)
+    return str(found)
+
+
+def _earn(firing: Firing, action: EarnAction) -> None:
+    amount = points(action.amount, firing.bound, action.rate, action.round)
+    if amount == 0:
+        return
+    work = firing.work
+    transaction = earn(
+        work.draft,
+        work.program.currencies[action.currency],
+        amount,
+        work.origin(f"rule:{firing.rule.key}", reference=_read(action.reference, firing.bound)),
+        zone=work.program.zone,
+        effective_at=firing.occurred_at,
+        hold=action.hold,
+        until_matured=action.until_matured,
+        expires=action.expires,
+    )
+    held_back = any(posting.credit is Book.PENDING for posting in transaction.postings)
+    work.ledger_effect(transaction, name="earn", rule=firing.rule.key, **({"pending": True} if held_back else {}))
+
+
+def _spend(firing: Firing, action: SpendAction) -> None:
+    amount = points(action.amount, firing.bound, action.rate, action.round)
+    if amount == 0:
+        return
+    work = firing.work
+    transaction = spend(
+        work.draft,
+        work.program.currencies[action.currency],
+        amount,
+        work.origin(f"rule:{firing.rule.key}", reference=_read(action.reference, firing.bound)),
+    )
+    work.ledger_effect(transaction, name="spend", rule=firing.rule.key)
+
+
+def _reverse(firing: Firing, action: ReverseAction) -> None:
+    reference = _read(action.reference, firing.bound)
+    assert reference is not None
+    take_back(firing.work, reference, source=f"rule:{firing.rule.key}", rule=firing.rule.key)
+
+
+def take_back(
+    work: Work,
+    reference: str,
+    *,
+    source: str,
+    rule: str | None = None,
+    policy: Clawback | None = None,
+    reason: str | None = None,
+    note: str | None = None,
+) -> int:
+    """Reverses what is left of every reversible transaction that carries `reference`; returns how many were."""
+    count = 0
+    for original in work.carrying(reference):
+        if original.kind not in REVERSIBLE or original.remaining <= 0:
+            continue
+        transaction = reverse(
+            work.draft,
+            original,
+            work.origin(source, reference=reference, reason=reason, note=note),
+            currency=work.program.currencies[original.currency],
+            zone=work.program.zone,
+            policy=policy,
+        )
+        work.reversed[original.transaction] = original.reversed_so_far + asked(transaction)
+        work.ledger_effect(transaction, name="reverse", rule=rule, reverses=str(original.transaction))
+        count += 1
+    return count
+
+
+def _mature(firing: Firing, action: MatureAction) -> None:
+    reference = _read(action.reference, firing.bound)
+    assert reference is not None
+    work = firing.work
+    lots = [
+        posting.lot
+        for original in work.carrying(reference)
+        if original.kind is Kind.EARN
+        for posting in original.postings
+        if posting.credit is Book.PENDING and posting.lot is not None
+    ]
+    first = len(work.draft.transactions)
+    mature(work.draft, lots, work.origin(f"rule:{firing.rule.key}", reference=reference))
+    for transaction in work.draft.transactions[first:]:
+        work.ledger_effect(transaction, name="mature", rule=firing.rule.key)
+
+
+def _set(firing: Firing, action: SetAction) -> None:
+    found = action.value.read(firing.bound)
+    if isinstance(found, Missing):
+        raise CannotCompute(f"{found.field} is {found.why}", field=found.field)
+    work = firing.work
+    try:
+        value = work.program.attributes[action.attribute].accept(found)
+    except SchemaViolation as violation:
+        raise CannotCompute(violation.message, field=action.attribute) from violation
+    if work.attributes.get(action.attribute) != value:
+        work.set_attribute(action.attribute, value)
+        work.effects.append({"type": "set", "attribute": action.attribute, "value": value, "rule": firing.rule.key})
+
+
+def _emit(firing: Firing, action: EmitAction) -> None:
+    properties = {}
+    for name, value in action.properties.items():
+        found = value.read(firing.bound)
+        if not isinstance(found, Missing):
+            properties[name] = found
+    firing.work.emitted.append((action.type, properties))
+    firing.work.effects.append({"type": "event", "event": action.type, "rule": firing.rule.key})
+
+
+_PERFORM: Final[dict[type, Callable[[Firing, Any], None]]] = {
+    EarnAction: _earn,
+    SpendAction: _spend,
+    ReverseAction: _reverse,
+    MatureAction: _mature,
+    SetAction: _set,
+    EmitAction: _emit,
+}

@@ -1,0 +1,202 @@
+"""Deciding one event: validate, count, place in segments, run the rules, and follow what they raise.
+
+Metrics include the event itself; all conditions of one event see one snapshot, taken before any effect. Internal events
+follow breadth-first, at most `DEPTH_MAX` deep and `EFFECTS_MAX` effects in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rewards.domain.commands import Event
+from rewards.domain.errors import InvalidInput, SchemaViolation
+from rewards.domain.outcome import EventRecord, Outcome, Status
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.metrics import contribute, contribution
+from rewards.domain.play.rules import run_rules
+from rewards.domain.play.segments import reassess
+from rewards.domain.program.compiled import Missing, Unknown
+from rewards.domain.work import Work, balances
+
+DEPTH_MAX: Final = 5
+EFFECTS_MAX: Final = 100
+AHEAD_MAX: Final = timedelta(minutes=5)
+"""How far a sender's clock may run ahead; such an event counts as happening now."""
+
+
+def decide_event(work: Work, command: Event) -> Outcome:
+    """Raises `InvalidInput` (nothing changed) for a rejected type, a schema violation or a moment in the future."""
+    occurred_at = _moment(work, command)
+    kind = work.program.event_type(command.type)
+    type_key = kind.key if kind is not None else command.type
+    properties: Mapping[str, Any] = command.properties
+    if kind is None:
+        problem = InvalidInput(
+            f"the program declares no event type {command.type!r}",
+            path="type",
+            expected="one of the program's event types",
+        )
+        if work.program.unknown is not Unknown.ACCEPT:
+            return _hold_back(work, command, occurred_at, work.program.unknown, problem)
+    else:
+        if command.client and not kind.client:
+            raise InvalidInput(
+                f"{kind.key} may not be sent by a browser", path="type", expected="an event type with client: true"
+            )
+        try:
+            properties = kind.accept(command.properties)
+        except SchemaViolation as violation:
+            return _hold_back(work, command, occurred_at, work.program.invalid, violation)
+    record = EventRecord(type_key, command.client_id, occurred_at, properties, command.context, work.contributions)
+    if occurred_at < work.now - work.program.late_window:
+        return finish(work, Status.TOO_LATE, record)
+    _follow(work, type_key, properties, command.context, occurred_at)
+    return finish(work, Status.PROCESSED, record)
+
+
+def finish(work: Work, status: Status, record: EventRecord) -> Outcome:
+    outcome = work.finish(status, event=record)
+    outcome.answer = {
+        "id": record.client_id,
+        "status": status.value,
+        "program_version": work.program.version,
+        "effects": outcome.effects,
+        "balances": balances(outcome.state, work.program),
+    }
+    return outcome
+
+
+def _moment(work: Work, command: Event) -> datetime:
+    occurred_at = command.occurred_at
+    if occurred_at is None:
+        return work.now
+    if occurred_at > work.now:
+        if occurred_at > work.now + AHEAD_MAX:
+            raise InvalidInput(
+                f"the event occurs {occurred_at - work.now} from now",
+                path="occurred_at",
+                expected=f"a moment at most {AHEAD_MAX.seconds // 60} minutes after the service's clock",
+            )
+        return work.now
+    return occurred_at
+
+
+def _hold_back(work: Work, command: Event, occurred_at: datetime, policy: Unknown, problem: InvalidInput) -> Outcome:
+    """An event that does not fit the program: refused, or kept aside until the program is fixed."""
+    if policy is Unknown.REJECT:
+        raise problem
+    if policy is Unknown.ACCEPT:
+        record = EventRecord(command.type, command.client_id, occurred_at, command.properties, command.context, [])
+        return finish(work, Status.PROCESSED, record)
+    work.trace.append({"result": "quarantined", "code": problem.code, "why": problem.message, **problem.details})
+    record = EventRecord(command.type, command.client_id, occurred_at, command.properties, command.context, [])
+    return finish(work, Status.QUARANTINED, record)
+
+
+def _follow(
+    work: Work, type_key: str, properties: Mapping[str, Any], context: Mapping[str, Any], occurred_at: datetime
+) -> None:
+    """The event, then what it raised, level by level."""
+    level: list[tuple[str, Mapping[str, Any]]] = [(type_key, properties)]
+    for depth in range(DEPTH_MAX + 1):
+        for event_type, event_properties in level:
+            if len(work.effects) >= EFFECTS_MAX:
+                work.trace.append({"event": event_type, "result": "effects_exceeded", "most": EFFECTS_MAX})
+                return
+            if depth:
+                work.trace.append({"event": event_type, "depth": depth})
+            _one(work, event_type, event_properties, context, occurred_at)
+        level = list(work.emitted)
+        work.emitted.clear()
+        if not level:
+            level = after_effects(work)
+        if not level:
+            return
+    work.trace.extend({"event": event_type, "result": "depth_exceeded", "most": DEPTH_MAX} for event_type, _ in level)
+
+
+def after_effects(work: Work) -> list[tuple[str, Mapping[str, Any]]]:
+    """Segments once more, where effects changed what they read; what that raised is decided next."""
+    if work.attributes is not work.state.attributes or work.draft.accounts:
+        place_in_segments(work)
+    raised: list[tuple[str, Mapping[str, Any]]] = list(work.emitted)
+    work.emitted.clear()
+    return raised
+
+
+def place_in_segments(work: Work) -> None:
+    """Decides the segments and raises `segment.entered` and `segment.left` for what changed."""
+    entered, left = reassess(work)
+    announce_segments(work, entered, left)
+
+
+def announce_segments(work: Work, entered: tuple[str, ...], left: tuple[str, ...]) -> None:
+    for name, keys in (("segment.entered", entered), ("segment.left", left)):
+        for key in keys:
+            work.effects.append({"type": name, "segment": key})
+            work.emitted.append((name, {"segment": key}))
+
+
+def follow_emitted(work: Work, occurred_at: datetime) -> None:
+    """Decides internal events that arose outside an event: from silence, a profile change or a job."""
+    raised = list(work.emitted)
+    work.emitted.clear()
+    for event_type, properties in raised:
+        _follow(work, event_type, properties, {}, occurred_at)
+
+
+def _one(
+    work: Work, type_key: str, properties: Mapping[str, Any], context: Mapping[str, Any], occurred_at: datetime
+) -> None:
+    program = work.program
+    facts = EventFacts(work, event=properties, context=context, at=occurred_at)
+    metrics = program.metrics_by_event.get(type_key)
+    if metrics:
+        _count(work, type_key, facts, occurred_at)
+        if program.segments:
+            place_in_segments(work)
+    rules = program.rules_by_event.get(type_key)
+    if rules:
+        run_rules(work, rules, program.bind(type_key, facts), occurred_at=occurred_at)
+
+
+def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) -> None:
+    """Adds the event to every metric that counts it, and keeps the contributions so that they can be taken back."""
+    program = work.program
+    bound = program.bind_inputs(type_key, facts)
+    order = work.id.hex
+    late_seconds = int(program.late_window.total_seconds())
+    for metric in program.metrics_by_event[type_key]:
+        if metric.where is not None and metric.where.test(bound) is not True:
+            continue
+        by = None
+        if metric.by is not None:
+            found = metric.by.read(bound)
+            if isinstance(found, Missing):
+                continue
+            by = str(found)
+            facts.split(metric.key, by)
+        value = None
+        if metric.value is not None:
+            value = metric.value.read(bound)
+            if isinstance(value, Missing):
+                continue
+        kept = contribution(metric, occurred_at=occurred_at, value=value, by=by, zone=work.zone)
+        if kept is None:
+            continue
+        work.contributions.append([metric.id, *kept])
+        work.set_metric(
+            metric.id,
+            contribute(
+                metric,
+                work.metrics.get(metric.id),
+                occurred_at=occurred_at,
+                value=value,
+                by=by,
+                zone=work.zone,
+                order=order,
+                late_seconds=late_seconds,
+            ),
+        )

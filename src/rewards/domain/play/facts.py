@@ -1,0 +1,69 @@
+"""What conditions may ask, as `apply` knows it: one snapshot of the event, the member, metrics and balances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rewards.domain.play.metrics import read, read_previous
+from rewards.domain.work import Work
+
+_NOTHING: Mapping[str, Any] = {}
+_PREVIOUS = "_previous"
+
+
+class EventFacts:
+    """The facts of one event. Metrics are read as of the moment when the event occurred."""
+
+    __slots__ = ("_by", "_work", "at", "context", "event")
+
+    def __init__(self, work: Work, *, event: Mapping[str, Any], context: Mapping[str, Any], at: datetime) -> None:
+        self._work = work
+        self._by: dict[str, str] = {}
+        self.event = event
+        self.context = context
+        self.at = at
+
+    @property
+    def member(self) -> Mapping[str, Any]:
+        work = self._work
+        return {
+            **work.attributes,
+            "id": str(work.state.external_id),
+            "kind": work.state.kind,
+            "locale": work.locale or work.program.locale,
+            "timezone": work.zone.key,
+            "segments": list(work.segments),
+        }
+
+    def split(self, metric_key: str, by: str) -> None:
+        """Remembers for which value of its `by` a metric is read during this event."""
+        self._by[metric_key] = by
+
+    def metric(self, key: str) -> Any:
+        """The value, or None where there is none (no value yet, or a split metric that this event does not name)."""
+        work = self._work
+        metric = work.program.metrics.get(key)
+        if metric is None and key.endswith(_PREVIOUS):
+            metric = work.program.metrics[key.removesuffix(_PREVIOUS)]
+            return read_previous(
+                metric, work.metrics.get(metric.id), at=self.at, zone=work.zone, by=self._by.get(metric.key)
+            )
+        assert metric is not None, key
+        by = self._by.get(key)
+        if metric.by is not None and by is None:
+            return None
+        return read(metric, work.metrics.get(metric.id), at=self.at, zone=work.zone, by=by)
+
+    def balance(self, currency: str) -> int:
+        return self._work.draft.available(currency)
+
+
+class MemberFacts(EventFacts):
+    """The facts of a member at a moment, without an event."""
+
+    __slots__ = ()
+
+    def __init__(self, work: Work, *, at: datetime) -> None:
+        super().__init__(work, event=_NOTHING, context=_NOTHING, at=at)

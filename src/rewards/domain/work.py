@@ -1,0 +1,223 @@
+"""The bench on which one command is decided: the member's draft, and everything that the outcome will hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from rewards.domain.effects import Effect
+from rewards.domain.errors import Refusal
+from rewards.domain.ids import Ids
+from rewards.domain.ledger.accounts import Account, Kind, Origin, Transaction
+from rewards.domain.ledger.reverse import Original
+from rewards.domain.ledger.wallet import Draft, Unloaded
+from rewards.domain.outcome import EventRecord, Leg, Outcome, Reservation, Status
+from rewards.domain.program.compiled import Program
+from rewards.domain.state import MemberState
+
+
+class NotFound(Refusal):
+    """The member has no such hold or transaction."""
+
+    code = "not-found"
+
+
+@dataclass(slots=True)
+class Work:
+    """Mutable while one command is decided, then turned into an `Outcome`; the member's state itself is never changed.
+
+    `metrics`, `limits` and `attributes` are copies once written to (copy on first write), so a refusal costs nothing.
+    """
+
+    program: Program
+    state: MemberState
+    now: datetime
+    ids: Ids
+    counters: Mapping[str, int]
+    actor: str
+    id: UUID
+    draft: Draft
+    zone: ZoneInfo
+    metrics: dict[str, Any]
+    limits: dict[str, Any]
+    attributes: dict[str, Any]
+    segments: tuple[str, ...]
+    effects: list[Effect] = field(default_factory=list)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    contributions: list[Any] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list)
+    reversed: dict[UUID, int] = field(default_factory=dict)
+    legs: list[Leg] = field(default_factory=list)
+    emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Internal events (type, properties) that are still to be decided."""
+    locale: str | None = None
+    timezone: str | None = None
+    merged_into: UUID | None = None
+
+    @classmethod
+    def begin(
+        cls, program: Program, state: MemberState, *, now: datetime, ids: Ids, counters: Mapping[str, int], actor: str
+    ) -> Work:
+        if state.last_now is not None and state.last_now > now:
+            now = state.last_now
+        identifier = ids.next()
+        member = state.id
+        return cls(
+            program=program,
+            state=state,
+            now=now,
+            ids=ids,
+            counters=counters,
+            actor=actor,
+            id=identifier,
+            draft=Draft(
+                state.wallet,
+                now=now,
+                seq=state.seq,
+                next_id=ids.next,
+                lot_id=lambda material: ids.lot(member, material),
+            ),
+            zone=ZoneInfo(state.timezone) if state.timezone else program.zone,
+            metrics=state.metrics,
+            limits=state.limits,
+            attributes=state.attributes,
+            segments=state.segments,
+            locale=state.locale,
+            timezone=state.timezone,
+        )
+
+    def set_metric(self, metric_id: str, value: Any) -> None:
+        if self.metrics is self.state.metrics:
+            self.metrics = dict(self.metrics)
+        self.metrics[metric_id] = value
+
+    def set_limit(self, rule: str, value: Any) -> None:
+        if self.limits is self.state.limits:
+            self.limits = dict(self.limits)
+        self.limits[rule] = value
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """`None` removes the attribute."""
+        if self.attributes is self.state.attributes:
+            self.attributes = dict(self.attributes)
+        if value is None:
+            self.attributes.pop(key, None)
+        else:
+            self.attributes[key] = value
+
+    def used(self, counter: str) -> int:
+        """What of a shared counter is used, this command's own reservations included."""
+        stored = self.counters.get(counter)
+        if stored is None:
+            raise Unloaded(counter=counter)
+        return stored + sum(claim.amount for claim in self.reservations if claim.key == counter)
+
+    def carrying(self, reference: str) -> list[Original]:
+        """The transactions of the member that carry `reference`, oldest first; those of this very command do not count."""
+        loaded = self.state.references.get(reference)
+        if loaded is None:
+            raise Unloaded(reference=reference)
+        return [self.original(identifier) for identifier in loaded]
+
+    def original(self, identifier: UUID) -> Original:
+        """A transaction as it stands now, with what has been taken back of it. Raises `Unloaded`, `NotFound`."""
+        found = self.state.originals.get(identifier)
+        if found is None:
+            if identifier in self.state.absent:
+                raise NotFound("the member has no such transaction", transaction=str(identifier))
+            raise Unloaded(transaction=identifier)
+        taken = self.reversed.get(identifier)
+        return found if taken is None else replace(found, reversed_so_far=taken)
+
+    def origin(
+        self, source: str, *, reference: str | None = None, reason: str | None = None, note: str | None = None
+    ) -> Origin:
+        return Origin(source=source, actor=self.actor, reason=reason, reference=reference, note=note, event=self.id)
+
+    def ledger_effect(self, transaction: Transaction, *, name: str, rule: str | None = None, **more: Any) -> Effect:
+        """Records what a transaction did for the member, and returns the effect."""
+        effect: Effect = {"type": name, "currency": transaction.currency, "amount": transaction.amount}
+        if rule is not None:
+            effect["rule"] = rule
+        effect["transaction"] = str(transaction.id)
+        effect.update(more)
+        self.effects.append(effect)
+        return effect
+
+    def savepoint(self) -> tuple[Any, ...]:
+        """A point to return to when one action of a rule is refused and takes the others with it."""
+        return (
+            self.draft.savepoint(),
+            len(self.effects),
+            len(self.reservations),
+            len(self.emitted),
+            dict(self.reversed),
+            self.attributes if self.attributes is self.state.attributes else dict(self.attributes),
+        )
+
+    def rollback(self, point: tuple[Any, ...]) -> None:
+        draft, effects, reservations, emitted, self.reversed, self.attributes = point
+        self.draft.rollback(draft)
+        del self.effects[effects:]
+        del self.reservations[reservations:]
+        del self.emitted[emitted:]
+
+    def finish(
+        self, status: Status, *, event: EventRecord | None = None, answer: dict[str, Any] | None = None
+    ) -> Outcome:
+        """The outcome, and the member's next state."""
+        draft = self.draft
+        old = self.state
+        state = MemberState(
+            id=old.id,
+            bucket=old.bucket,
+            kind=old.kind,
+            external_id=old.external_id,
+            attributes=self.attributes,
+            locale=self.locale,
+            timezone=self.timezone,
+            metrics=self.metrics,
+            limits=self.limits,
+            segments=self.segments,
+            seq=draft.seq,
+            last_now=self.now,
+            merged_into=self.merged_into or old.merged_into,
+            erased_at=old.erased_at,
+            wallet=draft.commit(),
+        )
+        return Outcome(
+            status=status,
+            id=self.id,
+            now=self.now,
+            state=state,
+            effects=self.effects,
+            trace=self.trace,
+            transactions=draft.transactions,
+            accounts=draft.accounts,
+            lots=draft.lots,
+            holds=draft.holds,
+            reversed=self.reversed,
+            reservations=self.reservations,
+            event=event,
+            legs=self.legs,
+            answer=answer or {},
+        )
+
+
+def balances(state: MemberState, program: Program) -> dict[str, dict[str, int]]:
+    """The four buckets of every currency of the program, zero where the member has none yet."""
+    nothing = Account("")
+    accounts = state.wallet.accounts
+    return {
+        currency: {"available": of.available, "pending": of.pending, "held": of.held, "debt": of.debt}
+        for currency in program.currencies
+        for of in (accounts.get(currency, nothing),)
+    }
+
+
+REVERSIBLE = frozenset({Kind.EARN, Kind.IMPORT, Kind.SPEND, Kind.CAPTURE})
+"""The kinds that a caller can take back; the others are consequences and follow by themselves."""

@@ -1,0 +1,141 @@
+"""What is stored of a command itself: the event or the answer, what makes it happen once, and what it leaves to run later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from rewards.domain.ids import bucket_of
+from rewards.domain.outcome import Status
+from rewards.pipeline.write_batch import MEMBER_COLUMNS, Row, Rows, Writes, insert
+
+_json = msgspec.json.Encoder().encode
+
+
+def _events(writes: Writes) -> Iterator[Row]:
+    for decided in writes.decided:
+        outcome = decided.outcome
+        if outcome is None or outcome.event is None:
+            continue
+        event = outcome.event
+        yield (
+            outcome.state.bucket,
+            outcome.state.id,
+            outcome.id,
+            event.client_id,
+            event.type,
+            outcome.status.value,
+            writes.program_version,
+            event.occurred_at,
+            outcome.now,
+            _json(event.properties).decode(),
+            _json(event.context).decode() if event.context else None,
+            _json(outcome.answer).decode(),
+            _json(outcome.trace).decode(),
+            _json(event.contributions).decode() if event.contributions else None,
+        )
+
+
+def _answers(writes: Writes) -> Iterator[Row]:
+    for decided in writes.decided:
+        if decided.entry_id is None or (decided.outcome is not None and decided.outcome.event is not None):
+            continue
+        refusal = decided.receipt.refusal
+        member = decided.submission.row_id
+        yield (
+            bucket_of(member),
+            member,
+            decided.entry_id,
+            0 if refusal is None else 1,
+            _json(decided.receipt.answer if refusal is None else refusal).decode(),
+        )
+
+
+def _dedup(writes: Writes) -> Iterator[Row]:
+    for decided in writes.decided:
+        submission = decided.submission
+        if decided.entry_id is None or submission.key is None:
+            continue
+        member = submission.row_id
+        yield (
+            bucket_of(member),
+            member,
+            submission.key,
+            submission.fingerprint,
+            decided.entry_id,
+            decided.receipt.status is Status.QUARANTINED,
+        )
+
+
+def _due(writes: Writes) -> Iterator[Row]:
+    for decided in writes.decided:
+        outcome = decided.outcome
+        if outcome is None:
+            continue
+        if outcome.wake_at is not None:
+            member = outcome.state.id
+            yield bucket_of(member), member, writes.identity.wake(member), outcome.wake_at, "wake", "{}"
+        for leg in outcome.legs:
+            key = writes.identity.leg(outcome.id.bytes, leg.ordinal)
+            payload = {"kind": leg.kind, "external_id": leg.external_id, **leg.payload}
+            yield bucket_of(leg.member), leg.member, key, outcome.now, leg.name, _json(payload).decode()
+
+
+def _settled(writes: Writes) -> Iterator[Row]:
+    for decided in writes.decided:
+        submission = decided.submission
+        if submission.due is None:
+            continue
+        # A wake-up that arranges the next one keeps its row: `_due` moves it.
+        outcome = decided.outcome
+        if outcome is None or outcome.wake_at is None or submission.due != writes.identity.wake(outcome.state.id):
+            yield bucket_of(submission.member_id), submission.member_id, submission.due
+
+
+_EVENT = (
+    *MEMBER_COLUMNS,
+    ("id", "uuid"),
+    ("client_id", "text"),
+    ("type", "text"),
+    ("status", "text"),
+    ("program_version", "int"),
+    ("occurred_at", "timestamptz"),
+    ("recorded_at", "timestamptz"),
+    ("properties", "jsonb"),
+    ("context", "jsonb"),
+    ("answer", "jsonb"),
+    ("trace", "jsonb"),
+    ("contributions", "jsonb"),
+)
+_ANSWER = (*MEMBER_COLUMNS, ("id", "uuid"), ("status", "smallint"), ("body", "jsonb"))
+_DEDUP = (*MEMBER_COLUMNS, ("key", "uuid"), ("fingerprint", "bytea"), ("entry_id", "uuid"), ("quarantined", "bool"))
+_DUE = (*MEMBER_COLUMNS, ("key", "uuid"), ("due_at", "timestamptz"), ("name", "text"), ("payload", "jsonb"))
+_SETTLED = (*MEMBER_COLUMNS, ("key", "uuid"))
+
+ROWS: Final = (
+    Rows("events", _EVENT, insert("event", _EVENT), _events),
+    Rows("answers", _ANSWER, insert("answer", _ANSWER), _answers),
+    # Only a quarantined event is decided a second time; then its key points to the new decision.
+    Rows(
+        "dedups",
+        _DEDUP,
+        insert("dedup", _DEDUP) + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE"
+        " SET entry_id = excluded.entry_id, quarantined = excluded.quarantined WHERE dedup.quarantined",
+        _dedup,
+    ),
+    Rows(
+        "dues",
+        _DUE,
+        insert("due", _DUE)
+        + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE SET due_at = excluded.due_at, leased_until = NULL, attempts = 0",
+        _due,
+    ),
+    Rows(
+        "settled",
+        _SETTLED,
+        "DELETE FROM due d USING :rows WHERE d.program_id = $1 AND d.bucket = r.bucket AND d.member_id = r.member_id AND d.key = r.key",
+        _settled,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Wallets: balances, statements, and moving points."""

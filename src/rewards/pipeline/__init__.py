@@ -1,0 +1,1 @@
+"""How a command becomes durable: lanes gather, a batch locks, loads, decides, writes and commits."""

@@ -1,0 +1,52 @@
+"""The member's compact document: msgpack in one column, versioned, at most `STATE_BYTES_MAX`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from rewards.domain.errors import RewardsError
+from rewards.domain.state import STATE_VERSION, MemberState
+
+STATE_BYTES_MAX: Final = 65_536
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+_UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+"""From a version to the next. A document is upgraded when it is read and stored anew when the member next changes."""
+
+
+class StateTooLarge(RewardsError):
+    """The member's document would pass its bound. Nothing was changed; the program counts too much per member."""
+
+    code = "member-state-too-large"
+
+
+def encode_state(state: MemberState) -> bytes:
+    """Raises `StateTooLarge`."""
+    document: dict[str, Any] = {"v": STATE_VERSION, "m": state.metrics, "l": state.limits, "s": state.segments}
+    if state.silence_at is not None:
+        document["w"] = int(state.silence_at.timestamp())
+    encoded = _encode(document)
+    if len(encoded) > STATE_BYTES_MAX:
+        raise StateTooLarge(f"the member's document would take {len(encoded)} bytes", most=STATE_BYTES_MAX)
+    return encoded
+
+
+EMPTY: Final = _encode({"v": STATE_VERSION})
+
+
+def decode_state(encoded: bytes, into: MemberState) -> None:
+    """Fills `metrics`, `limits`, `segments` and `silence_at` of a member just loaded."""
+    document = _decode(encoded)
+    while document["v"] < STATE_VERSION:
+        document = _UPGRADES[document["v"]](document)
+    into.metrics = document.get("m", {})
+    into.limits = document.get("l", {})
+    into.segments = tuple(document.get("s", ()))
+    wake = document.get("w")
+    into.silence_at = datetime.fromtimestamp(wake, UTC) if wake is not None else None

@@ -1,0 +1,117 @@
+"""What was seen before, and the answer it had then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rewards.domain.commands import Event
+from rewards.domain.errors import IdentityConflict
+from rewards.domain.ids import bucket_of
+from rewards.domain.outcome import Status
+from rewards.pipeline import queries
+from rewards.pipeline.load import rows
+from rewards.pipeline.submission import Receipt, Submission
+
+_decode = msgspec.json.decode
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The dedup row of a command: where its answer lies."""
+
+    fingerprint: bytes
+    entry_id: UUID
+    quarantined: bool
+    member_id: UUID
+
+
+async def seen_before(
+    connection: AsyncConnection, program_id: int, submissions: Sequence[Submission]
+) -> dict[Submission, Seen]:
+    """Dedup rows of these commands. After a merge both the member as sent and the one it became are asked."""
+    asked = [(item, member) for item in submissions if item.key is not None for member in {item.row_id, item.member_id}]
+    if not asked:
+        return {}
+    found = await rows(
+        connection,
+        queries.SEEN_BEFORE,
+        program_id,
+        [bucket_of(member) for _, member in asked],
+        [member for _, member in asked],
+        [item.key for item, _ in asked],
+    )
+    return {
+        asked[row.ordinal - 1][0]: Seen(bytes(row.fingerprint), row.entry_id, row.quarantined, row.member_id)
+        for row in found
+    }
+
+
+def check_same(submission: Submission, fingerprint: bytes) -> None:
+    """Raises `IdentityConflict` when the id was used for something else."""
+    if fingerprint != submission.fingerprint:
+        what = "event id" if isinstance(submission.command, Event) else "Idempotency-Key"
+        raise IdentityConflict(f"this {what} was used before with other content; nothing was changed")
+
+
+def is_decided(submission: Submission, seen: Seen) -> bool:
+    """Whether the command must not be decided again. Only a replay of a quarantined event is."""
+    return not (seen.quarantined and isinstance(submission.command, Event) and submission.command.replay)
+
+
+async def stored_receipts(
+    connection: AsyncConnection, program_id: int, repeats: dict[Submission, Seen]
+) -> dict[Submission, Receipt]:
+    """The answers given the first time, whatever has happened since."""
+    receipts: dict[Submission, Receipt] = {}
+    for sql, is_event in ((queries.STORED_EVENTS, True), (queries.STORED_ANSWERS, False)):
+        wanted = {item: seen for item, seen in repeats.items() if isinstance(item.command, Event) is is_event}
+        if not wanted:
+            continue
+        found = await rows(
+            connection,
+            sql,
+            program_id,
+            [bucket_of(seen.member_id) for seen in wanted.values()],
+            [seen.member_id for seen in wanted.values()],
+            [seen.entry_id for seen in wanted.values()],
+        )
+        by_id = {row.id: row for row in found}
+        make = _event_receipt if is_event else _answer_receipt
+        receipts.update({item: make(item, by_id.get(seen.entry_id)) for item, seen in wanted.items()})
+    return receipts
+
+
+def _event_receipt(submission: Submission, row: Any) -> Receipt:
+    if row is None:
+        command = submission.command
+        assert isinstance(command, Event)
+        return Receipt(
+            Status.DUPLICATE,
+            {"id": command.client_id, "status": "duplicate", "effects_expired": True, "effects": []},
+            replayed=True,
+        )
+    answer = _decode(row.answer)
+    return Receipt(Status.DUPLICATE, {**answer, "status": "duplicate"}, trace=_decode(row.trace), replayed=True)
+
+
+def _answer_receipt(submission: Submission, row: Any) -> Receipt:
+    if row is None:
+        return Receipt(Status.DUPLICATE, {"answer_expired": True}, replayed=True)
+    body = _decode(row.body)
+    if row.status:
+        return Receipt(Status.DUPLICATE, {}, replayed=True, refusal=body)
+    return Receipt(Status.DUPLICATE, body, replayed=True)
+
+
+def repeat_of(receipt: Receipt) -> Receipt:
+    """The receipt for a repeat that came in the same batch as its first."""
+    if receipt.refusal is not None:
+        return Receipt(Status.DUPLICATE, {}, replayed=True, refusal=receipt.refusal)
+    answer = {**receipt.answer, "status": "duplicate"} if "status" in receipt.answer else receipt.answer
+    return Receipt(Status.DUPLICATE, answer, trace=receipt.trace, replayed=True)

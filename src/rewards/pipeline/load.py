@@ -1,0 +1,206 @@
+"""Loading members for a batch: what is locked, what falls due, and more of it when deciding asks for more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rewards.domain.ids import bucket_of
+from rewards.domain.ledger.accounts import Account, Book, Hold, Kind, Lot, Posting
+from rewards.domain.ledger.reverse import Original
+from rewards.domain.ledger.wallet import Unloaded
+from rewards.domain.state import MemberState
+from rewards.pipeline import queries
+from rewards.pipeline.codec import EMPTY, decode_state
+from rewards.pipeline.identity import Identity
+from rewards.pipeline.submission import Submission
+
+_decode = msgspec.json.decode
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """One reading of the database clock, taken after the lock. `now` is the program's time, `wall` the real one."""
+
+    wall: datetime
+    offset: timedelta
+    revision: int
+
+    @property
+    def now(self) -> datetime:
+        return self.wall + self.offset
+
+
+async def rows(connection: AsyncConnection, sql: str, *arguments: Any) -> Sequence[Any]:
+    """All rows of one statement in the driver's own parameter style."""
+    return (await connection.exec_driver_sql(sql, arguments)).all()
+
+
+async def lock_members(
+    connection: AsyncConnection, program_id: int, members: Sequence[UUID], *, lock: bool = True
+) -> dict[UUID, MemberState]:
+    """The members that exist, locked in key order. `members` must be sorted: ids sort by (bucket, id) by themselves."""
+    found = await rows(
+        connection,
+        queries.LOCK_MEMBERS if lock else queries.READ_MEMBERS,
+        program_id,
+        [bucket_of(member) for member in members],
+        members,
+    )
+    states = {}
+    for row in found:
+        state = MemberState(
+            id=row.member_id,
+            bucket=row.bucket,
+            kind=row.kind,
+            external_id=row.external_id or "",
+            attributes=_decode(row.attributes),
+            locale=row.locale,
+            timezone=row.timezone,
+            seq=row.seq,
+            last_now=row.last_now,
+            merged_into=row.merged_into,
+            erased_at=row.erased_at,
+        )
+        decode_state(row.state, state)
+        states[state.id] = state
+    return states
+
+
+async def insert_members(connection: AsyncConnection, program_id: int, members: Iterable[Submission]) -> None:
+    """Makes the rows of members seen for the first time, in key order; whoever made one meanwhile has won."""
+    missing = sorted({item.member_id: item.ref for item in members}.items())
+    await connection.exec_driver_sql(
+        queries.INSERT_MEMBERS,
+        (
+            program_id,
+            [bucket_of(member) for member, _ in missing],
+            [member for member, _ in missing],
+            [ref.kind for _, ref in missing],
+            [ref.external_id for _, ref in missing],
+            EMPTY,
+        ),
+    )
+
+
+async def load_wallets(
+    connection: AsyncConnection, program_id: int, states: dict[UUID, MemberState], *, complete: frozenset[UUID]
+) -> Clock:
+    """Accounts, the lots that fall due (all open ones for `complete` members) and open holds, in later statements than the lock."""
+    members = list(states)
+    buckets = [bucket_of(member) for member in members]
+    clock = None
+    lots_of: dict[UUID, None] = {}
+    holds_of: dict[UUID, None] = {}
+    for row in await rows(connection, queries.LOAD_ACCOUNTS, program_id, buckets, members):
+        if clock is None:
+            clock = Clock(row.wall, row.clock_offset, row.revision)
+        wallet = states[row.member_id].wallet
+        wallet.complete = row.member_id in complete
+        if row.currency is None:
+            wallet.complete = True  # no account, hence no lot
+            continue
+        wallet.accounts[row.currency] = Account(*row[4:16])
+        if row.pending + row.available + row.held:
+            lots_of[row.member_id] = None
+        if row.held:
+            holds_of[row.member_id] = None
+    assert clock is not None, "the program of a batch exists"
+    if lots_of:
+        some = list(lots_of)
+        wanted = [member in complete for member in some]
+        found = await rows(
+            connection, queries.LOAD_LOTS, program_id, [bucket_of(m) for m in some], some, wanted, clock.now
+        )
+        for row in found:
+            states[row.member_id].wallet.lots[row.id] = _lot(row)
+    if holds_of:
+        some = list(holds_of)
+        for row in await rows(connection, queries.LOAD_HOLDS, program_id, [bucket_of(m) for m in some], some):
+            states[row.member_id].wallet.holds[row.id] = _hold(row)
+    return clock
+
+
+async def load_more(
+    connection: AsyncConnection,
+    program_id: int,
+    state: MemberState,
+    wanted: Unloaded,
+    *,
+    identity: Identity,
+    now: datetime,
+) -> None:
+    """What deciding found missing, for one member of which nothing is waiting to be written."""
+    bucket, member = state.bucket, state.id
+    wallet = state.wallet
+    if wanted.lots:
+        found = await rows(connection, queries.LOAD_LOTS, program_id, [bucket], [member], [True], now)
+        for row in found:
+            wallet.lots.setdefault(row.id, _lot(row))
+        wallet.complete = True
+    if wanted.hold is not None:
+        for row in await rows(connection, queries.LOAD_HOLD, program_id, bucket, member, wanted.hold):
+            wallet.holds[row.id] = _hold(row)
+        if wanted.hold not in wallet.holds:
+            state.absent.add(wanted.hold)
+    if wanted.reference is not None:
+        key = identity.reference(member, wanted.reference)
+        found = await rows(connection, queries.TRANSACTIONS_BY_REFERENCE, program_id, bucket, member, key)
+        state.references[wanted.reference] = tuple(row.id for row in found)
+        await _load_transactions(connection, program_id, state, list(state.references[wanted.reference]))
+    if wanted.transaction is not None:
+        await _load_transactions(connection, program_id, state, [wanted.transaction])
+
+
+async def _load_transactions(connection: AsyncConnection, program_id: int, state: MemberState, ids: list[UUID]) -> None:
+    """Transactions with their postings, what was taken back of them, and every lot that they touched, open or not."""
+    postings: dict[UUID, list[Posting]] = {}
+    heads: dict[UUID, Any] = {}
+    for row in await rows(connection, queries.LOAD_TRANSACTIONS, program_id, state.bucket, state.id, ids):
+        heads[row.id] = row
+        moved = postings.setdefault(row.id, [])
+        if row.ordinal is not None:
+            moved.append(Posting(Book(row.debit), Book(row.credit), row.moved, row.lot_id))
+    for identifier, row in heads.items():
+        state.originals[identifier] = Original(
+            transaction=identifier,
+            kind=Kind(row.kind),
+            currency=row.currency,
+            amount=row.amount,
+            postings=tuple(postings[identifier]),
+            reversed_so_far=row.reversed,
+        )
+    state.absent.update(identifier for identifier in ids if identifier not in heads)
+    lots = list(
+        {posting.lot for moved in postings.values() for posting in moved if posting.lot is not None}
+        - set(state.wallet.lots)
+    )
+    if lots:
+        for row in await rows(connection, queries.LOAD_LOTS_BY_ID, program_id, state.bucket, state.id, lots):
+            state.wallet.lots[row.id] = _lot(row)
+
+
+def _lot(row: Any) -> Lot:
+    lot = Lot(*row[1:15])
+    lot.stored = True
+    return lot
+
+
+def _hold(row: Any) -> Hold:
+    return Hold(
+        id=row.id,
+        currency=row.currency,
+        amount=row.amount,
+        captured=row.captured,
+        released=row.released,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        parts=list(zip(row.lots, row.amounts, strict=True)),
+        reference=row.reference,
+    )

@@ -1,0 +1,121 @@
+"""The reading SQL of a batch. One statement per intent; `$1` is the program, arrays run over members or commands.
+
+Every statement carries the bucket with the member, so that it touches one range of each index and can be routed by bucket.
+"""
+
+from typing import Final
+
+LOCK_MEMBERS: Final = """
+SELECT m.bucket, m.member_id, m.kind, m.external_id, m.attributes, m.locale, m.timezone, m.state, m.seq, m.last_now,
+       m.merged_into, m.erased_at
+FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+JOIN member m ON m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+ORDER BY m.bucket, m.member_id
+FOR UPDATE OF m
+"""
+"""The row itself comes back as it is after a wait; only what is joined to it would be stale, so nothing is."""
+
+READ_MEMBERS: Final = LOCK_MEMBERS.replace("FOR UPDATE OF m", "")
+
+INSERT_MEMBERS: Final = """
+INSERT INTO member (program_id, bucket, member_id, kind, external_id, attributes, state, created_at)
+SELECT $1, k.bucket, k.member_id, k.kind, k.external_id, '{}', $6, now()
+FROM unnest($2::smallint[], $3::uuid[], $4::text[], $5::text[]) AS k (bucket, member_id, kind, external_id)
+ORDER BY k.bucket, k.member_id
+ON CONFLICT DO NOTHING
+"""
+
+LOAD_ACCOUNTS: Final = """
+SELECT p.revision, clock_timestamp() AS wall, p.clock_offset, k.member_id, a.currency, a.available, a.pending, a.held, a.debt,
+       a.issued, a.redeemed, a.expired, a.revoked, a.sent, a.received, a.last_activity_at
+FROM program p
+CROSS JOIN unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+LEFT JOIN account a ON a.program_id = p.id AND a.bucket = k.bucket AND a.member_id = k.member_id
+WHERE p.id = $1
+"""
+
+_LOT: Final = """l.member_id, l.id, l.currency, l.rule, l.opened_at, l.amount, l.pending, l.available, l.held, l.redeemed,
+       l.expired, l.revoked, l.sent, l.matures_at, l.expires_at"""
+
+LOAD_LOTS: Final = f"""
+SELECT {_LOT}
+FROM unnest($2::smallint[], $3::uuid[], $4::bool[]) AS k (bucket, member_id, complete)
+JOIN lot l ON l.program_id = $1 AND l.bucket = k.bucket AND l.member_id = k.member_id
+WHERE l.pending + l.available + l.held > 0 AND (k.complete OR l.due_at <= $5)
+"""
+
+LOAD_LOTS_BY_ID: Final = f"""
+SELECT {_LOT}
+FROM lot l
+WHERE l.program_id = $1 AND l.bucket = $2 AND l.member_id = $3 AND l.id = ANY($4::uuid[])
+"""
+
+_HOLD: Final = "h.member_id, h.id, h.currency, h.amount, h.captured, h.released, h.lots, h.amounts, h.reference, h.created_at, h.expires_at"
+
+LOAD_HOLDS: Final = f"""
+SELECT {_HOLD}
+FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+JOIN hold h ON h.program_id = $1 AND h.bucket = k.bucket AND h.member_id = k.member_id
+WHERE h.captured + h.released < h.amount
+"""
+
+LOAD_HOLD: Final = f"""
+SELECT {_HOLD}
+FROM hold h
+WHERE h.program_id = $1 AND h.bucket = $2 AND h.member_id = $3 AND h.id = $4
+"""
+
+SEEN_BEFORE: Final = """
+SELECT k.ordinal, d.fingerprint, d.entry_id, d.quarantined, d.bucket, d.member_id
+FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS k (bucket, member_id, key, ordinal)
+JOIN dedup d ON d.program_id = $1 AND d.bucket = k.bucket AND d.member_id = k.member_id AND d.key = k.key
+"""
+
+STORED_EVENTS: Final = """
+SELECT e.id, e.status, e.answer, e.trace, e.type, e.client_id
+FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) AS k (bucket, member_id, id)
+JOIN event e ON e.program_id = $1 AND e.bucket = k.bucket AND e.member_id = k.member_id AND e.id = k.id
+"""
+
+STORED_ANSWERS: Final = """
+SELECT a.id, a.status, a.body
+FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) AS k (bucket, member_id, id)
+JOIN answer a ON a.program_id = $1 AND a.bucket = k.bucket AND a.member_id = k.member_id AND a.id = k.id
+"""
+
+READ_COUNTERS: Final = "SELECT key, used FROM counter WHERE program_id = $1 AND key = ANY($2::text[])"
+
+LOCK_COUNTERS: Final = """
+INSERT INTO counter (program_id, key, used, total)
+SELECT $1, k.key, 0, 0 FROM unnest($2::text[]) AS k (key) ORDER BY k.key
+ON CONFLICT (program_id, key) DO UPDATE SET used = counter.used
+RETURNING key, used
+"""
+"""Locks the counters in key order, makes those that are missing, and tells what is used."""
+
+CLAIM_COUNTERS: Final = """
+INSERT INTO counter (program_id, key, used, total)
+SELECT $1, k.key, k.amount, k.total FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS k (key, amount, total)
+WHERE k.amount <= k.total
+ORDER BY k.key
+ON CONFLICT (program_id, key) DO UPDATE SET used = counter.used + excluded.used, total = excluded.total
+WHERE counter.used + excluded.used <= excluded.total
+RETURNING key
+"""
+"""Claims what fits, in key order. A key that does not come back was short: the batch is decided again, item by item."""
+
+TRANSACTIONS_BY_REFERENCE: Final = """
+SELECT t.id FROM transaction t
+WHERE t.program_id = $1 AND t.bucket = $2 AND t.member_id = $3 AND t.reference_key = $4
+ORDER BY t.seq
+"""
+
+LOAD_TRANSACTIONS: Final = """
+SELECT t.id, t.kind, t.currency, t.amount, coalesce(r.reversed, 0) AS reversed, p.ordinal, p.debit, p.credit,
+       p.amount AS moved, p.lot_id
+FROM transaction t
+LEFT JOIN posting p ON p.program_id = t.program_id AND p.bucket = t.bucket AND p.member_id = t.member_id AND p.transaction_id = t.id
+LEFT JOIN reversal r ON r.program_id = t.program_id AND r.bucket = t.bucket AND r.member_id = t.member_id AND r.transaction_id = t.id
+WHERE t.program_id = $1 AND t.bucket = $2 AND t.member_id = $3 AND t.id = ANY($4::uuid[])
+ORDER BY t.id, p.ordinal
+"""

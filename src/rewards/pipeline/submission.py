@@ -1,0 +1,73 @@
+"""A command on its way: who, what, and the identity that makes it happen once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from rewards.domain.commands import Command, MemberRef
+from rewards.domain.errors import RewardsError
+from rewards.domain.ids import bucket_of
+from rewards.domain.outcome import Outcome, Status
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """`member_id` is the member as sent; `target` the one it was merged into, once known.
+
+    `key` and `fingerprint` identify the command; without a key it is never a duplicate (wake-ups and jobs).
+    `due` is the key of the `due` row that this command settles, deleted in the same transaction.
+    """
+
+    program_id: int
+    ref: MemberRef
+    member_id: UUID
+    key: UUID | None
+    fingerprint: bytes
+    command: Command
+    actor: str = "system"
+    due: UUID | None = None
+    target: UUID | None = None
+    lots_needed: bool = False
+    references_needed: tuple[str, ...] = ()
+
+    @property
+    def row_id(self) -> UUID:
+        """The member whose row is locked."""
+        return self.target or self.member_id
+
+    @property
+    def bucket(self) -> int:
+        return bucket_of(self.row_id)
+
+
+@dataclass(slots=True)
+class Receipt:
+    """The durable answer to one command. `replayed` marks the stored answer of an earlier one."""
+
+    status: Status
+    answer: dict[str, Any]
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    replayed: bool = False
+    refusal: dict[str, Any] | None = None
+    """A business refusal as (code, message, details), kept and replayed like any answer."""
+
+
+@dataclass(slots=True)
+class Decided:
+    """One command of a batch with what became of it: an outcome to write, or a refusal to keep, or neither."""
+
+    submission: Submission
+    receipt: Receipt
+    outcome: Outcome | None = None
+    entry_id: UUID | None = None
+    """The event or answer row to write; None when nothing is stored."""
+
+
+class StoredRefusal(RewardsError):
+    """A refusal replayed from the idempotency store, with the code it had then."""
+
+    def __init__(self, code: str, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message, **details)
+        self.code = code  # type: ignore[misc]
