@@ -27,7 +27,8 @@ SLOTS: Final = 60
 LATE_SECONDS: Final = 72 * 3_600
 SCORE_HALF_LIVES: Final = 20
 """A score forgets what is older: by then less than a millionth is left of it."""
-LAST_SLOTS_MAX: Final = 8
+LAST_SLOTS_MAX: Final = 30
+"""Only the newest event matters now; the others are for readings as of a late event."""
 _MONTH_SECONDS: Final = 31 * 86_400
 _DAYS: Final = {Calendar.DAY: 1, Calendar.WEEK: 7, Calendar.MONTH: 28, Calendar.YEAR: 365}
 
