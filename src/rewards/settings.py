@@ -59,7 +59,6 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    workers: Positive = 1
     forwarded_allow_ips: str = "127.0.0.1"
     """Proxies whose `X-Forwarded-*` headers are believed: addresses or networks, separated by commas."""
     shutdown_seconds: Seconds = 20

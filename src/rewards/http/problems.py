@@ -43,12 +43,17 @@ STATUSES: Final[Mapping[str, int]] = {
     "invalid-input": 422,
     "schema-violation": 422,
     "id-reused": 422,
+    "cannot-store": 422,
+    "member-state-too-large": 422,
     "too-many-requests": 429,
+    "overloaded": 429,
     UNEXPECTED: 500,
     "database-busy": 503,
     "database-unavailable": 503,
     "unknown-commit": 503,
     "unavailable": 503,
+    "shutting-down": 503,
+    "nothing-published": 409,
 }
 RETRY_AFTER_SECONDS: Final = 1
 

@@ -1,0 +1,1 @@
+"""Vertical slices: what callers can do."""

@@ -1,0 +1,1 @@
+"""Whether the service lives, may be sent traffic, and what it counts."""

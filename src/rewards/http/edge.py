@@ -1,0 +1,129 @@
+"""The outermost layer: request ids, security headers, CORS, metrics and the log, in one pass over each answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from rewards import telemetry
+from rewards.http.auth import RESPONSE_HEADERS
+from rewards.http.request_ids import SCOPE_KEY, request_id_from
+
+log = structlog.get_logger("rewards.http")
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+# Frameworks and servers each have their own types for this; they agree on the shape only.
+ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+SLOW_SECONDS: Final = 1.0
+BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED: Final = "unmatched"
+INTERNAL_ERRORS: Final = 500
+
+_CSP: Final = b"content-security-policy"
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+# An API answer is no page. A page (the reference) brings its own policy and may be cached.
+API_HEADERS: Final = (
+    (_CSP, b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+PREFLIGHT_HEADERS: Final = (
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type, Content-Encoding, Idempotency-Key, X-Request-Id"),
+    (b"access-control-max-age", b"600"),
+    (b"vary", b"Origin"),
+)
+
+
+class HttpMetrics:
+    """Requests and their seconds, by method, route template and status."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("method", "route", "status")
+        self._requests = Counter("rewards_http_requests", "Answered requests.", labels, registry=registry)
+        self._seconds = Histogram(
+            "rewards_http_request_seconds",
+            "From the first byte received to the last byte sent.",
+            ("method", "route"),
+            buckets=BUCKETS_SECONDS,
+            registry=registry,
+        )
+        # `labels()` costs more than counting; templates, methods and statuses are few, so the children are kept.
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        key = (method if method in METHODS else "OTHER", route, status)
+        children = self._children.get(key)
+        if children is None:
+            children = (self._requests.labels(key[0], route, str(status)), self._seconds.labels(key[0], route))
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+
+class Edge:
+    """Wraps the application: `app = Edge(litestar, HttpMetrics(registry))`."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self.app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = request_id_from(scope["headers"])
+        scope[SCOPE_KEY] = request_id
+        telemetry.request_id.set(request_id)
+        status = 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_headers(scope, message["headers"], request_id)]
+            await send(message)
+
+        try:
+            if scope["method"] == "OPTIONS" and (preflight := _preflight(scope)) is not None:
+                await send_on({"type": "http.response.start", "status": 204, "headers": preflight})
+                await send_on({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self.app(scope, receive, send_on)
+        finally:
+            seconds = time.perf_counter() - started
+            route = scope.get("path_template", UNMATCHED)
+            self._metrics.observe(scope["method"], route, status, seconds)
+            if status >= INTERNAL_ERRORS or seconds > SLOW_SECONDS:
+                log.warning("slow or failed", method=scope["method"], route=route, status=status, seconds=seconds)
+
+
+def _headers(scope: Message, given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
+    added = [(b"x-request-id", request_id.encode("ascii")), *SECURITY_HEADERS, *scope.get(RESPONSE_HEADERS, ())]
+    if not any(name == _CSP for name, _ in given):
+        added.extend(API_HEADERS)
+    return added
+
+
+def _preflight(scope: Message) -> list[tuple[bytes, bytes]] | None:
+    """The answer to a browser that asks before it sends; the request itself is judged by its key.
+
+    A preflight carries no key, so it cannot be refused by one; a page that the key does not list is answered 403 later.
+    """
+    asked = dict(scope["headers"])
+    origin = asked.get(b"origin")
+    if origin is None or b"access-control-request-method" not in asked:
+        return None
+    return [(b"access-control-allow-origin", origin), *PREFLIGHT_HEADERS]

@@ -1,0 +1,91 @@
+"""The server: uvicorn on uvloop and httptools, a port that is ours before we say so, and an orderly end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import uvicorn
+
+PORTS_TRIED_MAX: Final = 100
+KEEP_ALIVE_SECONDS: Final = 75
+BACKLOG: Final = 2048
+
+
+class PortInUse(Exception):
+    """Another process listens there."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 lets the system choose. Raises PortInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise PortInUse(f"{host}:{port} cannot be used: {error.strerror}") from None
+    return bound
+
+
+def bind_from(host: str, first_port: int) -> socket.socket:
+    """A socket bound to the first free port from `first_port` on. Binding is the test, so nobody comes between."""
+    for port in range(first_port, min(first_port + PORTS_TRIED_MAX, 65536)):
+        try:
+            return bind(host, port)
+        except PortInUse:
+            continue
+    raise PortInUse(f"no port from {first_port} on is free")
+
+
+def base_url(bound: socket.socket) -> str:
+    """Where a browser on this machine finds the socket."""
+    host, port = bound.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+class Server(uvicorn.Server):
+    """Calls `on_ready` once it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            self._on_ready()
+
+
+def serve(
+    app: Any,
+    bound: socket.socket,
+    *,
+    shutdown_seconds: float = 20,
+    forwarded_allow_ips: str = "127.0.0.1",
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve the ASGI application until SIGINT or SIGTERM; blocks.
+
+    On a signal it stops accepting, lets requests finish for `shutdown_seconds`, then runs the application's shutdown,
+    which drains the lanes. A second signal ends at once. Logging is left as it was configured.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=forwarded_allow_ips,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(shutdown_seconds),
+        backlog=BACKLOG,
+    )
+    Server(config, on_ready).run(sockets=[bound])
