@@ -84,7 +84,7 @@ class Batches:
             if not is_data_error(error):
                 raise
             if len(submissions) == 1:
-                log.error(
+                log.exception(
                     "command_cannot_be_stored", sqlstate=sqlstate(error), command=type(submissions[0].command).__name__
                 )
                 return BatchResult({submissions[0]: CannotStore("a value of this command cannot be stored")}, [])

@@ -100,7 +100,7 @@ def _event_receipt(submission: Submission, row: Any) -> Receipt:
     return Receipt(Status.DUPLICATE, {**answer, "status": "duplicate"}, trace=_decode(row.trace), replayed=True)
 
 
-def _answer_receipt(submission: Submission, row: Any) -> Receipt:
+def _answer_receipt(_: Submission, row: Any) -> Receipt:
     if row is None:
         return Receipt(Status.DUPLICATE, {"answer_expired": True}, replayed=True)
     body = _decode(row.body)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from rewards.domain.commands import Command, MemberRef
-from rewards.domain.errors import RewardsError
+from rewards.domain.errors import Refusal
 from rewards.domain.ids import bucket_of
 from rewards.domain.outcome import Outcome, Status
 
@@ -65,7 +65,7 @@ class Decided:
     """The event or answer row to write; None when nothing is stored."""
 
 
-class StoredRefusal(RewardsError):
+class StoredRefusal(Refusal):
     """A refusal replayed from the idempotency store, with the code it had then."""
 
     def __init__(self, code: str, message: str, details: dict[str, Any]) -> None:

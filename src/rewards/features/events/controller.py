@@ -1,0 +1,106 @@
+"""`POST /v1/events` and its batch: HTTP to command and back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.params import FromQuery, QueryParameter
+
+from rewards.domain.errors import InvalidInput, RewardsError
+from rewards.features.events.schemas import Accepted, BatchOut, EventIn, EventOut
+from rewards.http.auth import ApiRequest, Caller, requires_also_public
+from rewards.http.bodies import Items, ItemsIn
+from rewards.http.openapi import also
+from rewards.http.problems import problem_members
+from rewards.pipeline.batch import Result
+from rewards.pipeline.dry_run import dry_run as decide_dry
+from rewards.pipeline.intake import Addressed, Intake
+from rewards.pipeline.submission import Receipt
+
+EVENTS_PER_BATCH_MAX: Final = 1_000
+_encode = msgspec.json.Encoder().encode
+
+Trace = FromQuery[Annotated[bool, QueryParameter(description="Add why each candidate rule fired or did not.")]]
+DryRun = FromQuery[Annotated[bool, QueryParameter(description="Decide, and commit nothing.")]]
+Mode = FromQuery[Annotated[Literal["sync", "async"], QueryParameter(description="`async`: answer once it is durable.")]]
+
+
+def intake_of(request: Request[Any, Any, Any]) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+def addressed(event: EventIn, caller: Caller) -> Addressed:
+    return event.addressed(actor=caller.actor, client=caller.kind == "public")
+
+
+@post(
+    "/events",
+    guards=[requires_also_public("events")],
+    status_code=200,
+    responses=also(409, 410),
+    operation_id="send_event",
+)
+async def send_event(
+    request: ApiRequest, data: EventIn, *, trace: Trace = False, dry_run: DryRun = False, mode: Mode = "sync"
+) -> Response[EventOut | Accepted]:
+    """Decide one event and answer with what it brought, durably."""
+    intake = intake_of(request)
+    command = addressed(data, request.auth)
+    program_id = request.auth.program_id
+    if dry_run:
+        receipt = await decide_dry(request.app.state.engine, await intake.published(program_id), command)
+        return _json({**_answer(receipt, trace=trace), "dry_run": True})
+    if mode == "async":
+        payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "client": request.auth.kind == "public"}
+        await intake.later(program_id, command, name="event", payload=payload)
+        return _json({"id": data.id, "status": "accepted"}, status=202)
+    return _json(_answer(await intake.one(program_id, command), trace=trace))
+
+
+@post("/events/batch", guards=[requires_also_public("events")], status_code=200, operation_id="send_events")
+async def send_events(
+    request: ApiRequest,
+    data: Annotated[Items[EventIn], ItemsIn("events", EVENTS_PER_BATCH_MAX)],
+    *,
+    trace: Trace = False,
+) -> Response[BatchOut]:
+    """Decide up to 1,000 events; a result for each in order. One that is wrong spoils no other."""
+    commands: list[Addressed | RewardsError] = [_command(item, request.auth) for item in data.values]
+    results = iter(
+        await intake_of(request).many(
+            request.auth.program_id, [command for command in commands if not isinstance(command, RewardsError)]
+        )
+    )
+    answers = [
+        _item(command if isinstance(command, RewardsError) else next(results), item, trace=trace)
+        for command, item in zip(commands, data.values, strict=True)
+    ]
+    return _json({"results": answers})
+
+
+def _command(item: EventIn | InvalidInput, caller: Caller) -> Addressed | RewardsError:
+    if isinstance(item, InvalidInput):
+        return item
+    try:
+        return addressed(item, caller)
+    except InvalidInput as error:
+        return error
+
+
+def _answer(receipt: Receipt, *, trace: bool) -> dict[str, Any]:
+    return {**receipt.answer, "trace": receipt.trace} if trace else receipt.answer
+
+
+def _item(result: Result, item: EventIn | InvalidInput, *, trace: bool) -> dict[str, Any]:
+    if isinstance(result, RewardsError):
+        identifier = item.id if isinstance(item, EventIn) else ""
+        return {"id": identifier, "status": "rejected", "effects": [], "error": problem_members(result)}
+    return _answer(result, trace=trace)
+
+
+def _json(answer: dict[str, Any], *, status: int = 200) -> Response[Any]:
+    """Answers are plain values already; they are encoded once, here."""
+    return Response(_encode(answer), status_code=status, media_type="application/json")

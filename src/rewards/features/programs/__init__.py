@@ -1,0 +1,1 @@
+"""Owning the program: checking, testing, publishing, rolling back, pausing rules, simulating."""

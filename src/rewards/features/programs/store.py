@@ -1,0 +1,163 @@
+"""Programs and their versions in the database: create, draft, publish, roll back, pause and resume.
+
+Publishing raises the program's revision in the same transaction, so every batch that begins afterwards decides by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rewards.db.tables import program, program_version, rule_pause
+from rewards.domain.errors import Refusal, RewardsError
+from rewards.pipeline.identity import new_secret
+
+
+class ProgramExists(Refusal):
+    """A program of this key exists."""
+
+    code = "program-exists"
+
+
+class UnknownProgram(RewardsError):
+    """There is no program of this key."""
+
+    code = "unknown-program"
+
+
+class UnknownVersion(RewardsError):
+    """The program has no version of this number."""
+
+    code = "unknown-version"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked document about to be stored as the next version."""
+
+    document: dict[str, Any]
+    source: str | None
+    author: str
+    note: str | None
+
+
+async def create_program(connection: AsyncConnection, key: str, *, secret_key: bytes, kind: str = "live") -> int:
+    """A program without versions; its member key is made here and never changes. Raises `ProgramExists`."""
+    made = await connection.execute(
+        upsert(program)
+        .values(key=key, kind=kind, secret=new_secret(secret_key), created_at=func.now())
+        .on_conflict_do_nothing()
+        .returning(program.c.id)
+    )
+    program_id: int | None = made.scalar_one_or_none()
+    if program_id is None:
+        raise ProgramExists(f"a program {key!r} exists", key=key)
+    return program_id
+
+
+async def program_id_of(connection: AsyncConnection, key: str) -> int:
+    """Raises `UnknownProgram`."""
+    found: int | None = (
+        await connection.execute(select(program.c.id).where(program.c.key == key))
+    ).scalar_one_or_none()
+    if found is None:
+        raise UnknownProgram(f"there is no program {key!r}", key=key)
+    return found
+
+
+async def lock_program(connection: AsyncConnection, program_id: int) -> None:
+    """One change of a program at a time."""
+    await connection.execute(select(program.c.id).where(program.c.id == program_id).with_for_update())
+
+
+async def add_version(connection: AsyncConnection, program_id: int, draft: Draft) -> int:
+    """Stores the document as the next version, a draft; returns its number. The same content as the newest is that version."""
+    await lock_program(connection, program_id)
+    digest = hashlib.sha256(
+        (draft.source or msgspec.json.encode(draft.document, order="sorted").decode()).encode()
+    ).digest()
+    newest = (
+        await connection.execute(
+            select(program_version.c.number, program_version.c.digest)
+            .where(program_version.c.program_id == program_id)
+            .order_by(program_version.c.number.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    if newest is not None and newest.digest == digest:
+        return int(newest.number)
+    number = 1 if newest is None else newest.number + 1
+    await connection.execute(
+        insert(program_version).values(
+            program_id=program_id,
+            number=number,
+            status="draft",
+            document=draft.document,
+            source=draft.source,
+            digest=digest,
+            author=draft.author,
+            note=draft.note,
+            created_at=func.now(),
+        )
+    )
+    return number
+
+
+async def publish_version(connection: AsyncConnection, program_id: int, number: int) -> int:
+    """Makes a version the one that decides, also an older one (a rollback). Returns the new revision."""
+    await lock_program(connection, program_id)
+    versions = program_version.c
+    mine = versions.program_id == program_id
+    changed = await connection.execute(
+        update(program_version)
+        .where(mine, versions.number == number)
+        .values(status="published", published_at=func.now())
+        .returning(versions.number)
+    )
+    if changed.scalar_one_or_none() is None:
+        raise UnknownVersion(f"the program has no version {number}", number=number)
+    await connection.execute(
+        update(program_version)
+        .where(mine, versions.number != number, versions.status == "published")
+        .values(status="superseded")
+    )
+    return await raise_revision(connection, program_id, published=number)
+
+
+async def raise_revision(connection: AsyncConnection, program_id: int, **values: Any) -> int:
+    """Whatever changes how the program decides ends here."""
+    raised = await connection.execute(
+        update(program)
+        .where(program.c.id == program_id)
+        .values(revision=program.c.revision + 1, **values)
+        .returning(program.c.revision)
+    )
+    return int(raised.scalar_one())
+
+
+async def pause_rule(
+    connection: AsyncConnection, program_id: int, rule: str, *, actor: str, reason: str | None
+) -> None:
+    await lock_program(connection, program_id)
+    await connection.execute(
+        upsert(rule_pause)
+        .values(program_id=program_id, rule=rule, actor=actor, reason=reason, paused_at=func.now())
+        .on_conflict_do_nothing()
+    )
+    await raise_revision(connection, program_id)
+
+
+async def resume_rule(connection: AsyncConnection, program_id: int, rule: str) -> bool:
+    """Whether the rule was paused."""
+    await lock_program(connection, program_id)
+    gone = await connection.execute(
+        delete(rule_pause).where(rule_pause.c.program_id == program_id, rule_pause.c.rule == rule)
+    )
+    await raise_revision(connection, program_id)
+    return gone.rowcount > 0

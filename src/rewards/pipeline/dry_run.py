@@ -1,0 +1,63 @@
+"""What would happen: the same decision on a read-only snapshot, without locks, lanes or traces of it."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.db.transact import snapshot
+from rewards.domain.apply import apply
+from rewards.domain.commands import Event
+from rewards.domain.ids import Ids, bucket_of, unix_ms
+from rewards.domain.ledger.wallet import Unloaded
+from rewards.domain.outcome import Outcome
+from rewards.domain.state import MemberState
+from rewards.pipeline.counters import candidate_keys, read_counters
+from rewards.pipeline.dedup import check_same, is_decided, seen_before, stored_receipts
+from rewards.pipeline.intake import Addressed, submission
+from rewards.pipeline.load import load_more, load_wallets, lock_members
+from rewards.pipeline.programs import Published
+from rewards.pipeline.submission import Receipt
+
+
+async def dry_run(engine: AsyncEngine, published: Published, addressed: Addressed) -> Receipt:
+    """Decides and forgets. Raises what the command would be refused with."""
+    item = submission(published, addressed)
+    async with snapshot(engine) as connection:
+        states = await lock_members(connection, item.program_id, [item.member_id], lock=False)
+        state = states.get(item.member_id)
+        if state is not None and state.merged_into is not None:
+            item.target = state.merged_into
+            states = await lock_members(connection, item.program_id, [item.row_id], lock=False)
+            state = states.get(item.row_id)
+        if state is None:
+            state = MemberState(item.row_id, bucket_of(item.row_id), item.ref.kind, item.ref.external_id)
+        complete = frozenset({item.row_id} if item.lots_needed else ())
+        clock = await load_wallets(connection, item.program_id, {item.row_id: state}, complete=complete)
+        seen = (await seen_before(connection, item.program_id, [item])).get(item)
+        if seen is not None and is_decided(item, seen):
+            check_same(item, seen.fingerprint)
+            return (await stored_receipts(connection, item.program_id, {item: seen}))[item]
+        moments = {clock.now}
+        if isinstance(item.command, Event) and item.command.occurred_at is not None:
+            moments.add(item.command.occurred_at)
+        counters = await read_counters(
+            connection, item.program_id, candidate_keys(published.program, moments), lock=False
+        )
+        while True:
+            key = item.key.bytes if item.key is not None else b""
+            ids = Ids(key, bucket=state.bucket, unix_ms=unix_ms(clock.wall), seq=state.seq)
+            try:
+                outcome: Outcome = apply(
+                    published.program, state, item.command, now=clock.now, ids=ids, counters=counters, actor=item.actor
+                )
+            except Unloaded as wanted:
+                if wanted.counter is not None:
+                    counters.update(
+                        await read_counters(connection, item.program_id, frozenset({wanted.counter}), lock=False)
+                    )
+                else:
+                    await load_more(
+                        connection, item.program_id, state, wanted, identity=published.identity, now=clock.now
+                    )
+                continue
+            return Receipt(outcome.status, outcome.answer, trace=outcome.trace)

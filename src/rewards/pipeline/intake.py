@@ -1,0 +1,125 @@
+"""Where commands enter: callers name a member and a command, and get the durable answer.
+
+Every transport (HTTP, collectors, imports, the worker) comes through here, so identity is derived in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.db.transact import transact
+from rewards.domain.commands import (
+    Capture,
+    Command,
+    Event,
+    MemberRef,
+    MergeIn,
+    PlaceHold,
+    Release,
+    Reverse,
+    ReverseReference,
+    Spend,
+)
+from rewards.domain.errors import RewardsError
+from rewards.domain.ids import bucket_of
+from rewards.pipeline.batch import Result
+from rewards.pipeline.lanes import Lanes
+from rewards.pipeline.programs import Programs, Published
+from rewards.pipeline.submission import Receipt, StoredRefusal, Submission
+
+_TAKES_LOTS: Final = (Spend, PlaceHold, Capture, Release, Reverse, ReverseReference, MergeIn)
+
+_ACCEPT_FOR_LATER: Final = """
+INSERT INTO due (program_id, bucket, member_id, key, due_at, name, payload)
+VALUES ($1, $2, $3, $4, now(), $5, $6)
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A command with the member it is for. `content` is what the sender sent, for the fingerprint; `client_id` its id.
+
+    Without a `client_id` the command is never taken for a repeat.
+    """
+
+    ref: MemberRef
+    command: Command
+    client_id: str | None
+    content: Any
+    actor: str
+
+
+class Intake:
+    """Turns addressed commands into submissions and hands them to the lanes."""
+
+    def __init__(self, programs: Programs, lanes: Lanes, engine: AsyncEngine) -> None:
+        self._programs = programs
+        self._lanes = lanes
+        self._engine = engine
+
+    async def published(self, program_id: int) -> Published:
+        """The published program as known here. Raises `NothingPublished`."""
+        return await self._programs.get(program_id)
+
+    async def one(self, program_id: int, addressed: Addressed) -> Receipt:
+        """The durable answer. Raises what the command was refused with, now or the first time."""
+        published = await self._programs.get(program_id)
+        receipt = await self._lanes.submit(submission(published, addressed))
+        return accepted(receipt)
+
+    async def many(self, program_id: int, items: Sequence[Addressed]) -> list[Result]:
+        """An answer or an error for each, in order. Raises `Overloaded` when there is no room for all of them."""
+        published = await self._programs.get(program_id)
+        return await self._lanes.submit_all([submission(published, item) for item in items])
+
+    async def later(self, program_id: int, addressed: Addressed, *, name: str, payload: dict[str, Any]) -> UUID:
+        """Stores the command durably, to be decided soon by a worker; returns its key."""
+        published = await self._programs.get(program_id)
+        made = submission(published, addressed)
+        assert made.key is not None, "what is accepted for later has an id"
+        row = (
+            program_id,
+            bucket_of(made.member_id),
+            made.member_id,
+            made.key,
+            name,
+            msgspec.json.encode(payload).decode(),
+        )
+        await transact(self._engine, lambda connection: connection.exec_driver_sql(_ACCEPT_FOR_LATER, row))
+        return made.key
+
+
+def submission(published: Published, addressed: Addressed) -> Submission:
+    """Derives the identity of a command."""
+    identity = published.identity
+    command = addressed.command
+    scope = "event" if isinstance(command, Event) else "command"
+    key = identity.command(addressed.ref, scope, addressed.client_id) if addressed.client_id is not None else None
+    kind = published.program.event_type(command.type) if isinstance(command, Event) else None
+    return Submission(
+        program_id=published.program_id,
+        ref=addressed.ref,
+        member_id=identity.member(addressed.ref),
+        key=key,
+        fingerprint=identity.fingerprint(addressed.content),
+        command=command,
+        actor=addressed.actor,
+        lots_needed=isinstance(command, _TAKES_LOTS) or (kind is not None and kind.key in published.program.needs_lots),
+    )
+
+
+def accepted(result: Result) -> Receipt:
+    """The receipt, or raises the refusal in it."""
+    if isinstance(result, RewardsError):
+        raise result
+    if result.refusal is not None:
+        refusal = result.refusal
+        raise StoredRefusal(refusal["code"], refusal["message"], refusal["details"])
+    return result
