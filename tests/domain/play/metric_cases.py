@@ -90,8 +90,10 @@ def sub_window(one: Metric, moment: datetime) -> int:
     length = timedelta(days=400)
     if isinstance(over, Rolling):
         length = timedelta(days=31 * over.months) if over.months else over.length
+    if isinstance(over, Calendar):
+        length = timedelta(days={Calendar.DAY: 1, Calendar.WEEK: 7, Calendar.MONTH: 28, Calendar.YEAR: 365}[over])
     if one.kind is MetricKind.SCORE:
-        length = min(length, 20 * HALF_LIFE) if isinstance(over, Rolling) else 20 * HALF_LIFE
+        length = min(length, 20 * HALF_LIFE)
     return seconds * 60 // int(length.total_seconds())
 
 

@@ -62,6 +62,7 @@ def seen(*rows: tuple[float, Any]) -> list[Seen]:
         ("score", LIFETIME, [(0, 8)], 48, 4.0),
         ("score", LIFETIME, [(0, 8), (48, 1)], 96, 2.5),
         ("score", days(3), [(0, 8)], 80, 0.0),
+        ("score", DAY, [(10.75, 8), (11, 4)], 11, 4.0),  # yesterday is in the same sub-window, yet another day
         ("count", months(1), [(0, 1)], 29 * 24, 1),
         ("count", months(1), [(0, 1)], 31 * 24, 0),
     ],
@@ -231,6 +232,7 @@ def test_recomputing_from_stored_contributions_gives_the_state(
     other=cases.events,
 )
 def test_merging_two_members_is_as_if_one_had_done_it_all(one: Metric, mine: list[Seen], other: list[Seen]) -> None:
+    other = [Seen(each.hour, each.value, each.by, order=f"other {each.order}") for each in other]
     merged = merge(one, state_of(one, mine), state_of(one, other))
     together = state_of(one, [*mine, *other])
     for by in ("a", "b", None):

@@ -92,10 +92,12 @@ def state_size(value: Any) -> int:
 def _changes(metric: Metric, state: list[Any], at: datetime, zone: ZoneInfo) -> Iterator[datetime]:
     slots: list[int] = state[0]
     seconds = epoch_seconds(at)
-    if metric.kind is not MetricKind.SCORE and isinstance(metric.over, Calendar):
+    if isinstance(metric.over, Calendar):
         oldest, _ = windows.window(metric, seconds, zone, 1 if metric.previous else 0)
         if slots[-1] > oldest:
             yield period_end(metric.over, at, zone)
+            if metric.kind is MetricKind.SCORE:
+                yield at + _score_step(metric)
         return
     edges = [windows.window(metric, seconds, zone, back) for back in range(2 if metric.previous else 1)]
     ahead = bisect_right(slots, edges[0][1])
@@ -103,14 +105,19 @@ def _changes(metric: Metric, state: list[Any], at: datetime, zone: ZoneInfo) -> 
         yield from_epoch_seconds(slot_start(metric, slots[ahead]))
     if metric.kind is MetricKind.SCORE:
         if ahead and slots[ahead - 1] > edges[-1][0]:
-            yield at + timedelta(seconds=max(1, windows.half_life_seconds(metric) // SCORE_STEPS))
+            yield at + _score_step(metric)
         return
     for back, (above, upto) in enumerate(edges):
         first, end = bisect_right(slots, above), bisect_right(slots, upto)
         if first < end:
-            # The newest event of a window stays the last one until it falls out itself.
-            leaving = slots[end - 1] if metric.kind is MetricKind.LAST else slots[first]
+            # The newest event stays the last one until it falls out itself; an older one may still enter the window before.
+            only_newest = metric.kind is MetricKind.LAST and not metric.previous
+            leaving = slots[end - 1] if only_newest else slots[first]
             yield _leaves(metric, leaving, back + 1, at, zone)
+
+
+def _score_step(metric: Metric) -> timedelta:
+    return timedelta(seconds=max(1, windows.half_life_seconds(metric) // SCORE_STEPS))
 
 
 def _leaves(metric: Metric, slot: int, windows_back: int, at: datetime, zone: ZoneInfo) -> datetime:

@@ -336,12 +336,12 @@ def _read_window(metric: Metric, states: list[Any], seconds: int, zone: ZoneInfo
 
 def _read_score(metric: Metric, states: list[Any], above: int, upto: int, end_seconds: int) -> float:
     half_life = windows.half_life_seconds(metric)
-    length = windows.rolling_seconds(metric)
+    starts = windows.slot_starts(metric)
     total = 0.0
     for slots, kept in states:
         for slot, cell in zip(slots, kept, strict=True):
             if above < slot <= upto:
-                start_seconds = -(-slot * length // windows.SLOTS)
+                start_seconds = starts(slot)
                 total += cell * 2.0 ** ((start_seconds - end_seconds) / half_life)
     return round(total / cells.SCORE_SCALE, cells.SCORE_DECIMALS)
 

@@ -6,7 +6,8 @@ A state is `[slots, cells]`: the numbers of the sub-windows that hold something,
   `60 t // L`, and a window at t is that slot and the 59 before it. A window of months counts 31 days a month for the
   width, and its own months for the length.
 - A calendar period is one slot, numbered as in `periods`.
-- A score over any span is kept in rolling sub-windows, at most a third of a half-life wide.
+- A score over any span is kept in rolling sub-windows, at most a third of a half-life wide. Over a calendar period their
+  numbers are doubled, and odd for what belongs to a period that began within the sub-window.
 
 Sub-windows older than the windows that can still be read are let go, as are the oldest where there are more than
 `SLOTS` of them per window and one more window's worth. Both depend only on which events were seen, not on their
@@ -16,6 +17,7 @@ order.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -48,7 +50,9 @@ def rolling_seconds(metric: Metric) -> int:
     over = metric.over
     if metric.kind is MetricKind.SCORE:
         faded = SCORE_HALF_LIVES * half_life_seconds(metric)
-        return min(faded, _span_seconds(over)) if isinstance(over, Rolling) else faded
+        if isinstance(over, Lifetime):
+            return faded
+        return min(faded, _span_seconds(over) if isinstance(over, Rolling) else _DAYS[over] * 86_400)
     return _span_seconds(over) if isinstance(over, Rolling) else 0
 
 
@@ -65,12 +69,22 @@ def slot_of(metric: Metric, seconds: int, zone: ZoneInfo) -> int:
             return seconds * SLOTS // (length.days * 86_400 + length.seconds or 1)
         if type(over) is Calendar:
             return period_at(over, seconds, zone).number
-    return seconds * SLOTS // rolling_seconds(metric)
+    slot = seconds * SLOTS // rolling_seconds(metric)
+    if type(over) is not Calendar:
+        return slot
+    return 2 * slot + (period_at(over, seconds, zone).start_seconds > slot_start(metric, 2 * slot))
 
 
 def slot_start(metric: Metric, slot: int) -> int:
     """The first second of a rolling sub-window."""
-    return -(-slot * rolling_seconds(metric) // SLOTS)
+    return slot_starts(metric)(slot)
+
+
+def slot_starts(metric: Metric) -> Callable[[int], int]:
+    """`slot_start` for many slots of one metric."""
+    length = rolling_seconds(metric)
+    numbers = 2 if isinstance(metric.over, Calendar) else 1
+    return lambda slot: -(-(slot // numbers) * length // SLOTS)
 
 
 def window(metric: Metric, seconds: int, zone: ZoneInfo, back: int) -> tuple[int, int]:
@@ -79,6 +93,10 @@ def window(metric: Metric, seconds: int, zone: ZoneInfo, back: int) -> tuple[int
     """
     over = metric.over
     score = metric.kind is MetricKind.SCORE
+    if type(over) is Rolling and not over.months and not score:
+        length = over.length
+        newest = seconds * SLOTS // (length.days * 86_400 + length.seconds or 1) - SLOTS * back
+        return newest - SLOTS, newest
     if type(over) is Calendar:
         period = period_at(over, seconds, zone)
         if back:
@@ -86,7 +104,7 @@ def window(metric: Metric, seconds: int, zone: ZoneInfo, back: int) -> tuple[int
         if not score:
             return period.number - 1, period.number
         newest = slot_of(metric, min(seconds, period.end_seconds - 1), zone)
-        return max(newest - SLOTS, slot_of(metric, period.start_seconds, zone) - 1), newest
+        return slot_of(metric, period.start_seconds, zone) - 1, newest
     if type(over) is Rolling and over.months and not score:
         moment = from_epoch_seconds(seconds)
         begin = epoch_seconds(add_months(moment, -over.months * (back + 1), zone))
@@ -118,6 +136,10 @@ def reach(metric: Metric, late_seconds: int) -> int:
     """
     windows = 2 if metric.previous else 1
     length = rolling_seconds(metric)
+    if length and isinstance(metric.over, Calendar):
+        # Doubled numbers; a month may be a tenth longer than its shortest.
+        period_seconds = _DAYS[metric.over] * 86_400 * 11 // 10
+        return 2 * ((windows * period_seconds + late_seconds) * SLOTS // length + 1)
     if length:
         return windows * SLOTS + late_seconds * SLOTS // length + 1
     days = _DAYS.get(metric.over, 1) if isinstance(metric.over, Calendar) else 1
