@@ -94,7 +94,7 @@ class ApiKeys:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`find` reads an unrevoked key by its digest; `limiter` applies to keys that have a rate."""
-        self._secret_key = secret_key
+        self.secret_key = secret_key
         self._find = find
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
@@ -105,7 +105,7 @@ class ApiKeys:
         """Raises Unauthorized for a malformed, weak, unknown or revoked key, all in the same words."""
         caller = None
         if _TOKEN.fullmatch(token):
-            digest = token_digest(self._secret_key, token)
+            digest = token_digest(self.secret_key, token)
             known = self._known.get(digest)
             if known is not None and known.fresh_until > self._clock():
                 caller = known.caller

@@ -1,0 +1,138 @@
+"""`rewards keys`: make, list and revoke API keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, cast
+from uuid import UUID
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rewards.cli.root import run
+from rewards.db.engine import make_engine
+from rewards.db.transact import reading, transact
+from rewards.features.keys.issuing import KeyRequest, create_key
+from rewards.features.keys.queries import KeyRow, list_keys, program_id_of, revoke_key
+from rewards.http.auth import PUBLIC_SCOPES, SCOPES, Kind
+from rewards.http.problems import NotFound
+from rewards.settings import Settings
+
+ACTOR: Final = "cli"
+PAGE_ITEMS: Final = 200
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys of a program."""
+
+
+PROGRAM = click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
+
+
+@keys.command()
+@PROGRAM
+@click.option("--name", required=True, help="For people: what uses the key.")
+@click.option("--kind", type=click.Choice(["secret", "public"]), default="secret", show_default=True)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help="What it may do; repeatable. Without it: everything for a secret key, `events` for a public one.",
+)
+@click.option("--origin", "origins", multiple=True, help="A web origin that may use a public key; repeatable.")
+@click.option("--rate", "rate_per_second", type=click.IntRange(min=1), help="Requests a second; without it no limit.")
+def create(
+    program: str, name: str, kind: str, scopes: tuple[str, ...], origins: tuple[str, ...], rate_per_second: int | None
+) -> None:
+    """Make a key and print it. It is stored as a hash, so this is the only time that anybody sees it."""
+    chosen = scopes or (SCOPES if kind == "secret" else tuple(PUBLIC_SCOPES))
+    request = KeyRequest(name, cast("Kind", kind), chosen, origins, rate_per_second)
+
+    async def make(settings: Settings) -> tuple[str, KeyRow]:
+        async with _engine(settings) as engine:
+            return await create_key(
+                engine,
+                settings.secret_key.get_secret_value(),
+                program_id=await _program(engine, program),
+                request=request,
+                actor=ACTOR,
+            )
+
+    token, row = run(make)
+    click.echo(token)
+    click.echo(f"{row.kind} key {row.id} of {program}, scopes: {', '.join(row.scopes)}", err=True)
+
+
+@keys.command(name="list")
+@PROGRAM
+def list_all(program: str) -> None:
+    """List the keys, the oldest first, revoked ones included."""
+
+    async def read(settings: Settings) -> list[KeyRow]:
+        async with _engine(settings) as engine:
+            program_id = await _program(engine, program)
+            rows: list[KeyRow] = []
+            async with reading(engine) as connection:
+                while True:
+                    after = (rows[-1].created_at, rows[-1].id) if rows else None
+                    page = await list_keys(connection, program_id, after=after, limit=PAGE_ITEMS)
+                    rows += page
+                    if len(page) < PAGE_ITEMS:
+                        return rows
+
+    table = Table("id", "kind", "starts", "name", "scopes", "origins", "a second", "created", "revoked", box=None)
+    for row in run(read):
+        table.add_row(
+            *(str(row.id), row.kind, row.prefix, row.name, " ".join(row.scopes), " ".join(row.origins)),
+            *(str(row.rate_per_second or "-"), f"{row.created_at:%Y-%m-%d %H:%M}"),
+            f"{row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "-",
+        )
+    Console(soft_wrap=True).print(table)
+
+
+@keys.command()
+@PROGRAM
+@click.argument("key_id", type=click.UUID)
+def revoke(program: str, key_id: UUID) -> None:
+    """Revoke a key by its id. It stops working within two seconds."""
+
+    async def stop(settings: Settings) -> KeyRow | None:
+        async with _engine(settings) as engine:
+            program_id = await _program(engine, program)
+
+            async def work(connection: AsyncConnection) -> KeyRow | None:
+                return await revoke_key(connection, program_id, key_id, actor=ACTOR)
+
+            return await transact(engine, work)
+
+    row = run(stop)
+    if row is None:
+        raise NotFound(f"The program `{program}` has no key {key_id}.")
+    click.echo(f"{row.kind} key {row.id} ({row.name}) is revoked.")
+
+
+@asynccontextmanager
+async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = make_engine(
+        settings.database_url.get_secret_value(),
+        application_name="rewards keys",
+        role=settings.database_role,
+        pool_size=1,
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+async def _program(engine: AsyncEngine, key: str) -> int:
+    async with reading(engine) as connection:
+        found = await program_id_of(connection, key)
+    if found is None:
+        raise NotFound(f"There is no program `{key}`.")
+    return found

@@ -1,0 +1,84 @@
+"""The root of the command line, and how commands run: settings, an event loop, and errors as one readable line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import Any, Final, TypeVar
+
+import click
+
+from rewards import __version__
+from rewards.domain.errors import RewardsError
+from rewards.settings import Settings, SettingsError, load_settings
+
+T = TypeVar("T")
+
+# Command → where it is, and what `rewards --help` says of it.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "keys": ("rewards.cli.keys:keys", "Make, list and revoke API keys of a program."),
+}
+
+
+class Commands(click.Group):
+    """Finds commands by `COMMANDS` and turns our errors into a line and an exit code: 1 refused, 2 wrong usage."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        where, _ = COMMANDS[cmd_name]
+        module, _, attribute = where.partition(":")
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{where} is not a command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List without importing."""
+        own = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted([*own, *((name, about) for name, (_, about) in COMMANDS.items())]))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise click.UsageError(f"The environment is incomplete:\n{error}") from None
+        except RewardsError as error:
+            raise click.ClickException(explained(error)) from None
+
+
+def explained(error: RewardsError) -> str:
+    """An error for a terminal: the sentence, and where the mistake is."""
+    lines = [error.message]
+    lines += [
+        f"  {wrong.get('path') or 'input'}: {wrong.get('message', '')}" for wrong in error.details.get("errors", ())
+    ]
+    if path := error.details.get("path"):
+        expected = error.details.get("expected")
+        lines.append(f"  {path}: expected {expected}" if expected else f"  {path}")
+    return "\n".join(lines)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rewards")
+def main() -> None:
+    """Rewards: engagement events in; points, badges, tiers and vouchers out.
+
+    The service and its tools. Commands that reach the database read REWARDS_DATABASE_URL, REWARDS_REDIS_URL and
+    REWARDS_SECRET_KEY from the environment; those about program documents need nothing.
+    """
+
+
+def run(work: Callable[[Settings], Awaitable[T]]) -> T:
+    """Run an asynchronous command with the settings of the environment."""
+    settings = load_settings()
+
+    async def with_settings() -> T:
+        return await work(settings)
+
+    return asyncio.run(with_settings())
