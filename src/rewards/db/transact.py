@@ -132,7 +132,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A read-only REPEATABLE READ transaction: all statements see the same moment. Writing raises DBAPIError."""
+    """A read-only REPEATABLE READ transaction: all statements see the same moment, and none may write."""
     async with _connected(engine) as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with _translated_outside():
