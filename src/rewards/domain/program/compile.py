@@ -1,0 +1,122 @@
+"""From a document to a program ready to decide. Checking and compiling are one: what compiles is what was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from zoneinfo import ZoneInfo
+
+from rewards.domain.errors import InvalidInput
+from rewards.domain.program.binding import Plans
+from rewards.domain.program.compiled import (
+    Facts,
+    MatureAction,
+    Metric,
+    Program,
+    ReverseAction,
+    Rule,
+    SpendAction,
+    Unknown,
+)
+from rewards.domain.program.compiling.context import Context
+from rewards.domain.program.compiling.currencies import build_currencies
+from rewards.domain.program.compiling.events import build_catalogue
+from rewards.domain.program.compiling.metrics import build_metrics
+from rewards.domain.program.compiling.reach import may_loop, reaching
+from rewards.domain.program.compiling.rules import RuleBuilder
+from rewards.domain.program.compiling.scopes import Scopes
+from rewards.domain.program.compiling.segments import MEMBER, build_segments
+from rewards.domain.program.durations import parse_duration
+from rewards.domain.program.models.document import Document
+from rewards.domain.program.problems import Problems
+
+
+class InvalidProgram(InvalidInput):
+    """The document has mistakes; `details["errors"]` lists all of them."""
+
+    code = "invalid-program"
+
+
+def compile_program(document: Document, *, version: int, paused: frozenset[str] = frozenset()) -> Program:
+    """A program that decides as `document` says. `paused` rules stay, and do not fire. Raises `InvalidProgram`."""
+    problems = Problems()
+    program = build_program(Context(document, problems), version=version, paused=paused)
+    if program is None:
+        errors = [problem.as_json() for problem in problems.errors]
+        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise InvalidProgram(f"{problems.errors[0]}{more}", errors=errors)
+    return program
+
+
+def build_program(context: Context, *, version: int, paused: frozenset[str] = frozenset()) -> Program | None:
+    """The program, or None with what is wrong in `context.problems`."""
+    document = context.document
+    header = document.program
+    zone = ZoneInfo(header.timezone)
+    catalogue = build_catalogue(context)
+    scopes = Scopes(catalogue, zone)
+    inputs = Plans(scopes.inputs_engine)
+    metrics = build_metrics(context, catalogue, scopes, inputs)
+    plans = Plans(scopes.engine)
+    segments = build_segments(context, scopes, plans, metrics)
+    builder = RuleBuilder(context, catalogue, scopes, plans, metrics, zone)
+    rules: dict[str, Rule] = {}
+    for position, written in enumerate(document.rules):
+        if written.key in rules:
+            context.problems.error(f"rules.{written.key}", "duplicate-key", f"two rules are called {written.key}")
+        rule = builder.build(position, written)
+        if rule is not None:
+            rules[written.key] = rule
+    for key in may_loop(rules.values()):
+        context.problems.warn(f"rules.{key}", "may-loop", "the events it raises lead back to it; that stops at depth 5")
+    if context.problems.errors:
+        return None
+    bind = plans.binder()
+
+    def bind_member(facts: Facts) -> object:
+        return bind(MEMBER, facts)
+
+    return Program(
+        key=header.key,
+        version=version,
+        zone=zone,
+        locale=header.locale,
+        money=header.money,
+        late_window=parse_duration(header.late_window),
+        currencies=build_currencies(document),
+        events=catalogue.events,
+        names=catalogue.names,
+        unknown=Unknown(header.unknown_events),
+        invalid=Unknown(header.invalid_events),
+        attributes=catalogue.attributes,
+        metrics=metrics,
+        metrics_by_event=_metrics_by_event(metrics.values()),
+        segments=segments,
+        rules=rules,
+        rules_by_event=_rules_by_event(rules.values()),
+        bind_inputs=inputs.binder(),
+        bind=bind,
+        bind_member=bind_member,
+        paused=paused,
+        # Clawback may reach any open lot, so a rule that reverses needs them all, as one that spends does.
+        needs_lots=reaching(rules.values(), (SpendAction, ReverseAction), catalogue.events),
+        needs_references=reaching(rules.values(), (ReverseAction, MatureAction), catalogue.events),
+    )
+
+
+def _metrics_by_event(metrics: Iterable[Metric]) -> Mapping[str, tuple[Metric, ...]]:
+    found: dict[str, tuple[Metric, ...]] = {}
+    for metric in metrics:
+        for event in metric.events:
+            found[event] = (*found.get(event, ()), metric)
+    return found
+
+
+def _rules_by_event(rules: Iterable[Rule]) -> Mapping[str, tuple[Rule, ...]]:
+    found: dict[str, list[Rule]] = {}
+    for rule in rules:
+        for trigger in rule.triggers:
+            found.setdefault(trigger, []).append(rule)
+    return {
+        trigger: tuple(sorted(each, key=lambda rule: (-rule.priority, rule.position)))
+        for trigger, each in found.items()
+    }

@@ -1,0 +1,152 @@
+"""The actions of a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from rewards.domain.program.amounts import DecimalAmount, compile_amount
+from rewards.domain.program.binding import Needs
+from rewards.domain.program.compiled import (
+    Action,
+    EarnAction,
+    EmitAction,
+    MatureAction,
+    ReverseAction,
+    Rounding,
+    SetAction,
+    SpendAction,
+)
+from rewards.domain.program.compiling.context import Context
+from rewards.domain.program.compiling.currencies import build_expiry
+from rewards.domain.program.compiling.events import Catalogue
+from rewards.domain.program.compiling.segments import check_memberships
+from rewards.domain.program.expressions.fields import Kind
+from rewards.domain.program.expressions.scope import Scope
+from rewards.domain.program.models import actions as written
+from rewards.domain.program.models.base import duration
+from rewards.domain.program.values import CelValue, Constant, FieldValue, compile_value
+
+AnyValue = FieldValue | CelValue | Constant
+
+
+@dataclass(slots=True)
+class ActionBuilder:
+    """Builds actions of one rule; `needs` gathers what must be bound for them."""
+
+    context: Context
+    catalogue: Catalogue
+    scope: Scope
+    needs: list[Needs]
+
+    def build(self, action: written.Action, path: str) -> Action | None:
+        """None after reporting what is wrong."""
+        content = action.content
+        path = f"{path}.{action.kind}"
+        if isinstance(content, written.Earn | written.Spend):
+            return self._paying(content, path)
+        if isinstance(content, written.Reverse | written.Mature):
+            reference = self._reference(content.reference, f"{path}.reference")
+            kind = ReverseAction if isinstance(content, written.Reverse) else MatureAction
+            return kind(reference, content.bind) if reference is not None else None
+        if isinstance(content, written.Set):
+            return self._set(content, path)
+        assert isinstance(content, written.Emit)
+        return self._emit(content, path)
+
+    def _paying(self, content: written.Earn | written.Spend, path: str) -> EarnAction | SpendAction | None:
+        declared = self.context.document.currencies
+        known = self.context.refers(f"{path}.currency", "currency", "currencies", content.currency, declared)
+        amount = self._amount(content.amount, f"{path}.amount")
+        reference = self._reference(content.reference, f"{path}.reference") if content.reference else None
+        if not known or amount is None or (content.reference and reference is None):
+            return None
+        rate, rounding = Decimal(repr(content.rate)), Rounding(content.round)
+        if isinstance(content, written.Spend):
+            if not declared[content.currency].spendable:
+                message = f"{content.currency} is not spendable"
+                self.context.problems.error(f"{path}.currency", "not-spendable", message)
+            return SpendAction(content.currency, amount, rate, rounding, reference, content.bind)
+        matured = content.hold == "until_matured"
+        return EarnAction(
+            currency=content.currency,
+            amount=amount,
+            rate=rate,
+            round=rounding,
+            reference=reference,
+            hold=None if matured else duration(content.hold),
+            until_matured=matured,
+            expires=build_expiry(content.expires),
+            bind=content.bind,
+        )
+
+    def _set(self, content: written.Set, path: str) -> SetAction | None:
+        declared = self.context.document.attributes
+        known = self.context.refers(f"{path}.attribute", "attribute", "attributes", content.attribute, declared)
+        value = self._value(content.value, f"{path}.value")
+        if not known or value is None:
+            return None
+        wanted = self.catalogue.attribute_types[content.attribute].kind
+        self._fits(value, wanted, f"{path}.value", f"the attribute {content.attribute}")
+        return SetAction(content.attribute, value, content.bind)
+
+    def _emit(self, content: written.Emit, path: str) -> EmitAction | None:
+        if not self.context.refers(f"{path}.type", "event", "events", content.type, self.context.document.events):
+            return None
+        event = self.context.document.events[content.type]
+        declared = self.catalogue.properties[content.type]
+        values: dict[str, Any] = {}
+        for name, source in content.properties.items():
+            where = f"{path}.properties.{name}"
+            value = self._value(source, where)
+            if name in declared:
+                if value is not None:
+                    self._fits(value, declared[name].kind, where, f"event.{name}")
+            elif event.undeclared == "drop":
+                self.context.problems.unknown(where, "property", name, declared)
+            values[name] = value
+        for name in event.required:
+            if name not in content.properties:
+                message = f"{content.type} requires {name}"
+                self.context.problems.error(f"{path}.properties", "required", message)
+        return EmitAction(content.type, values, content.bind) if None not in values.values() else None
+
+    def _amount(self, source: str | int, path: str) -> DecimalAmount | None:
+        amount = self.context.expression(path, str(source), lambda: compile_amount(source, self.scope))
+        if amount is not None:
+            self.needs.append(amount.needs)
+        return amount
+
+    def _reference(self, source: str, path: str) -> AnyValue | None:
+        value = self._value(source, path)
+        if value is not None and value.kind not in {Kind.TEXT, Kind.NUMBER, Kind.ANY}:
+            self.context.problems.error(path, "type", f"a reference is a text, this is {value.kind.value}")
+        return value
+
+    def _value(self, source: str | float, path: str) -> AnyValue | None:
+        if not isinstance(source, str):
+            return Constant(source, Kind.FLAG if isinstance(source, bool) else Kind.NUMBER)
+        check_memberships(self.context, path, source)
+        value = self.context.expression(path, source, lambda: compile_value(source, self.scope))
+        if value is not None:
+            self.needs.append(value.needs)
+        return value
+
+    def _fits(self, value: AnyValue, wanted: Kind, path: str, what: str) -> None:
+        if Kind.ANY in {value.kind, wanted} or value.kind is wanted:
+            return
+        if {value.kind, wanted} <= {Kind.ITEMS, Kind.TEXTS, Kind.NUMBERS} or {value.kind, wanted} == _TEXTUAL:
+            return
+        self.context.problems.error(path, "type", f"{what} is {wanted.value}, this is {value.kind.value}")
+
+
+_TEXTUAL = {Kind.TEXT, Kind.MOMENT}
+
+
+def emitted_types(actions: list[written.Action]) -> Iterator[str]:
+    """The events that actions raise."""
+    for action in actions:
+        if action.event is not None:
+            yield action.event.type

@@ -1,0 +1,144 @@
+"""Rules, and remarks about rules that cannot work as meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from rewards.domain.program.binding import BoundFacts, Plan, Plans
+from rewards.domain.program.compiled import Action, Budget, BudgetUnit, Limit, Metric, Missing, Rule
+from rewards.domain.program.compiling.actions import ActionBuilder
+from rewards.domain.program.compiling.context import Context
+from rewards.domain.program.compiling.events import Catalogue, resolve_events
+from rewards.domain.program.compiling.scopes import Scopes
+from rewards.domain.program.compiling.segments import check_memberships, metrics_read
+from rewards.domain.program.conditions import CelCondition, compile_condition
+from rewards.domain.program.expressions.scope import Scope
+from rewards.domain.program.models import rules as written
+from rewards.domain.program.models.actions import Action as WrittenAction
+from rewards.domain.program.models.base import duration, span
+
+
+@dataclass(slots=True)
+class RuleBuilder:
+    """Builds the rules of a document one by one."""
+
+    context: Context
+    catalogue: Catalogue
+    scopes: Scopes
+    plans: Plans
+    metrics: Mapping[str, Metric]
+    zone: ZoneInfo
+
+    def build(self, position: int, rule: written.Rule) -> Rule | None:
+        """None after reporting what is wrong."""
+        path = f"rules.{rule.key}"
+        before = len(self.context.problems.errors)
+        triggers = resolve_events(self.context, self.catalogue, rule.on, f"{path}.on")
+        starts, ends = self._moment(rule.starts), self._moment(rule.ends)
+        budget = self._budget(rule, path)
+        self._remarks(rule, path, starts, ends)
+        if triggers is None:
+            return None
+        scope = self.scopes.rule(triggers)
+        when = self._when(rule, path, scope, triggers)
+        actions = ActionBuilder(self.context, self.catalogue, scope, [])
+        then = self._actions(actions, rule.then, f"{path}.then")
+        otherwise = self._actions(actions, rule.otherwise, f"{path}.otherwise")
+        if len(self.context.problems.errors) > before:
+            return None
+        for needs in (*actions.needs, *([when.needs] if when else [])):
+            self.plans.add(triggers, needs)
+        return Rule(
+            key=rule.key,
+            position=position,
+            triggers=frozenset(triggers),
+            when=when,
+            limit=tuple(Limit(each.times, span(each.per)) for each in rule.limit),
+            cooldown=duration(rule.cooldown),
+            budget=budget,
+            priority=rule.priority,
+            exclusive=rule.exclusive,
+            starts=starts,
+            ends=ends,
+            then=then,
+            otherwise=otherwise,
+            stage=rule.stage,
+            intent=rule.intent,
+        )
+
+    def _when(self, rule: written.Rule, path: str, scope: Scope, triggers: tuple[str, ...]) -> CelCondition | None:
+        source = rule.when
+        if source is None:
+            return None
+        path = f"{path}.when"
+        check_memberships(self.context, path, source)
+        condition = self.context.expression(path, source, lambda: compile_condition(source, scope))
+        if condition is None:
+            return None
+        self._check_splits(path, condition, triggers)
+        if not condition.fields:
+            outcome = condition.test(BoundFacts("", {}, Plan(scope.engine, ())))
+            if isinstance(outcome, Missing):
+                self.context.problems.error(path, "constant", f"can never be decided: {outcome.why}")
+            elif not outcome and not rule.otherwise:
+                self.context.problems.warn(path, "never-fires", "the condition is always false")
+        return condition
+
+    def _check_splits(self, path: str, condition: CelCondition, triggers: tuple[str, ...]) -> None:
+        for key in metrics_read(condition.fields):
+            metric = self.metrics.get(key)
+            if metric is not None and metric.by is not None and not metric.events.intersection(triggers):
+                message = f"metrics.{key} is split by {metric.by.source}, which the rule's events do not count"
+                self.context.problems.error(path, "split-metric", message)
+
+    def _actions(self, builder: ActionBuilder, actions: list[WrittenAction], path: str) -> tuple[Action, ...]:
+        names = [action.content.bind for action in actions if action.content.bind is not None]
+        if len(names) != len(set(names)):
+            self.context.problems.error(path, "duplicate-name", "two actions are bound to one name")
+        built = [builder.build(action, f"{path}.{position}") for position, action in enumerate(actions)]
+        return tuple(action for action in built if action is not None)
+
+    def _budget(self, rule: written.Rule, path: str) -> Budget | None:
+        budget = rule.budget
+        if budget is None:
+            return None
+        path = f"{path}.budget"
+        earned = list(dict.fromkeys(action.earn.currency for action in rule.then if action.earn is not None))
+        declared = self.context.document.currencies
+        if budget.times is not None:
+            return Budget(BudgetUnit.TIMES, budget.times, span(budget.per))
+        if not earned:
+            self.context.problems.warn(path, "budget-without-cost", "the rule pays nothing that the budget could count")
+        if budget.money is not None:
+            for currency in earned:
+                if currency in declared and declared[currency].worth == 0:
+                    message = f"{currency} has no worth, so paying it costs this budget nothing"
+                    self.context.problems.warn(path, "budget-without-cost", message)
+            return Budget(BudgetUnit.MONEY, budget.money, span(budget.per))
+        assert budget.points is not None
+        counted = budget.currency or (earned[0] if len(earned) == 1 else None)
+        if counted is None and earned:
+            self.context.problems.error(path, "currency", f"say which currency it counts: {', '.join(earned)}")
+        elif counted is not None and earned and counted not in earned:
+            self.context.problems.unknown(f"{path}.currency", "currency", counted, earned)
+        return Budget(BudgetUnit.POINTS, budget.points, span(budget.per), counted)
+
+    def _remarks(self, rule: written.Rule, path: str, starts: datetime | None, ends: datetime | None) -> None:
+        warn = self.context.problems.warn
+        if starts is not None and ends is not None and ends <= starts:
+            warn(f"{path}.ends", "never-fires", "the rule ends before it starts")
+        if any(limit.times == 0 for limit in rule.limit):
+            warn(f"{path}.limit", "never-fires", "a limit of 0 switches the rule off")
+        if not rule.then and not rule.otherwise:
+            warn(f"{path}.then", "no-effect", "the rule does nothing")
+        if rule.otherwise and rule.when is None:
+            warn(f"{path}.otherwise", "never-fires", "without a condition there is no otherwise")
+
+    def _moment(self, text: str | None) -> datetime | None:
+        if text is None:
+            return None
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)

@@ -1,0 +1,88 @@
+"""Which fields the expressions of a rule, a metric or a segment may name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from rewards.domain.program.compiling.events import Catalogue
+from rewards.domain.program.expressions.fields import (
+    Field,
+    Kind,
+    at_field,
+    balance_field,
+    context_fields,
+    event_field,
+    member_field,
+    metric_field,
+)
+from rewards.domain.program.expressions.scope import Engine, Scope
+
+MEMBER_FIELDS: Final = {"id": Kind.TEXT, "kind": Kind.TEXT, "locale": Kind.TEXT, "timezone": Kind.TEXT}
+_NO_METRICS: Final = "a metric counts before metrics and balances are known; it may read event, context and member"
+_NO_EVENT: Final = "a segment is about the member at any time; it may read member, metrics, balances and at"
+
+
+class Scopes:
+    """Makes the scopes of a program. Metrics have an engine of their own: they are counted before anything is decided."""
+
+    def __init__(self, catalogue: Catalogue, zone: ZoneInfo) -> None:
+        self._catalogue = catalogue
+        self._inputs = [
+            at_field(),
+            *context_fields(zone),
+            *(member_field(key, kind) for key, kind in MEMBER_FIELDS.items()),
+            *(member_field(key, each.kind) for key, each in catalogue.attribute_types.items()),
+        ]
+        self._late: list[Field] = []
+        self.inputs_engine = Engine([*self._inputs, *self._every_property()])
+        self.engine = self.inputs_engine
+
+    def declare(self, metrics: Mapping[str, Kind], currencies: Iterable[str]) -> None:
+        """What rules and segments may read besides, once metrics are compiled."""
+        self._late = [
+            member_field("segments", Kind.TEXTS),
+            *(metric_field(key, kind) for key, kind in metrics.items()),
+            *(balance_field(currency) for currency in currencies),
+        ]
+        self.engine = Engine([*self._inputs, *self._late, *self._every_property()])
+
+    def metric(self, events: Iterable[str]) -> Scope:
+        """For `where`, `value` and `by`."""
+        fields = [*self._inputs, *self._properties(events)]
+        return Scope(self.inputs_engine, _by_name(fields), {"metrics": _NO_METRICS, "balances": _NO_METRICS})
+
+    def rule(self, triggers: Iterable[str]) -> Scope:
+        """For a rule with these triggers: the union of their properties."""
+        return Scope(self.engine, _by_name([*self._inputs, *self._late, *self._properties(triggers)]))
+
+    def segment(self) -> Scope:
+        """For the conditions of segments."""
+        fields = [field for field in (*self._inputs, *self._late) if not field.name.startswith("context.")]
+        return Scope(self.engine, _by_name(fields), {"event": _NO_EVENT, "context": _NO_EVENT})
+
+    def _every_property(self) -> list[Field]:
+        return [
+            event_field(name, each.kind)
+            for properties in self._catalogue.properties.values()
+            for name, each in properties.items()
+        ]
+
+    def _properties(self, events: Iterable[str]) -> list[Field]:
+        kinds: dict[str, dict[Kind, str]] = {}
+        for event in events:
+            for name, each in self._catalogue.properties.get(event, {}).items():
+                kinds.setdefault(name, {}).setdefault(each.kind, event)
+        return [event_field(name, next(iter(found)), _clash(name, found)) for name, found in kinds.items()]
+
+
+def _clash(name: str, kinds: Mapping[Kind, str]) -> str | None:
+    if len(kinds) == 1:
+        return None
+    where = " but ".join(f"{kind.value} in {event}" for kind, event in kinds.items())
+    return f"event.{name} is {where}; write one rule for each"
+
+
+def _by_name(fields: Iterable[Field]) -> dict[str, Field]:
+    return {field.name: field for field in fields}

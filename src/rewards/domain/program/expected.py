@@ -1,0 +1,71 @@
+"""Checks that a document's tests speak of things the document declares."""
+
+from __future__ import annotations
+
+from rewards.domain.program.compiling.context import Context
+from rewards.domain.program.models.actions import ACTIONS
+from rewards.domain.program.models.checks import Check, Expected
+from rewards.domain.program.models.document import INTERNAL_EVENTS, LATER_ACTIONS
+from rewards.domain.program.problems import nearest
+
+EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS)
+
+
+def check_tests(context: Context) -> None:
+    """Names of members, events, currencies, rules, segments and effects that tests use must exist."""
+    seen: set[str] = set()
+    for position, test in enumerate(context.document.tests):
+        path = f"tests.{position}"
+        if test.name in seen:
+            context.problems.error(f"{path}.name", "duplicate-name", f"two tests are called {test.name!r}")
+        seen.add(test.name)
+        _given(context, test, path)
+        for member, expected in test.expect.items():
+            if member not in {given.member for given in test.given}:
+                context.problems.unknown(f"{path}.expect.{member}", "member", member, {g.member for g in test.given})
+            _expected(context, expected, f"{path}.expect.{member}")
+
+
+def _given(context: Context, test: Check, path: str) -> None:
+    document = context.document
+    names = {name for key, event in document.events.items() for name in (key, *event.aka)}
+    for position, given in enumerate(test.given):
+        where = f"{path}.given.{position}"
+        accepted = document.program.unknown_events == "accept" or any(b.startswith("events.") for b in context.broken)
+        if given.type not in names and not accepted:
+            near = nearest(given.type, names)
+            # An undeclared type may be the very point of a test, so this is a remark only.
+            hint = f"; did you mean {near}?" if near else ""
+            context.problems.warn(f"{where}.type", "unknown-event", f"unknown event {given.type!r}{hint}")
+        for attribute in given.attributes:
+            context.refers(f"{where}.attributes", "attribute", "attributes", attribute, document.attributes)
+
+
+def _expected(context: Context, expected: Expected, path: str) -> None:
+    document = context.document
+    for currency in expected.balances:
+        context.refers(f"{path}.balances", "currency", "currencies", currency, document.currencies)
+    for segment in expected.segments or ():
+        context.refers(f"{path}.segments", "segment", "segments", segment, document.segments)
+    for attribute in expected.attributes:
+        context.refers(f"{path}.attributes", "attribute", "attributes", attribute, document.attributes)
+    for name in expected.none:
+        _effect(context, f"{path}.none", name)
+    rules = {rule.key for rule in document.rules}
+    for list_name, effects in (("effects", expected.effects), ("exactly", expected.exactly or [])):
+        for position, effect in enumerate(effects):
+            where = f"{path}.{list_name}.{position}"
+            if len(effect) != 1:
+                context.problems.error(where, "value", "an expected effect is one type with its fields: {earn: {…}}")
+            for kind, fields in effect.items():
+                _effect(context, where, kind)
+                rule = fields.get("rule")
+                if isinstance(rule, str) and rule not in rules and not context.broken:
+                    context.problems.unknown(f"{where}.{kind}.rule", "rule", rule, rules)
+
+
+def _effect(context: Context, path: str, name: str) -> None:
+    if name in LATER_ACTIONS:
+        context.problems.error(path, "not-available-yet", f"the effect {name} is not yet available")
+    elif name not in EFFECT_TYPES:
+        context.problems.unknown(path, "effect", name, EFFECT_TYPES)

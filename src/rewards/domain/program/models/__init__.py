@@ -1,0 +1,1 @@
+"""The document as models: one for YAML and JSON. `document.Document` is the whole."""

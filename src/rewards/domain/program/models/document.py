@@ -1,0 +1,45 @@
+"""The whole document, and which keys belong to later versions of the grammar's implementation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from rewards.domain.program.models.base import SECTION_MAX, Key, Part
+from rewards.domain.program.models.checks import Check
+from rewards.domain.program.models.events import Attribute, EventType, Groups, Property, TypeName
+from rewards.domain.program.models.header import Currency, Header
+from rewards.domain.program.models.members import Metric, Segment
+from rewards.domain.program.models.rules import Rule
+
+
+class Document(Part):
+    """A program as its authors write it. `rewards` is the version of the grammar."""
+
+    rewards: Literal[1]
+    program: Header
+    currencies: Annotated[dict[Key, Currency], Field(max_length=50)] = Field(default_factory=dict)
+    types: Annotated[dict[TypeName, TypeName | Property], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    events: Annotated[dict[Key, EventType], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    groups: Annotated[Groups, Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    attributes: Annotated[dict[Key, TypeName | Attribute], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    metrics: Annotated[dict[Key, Metric], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    segments: Annotated[dict[Key, Segment], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    rules: Annotated[list[Rule], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
+    tests: Annotated[list[Check], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
+
+
+LATER_SECTIONS: Final = frozenset(
+    {"badges", "quests", "streaks", "tiers", "leaderboards", "vouchers", "catalog", "unlocks", "referrals"}
+    | {"templates", "contact", "placements", "experiments"}
+)
+LATER_RULE_KEYS: Final = frozenset({"delay", "quiet", "unless", "still", "experiment", "goal", "variants"})
+LATER_ACTIONS: Final = frozenset(
+    {"badge", "quest", "streak", "score", "voucher", "unlock", "message", "webhook", "timer"}
+)
+LATER_TEST_KEYS: Final = frozenset({"advance", "variants"})
+INTERNAL_EVENTS: Final = {"segment.entered": ("segment",), "segment.left": ("segment",)}
+LATER_INTERNAL_EVENTS: Final = frozenset(
+    {"badge.awarded", "quest.completed", "quest.step", "tier.changed", "streak.broken", "streak.milestone"}
+)

@@ -1,0 +1,176 @@
+"""Says in an author's words what does not fit the grammar, and sets such parts aside so that the rest can be checked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from rewards.domain.program.models.actions import ACTIONS, Action
+from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
+from rewards.domain.program.models.document import Document
+from rewards.domain.program.models.events import Attribute, EventType, Property
+from rewards.domain.program.models.header import Currency, Expires, Header
+from rewards.domain.program.models.members import Metric, Segment
+from rewards.domain.program.models.rules import Budget, Limit, Rule
+from rewards.domain.program.problems import Problems, nearest
+
+_SECTIONS: Final = ("currencies", "types", "events", "groups", "attributes", "metrics", "segments")
+_LISTS: Final = ("rules", "tests")
+_MODEL_NAMES: Final = frozenset(
+    {"Document", "Header", "Currency", "Expires", "EventType", "Attribute", "Property", "Metric", "Segment", "Rule"}
+    | {
+        "Limit",
+        "Budget",
+        "Action",
+        "Check",
+        "Given",
+        "Expected",
+        "Buckets",
+        *(model.__name__ for model in ACTIONS.values()),
+    }
+)
+_PARENTS: Final[dict[str, type[BaseModel]]] = {
+    "program": Header, "currencies": Currency, "events": EventType, "attributes": Attribute, "types": Property,
+    "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check,
+}  # fmt: skip
+_INNER: Final[dict[str, type[BaseModel]]] = {
+    "expires": Expires, "limit": Limit, "budget": Budget, "then": Action, "otherwise": Action, "given": Given,
+    "expect": Expected, "balances": Buckets, **ACTIONS,
+}  # fmt: skip
+_TYPE_WORDS: Final = {
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "missing": "is required",
+}
+
+
+def shape_problems(mistakes: Iterable[ErrorDetails], data: Mapping[str, Any], problems: Problems) -> None:
+    """Report each mistake once, under the path that an author sees."""
+    grouped: dict[str, list[tuple[Sequence[Any], ErrorDetails]]] = {}
+    for mistake in mistakes:
+        location = _location(mistake["loc"], data)
+        path = named_path(location, data)
+        grouped.setdefault(path, []).append((location, mistake))
+    for path, each in grouped.items():
+        _report(path, each, problems)
+
+
+def _report(path: str, mistakes: list[tuple[Sequence[Any], ErrorDetails]], problems: Problems) -> None:
+    location, first = mistakes[0]
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        key = str(location[-1])
+        model = model_at(location[:-1])
+        names = [field.alias or name for name, field in model.model_fields.items()] if model else []
+        problems.error(path, "unknown-key", f"unknown key {key!r}", near=nearest(key, names))
+        return
+    messages = list(dict.fromkeys(_message(mistake) for _, mistake in mistakes))
+    near = None
+    if kind == "literal_error" and isinstance(first.get("input"), str):
+        expected = str(first.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+        near = nearest(str(first["input"]), expected)
+    code = "missing" if kind == "missing" else "value"
+    problems.error(path, code, " or ".join(messages), near=near)
+
+
+def _message(mistake: ErrorDetails) -> str:
+    kind, context = mistake["type"], mistake.get("ctx", {})
+    if kind == "value_error":
+        return str(context.get("error", mistake["msg"]))
+    if kind == "string_pattern_mismatch":
+        return f"{mistake['input']!r} does not match {context.get('pattern')}"
+    if kind == "literal_error":
+        return f"must be {context.get('expected')}, not {mistake['input']!r}"
+    word = _TYPE_WORDS.get(kind)
+    if word is not None:
+        return word
+    message = mistake["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def _location(location: Sequence[Any], data: Any) -> tuple[Any, ...]:
+    """Without the parts that only name a branch of a union: those lead nowhere in the data."""
+    kept: list[Any] = []
+    node = data
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if (isinstance(node, Mapping) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
+            node = node[part]
+        elif isinstance(node, Mapping) and last and isinstance(part, str) and "[" not in part and "-" not in part:
+            if part not in {"str", "int", "float", "bool"} and part not in _MODEL_NAMES:
+                kept.append(part)  # a key that is missing
+            continue
+        else:
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def named_path(location: Sequence[Any], data: Mapping[str, Any]) -> str:
+    """`("rules", 0, "when")` as `rules.audio_interest.when`."""
+    parts = [str(part) for part in location]
+    if len(location) > 1 and location[0] == "rules" and isinstance(location[1], int):
+        rule = data["rules"][location[1]]
+        if isinstance(rule, Mapping) and isinstance(rule.get("key"), str):
+            parts[1] = rule["key"]
+    return ".".join(parts)
+
+
+def model_at(location: Sequence[Any]) -> type[BaseModel] | None:
+    """The model that a place in the document belongs to, for the names of its keys."""
+    if not location:
+        return Document
+    model = _PARENTS.get(str(location[0]))
+    for position, part in enumerate(location[1:], start=1):
+        if model in {EventType, Property, Attribute} and location[position - 1] in {"properties", "items"}:
+            model = Property
+        elif part in _INNER and not (location[0] == "tests" and part in {"earn", "spend"}):
+            model = _INNER[part]
+    return model
+
+
+def repaired(data: Mapping[str, Any], mistakes: Iterable[ErrorDetails]) -> tuple[dict[str, Any], frozenset[str]]:
+    """The document without the parts that hold mistakes, and the paths (`metrics.orders`) of those parts."""
+    rest = copy.copy(dict(data))
+    broken: set[str] = set()
+    drop: dict[str, set[Any]] = {}
+    for mistake in mistakes:
+        location = mistake["loc"]
+        section = location[0] if location else None
+        if section in _SECTIONS and len(location) > 1 and isinstance(rest.get(section), Mapping):
+            broken.add(f"{section}.{location[1]}")
+            drop.setdefault(str(section), set()).add(location[1])
+        elif section in _LISTS and len(location) > 1 and isinstance(rest.get(section), list):
+            drop.setdefault(str(section), set()).add(location[1])
+        elif section == "program" and isinstance(rest.get("program"), Mapping) and len(location) > 1:
+            drop.setdefault("program", set()).add(location[1])
+        elif section in rest:
+            del rest[section]
+            broken.update(_names(data, str(section)))
+    for section, keys in drop.items():
+        value = rest.get(section)
+        if isinstance(value, list):
+            rest[section] = [each for position, each in enumerate(value) if position not in keys]
+        elif isinstance(value, Mapping):
+            rest[section] = {key: each for key, each in value.items() if key not in keys}
+    rest.setdefault("rewards", 1)
+    program = rest.get("program")
+    rest["program"] = {"key": "unnamed", **program} if isinstance(program, Mapping) else {"key": "unnamed"}
+    return rest, frozenset(broken)
+
+
+def _names(data: Mapping[str, Any], section: str) -> set[str]:
+    value = data.get(section)
+    return {f"{section}.{key}" for key in value} if isinstance(value, Mapping) else set()
