@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -15,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rewards.db.engine import make_engine
 from rewards.db.migrate import head_revision
 from rewards.db.tables.base import INSERT_ONLY
-from rewards.domain.program.compile import compile_document
+from rewards.domain.program.compile import compile_program
+from rewards.domain.program.compiled import Program
+from rewards.domain.program.models.document import Document
 from rewards.features.events import controller as events
 from rewards.features.events import rows as event_rows
 from rewards.features.health.controller import Readiness, health_router
@@ -42,6 +45,11 @@ WRITES = (*member_rows.ROWS, *wallet_rows.ROWS, *event_rows.ROWS)
 """What every slice writes in the batch's one statement."""
 
 
+def compiled(document: dict[str, Any], version: int, paused: frozenset[str]) -> Program:
+    """A stored document, checked when it was published, ready to decide."""
+    return compile_program(Document.model_validate(document), version=version, paused=paused)
+
+
 def database(settings: Settings, *, application_name: str, role: str | None) -> AsyncEngine:
     """A pool as the settings say; `role=None` acts as the URL's own user, for migrations and partitions."""
     return make_engine(
@@ -65,15 +73,17 @@ class Service:
         self.secret_key = settings.secret_key.get_secret_value()
         self.engine = database(settings, application_name="rewards", role=settings.database_role)
         self.valkey = make_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
-        self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compile_document)
+        self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
+        self.due_written = asyncio.Event()
+        """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
         self.lanes = Lanes(
-            Batches(self.engine, self.programs, WRITES),
+            Batches(self.engine, self.programs, WRITES, due_written=self.due_written.set),
             lanes=settings.lanes,
             queue_max=settings.lane_queue_max * settings.lanes,
             batch_max=settings.batch_commands_max,
             span_buckets=settings.batch_spans_buckets,
         )
-        self.intake = Intake(self.programs, self.lanes, self.engine)
+        self.intake = Intake(self.programs, self.lanes, self.engine, due_written=self.due_written.set)
         self.registry = CollectorRegistry()
 
     @asynccontextmanager
@@ -88,12 +98,14 @@ class Service:
             await self.valkey.aclose()
 
 
-def make_app(service: Service) -> Edge:
-    """The ASGI application around a service."""
+def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextManager[None]]) -> Edge:
+    """The ASGI application around a service. What is `alongside` (the worker) lives while the lanes run."""
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with service.running():
+        async with service.running(), AsyncExitStack() as stack:
+            for also in alongside:
+                await stack.enter_async_context(also())
             yield
 
     app = Litestar(

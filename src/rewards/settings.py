@@ -103,3 +103,16 @@ def load_settings(**overrides: Any) -> Settings:
             for error in wrong.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise SettingsError("\n".join(lines)) from None
+
+
+class LocalSettings(BaseSettings):
+    """What `rewards local` may be told; whatever is missing it makes and keeps itself."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REWARDS_", frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    database_url: Secret[str] | None = None
+    redis_url: Secret[str] | None = None
+    secret_key: Annotated[Secret[bytes], BeforeValidator(decode_secret_key)] | None = None
+    port: Port | None = None

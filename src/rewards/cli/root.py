@@ -17,6 +17,10 @@ T = TypeVar("T")
 
 # Command → where it is, and what `rewards --help` says of it.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "local": ("rewards.cli.local:local", "Run everything on this machine, with a sample program."),
+    "serve": ("rewards.cli.serve:serve", "Serve the HTTP API."),
+    "work": ("rewards.cli.serve:work", "Run due commands, upkeep and jobs."),
+    "migrate": ("rewards.cli.serve:migrate", "Bring the database to the newest schema."),
     "keys": ("rewards.cli.keys:keys", "Make, list and revoke API keys of a program."),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -71,7 +71,16 @@ class BatchResult:
 class Batches:
     """Runs batches. `parts` is what the slices write, registered at the composition root."""
 
-    def __init__(self, engine: AsyncEngine, programs: Programs, parts: Sequence[Rows]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        programs: Programs,
+        parts: Sequence[Rows],
+        *,
+        due_written: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`due_written` is called after a commit that left commands for other members."""
+        self._due_written = due_written
         self._engine = engine
         self._programs = programs
         self._parts = tuple(parts)
@@ -99,12 +108,16 @@ class Batches:
             published = await self._programs.get(submissions[0].program_id)
             attempt = _Attempt(published, submissions, plan, self._parts)
             try:
-                return await transact(self._engine, attempt.run)
+                done = await transact(self._engine, attempt.run)
             except CountersShort as short:
                 plan.locked_counters = attempt.counter_keys | short.keys
             except StartOver:
                 if attempt.newer_revision:
                     await self._programs.refresh(published.program_id, at_least=attempt.newer_revision)
+            else:
+                if any(decided.outcome is not None and decided.outcome.legs for decided in attempt.writes.decided):
+                    self._due_written()
+                return done
         raise TooManyAttempts("the members or the program changed too often meanwhile")
 
 

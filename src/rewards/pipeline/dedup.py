@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.commands import Event
@@ -17,8 +16,6 @@ from rewards.domain.outcome import Status
 from rewards.pipeline import queries
 from rewards.pipeline.load import rows
 from rewards.pipeline.submission import Receipt, Submission
-
-_decode = msgspec.json.decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +93,14 @@ def _event_receipt(submission: Submission, row: Any) -> Receipt:
             {"id": command.client_id, "status": "duplicate", "effects_expired": True, "effects": []},
             replayed=True,
         )
-    answer = _decode(row.answer)
-    return Receipt(Status.DUPLICATE, {**answer, "status": "duplicate"}, trace=_decode(row.trace), replayed=True)
+    answer = row.answer
+    return Receipt(Status.DUPLICATE, {**answer, "status": "duplicate"}, trace=row.trace, replayed=True)
 
 
 def _answer_receipt(_: Submission, row: Any) -> Receipt:
     if row is None:
         return Receipt(Status.DUPLICATE, {"answer_expired": True}, replayed=True)
-    body = _decode(row.body)
+    body = row.body
     if row.status:
         return Receipt(Status.DUPLICATE, {}, replayed=True, refusal=body)
     return Receipt(Status.DUPLICATE, body, replayed=True)

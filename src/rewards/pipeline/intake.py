@@ -5,7 +5,7 @@ Every transport (HTTP, collectors, imports, the worker) comes through here, so i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -59,7 +59,10 @@ class Addressed:
 class Intake:
     """Turns addressed commands into submissions and hands them to the lanes."""
 
-    def __init__(self, programs: Programs, lanes: Lanes, engine: AsyncEngine) -> None:
+    def __init__(
+        self, programs: Programs, lanes: Lanes, engine: AsyncEngine, *, due_written: Callable[[], None] = lambda: None
+    ) -> None:
+        self._due_written = due_written
         self._programs = programs
         self._lanes = lanes
         self._engine = engine
@@ -93,6 +96,7 @@ class Intake:
             msgspec.json.encode(payload).decode(),
         )
         await transact(self._engine, lambda connection: connection.exec_driver_sql(_ACCEPT_FOR_LATER, row))
+        self._due_written()
         return made.key
 
 

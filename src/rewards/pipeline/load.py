@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.ids import bucket_of
@@ -20,8 +19,6 @@ from rewards.pipeline import queries
 from rewards.pipeline.codec import EMPTY, decode_state
 from rewards.pipeline.identity import Identity
 from rewards.pipeline.submission import Submission
-
-_decode = msgspec.json.decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ async def lock_members(
             bucket=row.bucket,
             kind=row.kind,
             external_id=row.external_id or "",
-            attributes=_decode(row.attributes),
+            attributes=row.attributes,
             locale=row.locale,
             timezone=row.timezone,
             seq=row.seq,

@@ -61,6 +61,11 @@ async def create_program(connection: AsyncConnection, key: str, *, secret_key: b
     return program_id
 
 
+async def find_program(connection: AsyncConnection, key: str) -> Any | None:
+    """The program's row, or None."""
+    return (await connection.execute(select(program).where(program.c.key == key))).one_or_none()
+
+
 async def program_id_of(connection: AsyncConnection, key: str) -> int:
     """Raises `UnknownProgram`."""
     found: int | None = (

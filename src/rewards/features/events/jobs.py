@@ -1,0 +1,122 @@
+"""Commands that have come due: accepted for later, sent by another member's command, or woken by silence.
+
+Rows are claimed in batches with a lease. The command's own transaction deletes its row, so it runs once however often a
+worker dies; a lease that ends makes the row claimable again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.db.transact import StorageError, transact
+from rewards.domain.commands import Command, Due, MemberRef, MergeIn
+from rewards.domain.errors import RewardsError
+from rewards.features.events.schemas import EventIn
+from rewards.pipeline.intake import Addressed, submission
+from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
+from rewards.pipeline.programs import NothingPublished, Programs, Published
+from rewards.pipeline.submission import Submission
+
+log = structlog.get_logger("rewards.worker")
+
+CLAIM_MAX: Final = 500
+LEASE_SECONDS: Final = 30
+
+CLAIM: Final = """
+UPDATE due d SET leased_until = now() + make_interval(secs => $2), attempts = least(d.attempts + 1, 1000)
+FROM (
+    SELECT c.program_id, c.bucket, c.member_id, c.key
+    FROM due c JOIN program p ON p.id = c.program_id
+    WHERE c.due_at <= now() + p.clock_offset AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())
+    ORDER BY c.due_at LIMIT $1
+    FOR UPDATE OF c SKIP LOCKED
+) ready
+WHERE d.program_id = ready.program_id AND d.bucket = ready.bucket AND d.member_id = ready.member_id AND d.key = ready.key
+RETURNING d.program_id, d.bucket, d.member_id, d.key, d.name, d.payload, d.due_at
+"""
+
+SET_ASIDE: Final = """
+UPDATE due SET failure = $5, due_at = 'infinity'
+WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND key = $4
+"""
+"""A command that can never run is kept where people can find it, and claimed no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueCommands:
+    """Claims what is due and submits it. `run` returns how many were claimed, zero when nothing is left."""
+
+    engine: AsyncEngine
+    programs: Programs
+    lanes: Lanes
+
+    async def run(self) -> int:
+        claimed: list[Any] = await transact(self.engine, _claim)
+        by_program: dict[int, list[Any]] = {}
+        for row in claimed:
+            by_program.setdefault(row.program_id, []).append(row)
+        for program_id, rows in by_program.items():
+            await self._run_program(program_id, rows)
+        return len(claimed)
+
+    async def _run_program(self, program_id: int, rows: list[Any]) -> None:
+        try:
+            published = await self.programs.get(program_id)
+            results = await self.lanes.submit_all([_submission(published, row) for row in rows])
+        except (StorageError, Overloaded, ShuttingDown, NothingPublished) as error:
+            log.warning("due_commands_postponed", program_id=program_id, count=len(rows), code=error.code)
+            return
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, RewardsError) and not isinstance(result, StorageError):
+                await self._set_aside(row, result)
+
+    async def _set_aside(self, row: Any, error: RewardsError) -> None:
+        log.error("due_command_set_aside", program_id=row.program_id, name=row.name, code=error.code)
+        arguments = (row.program_id, row.bucket, row.member_id, row.key, f"{error.code}: {error.message}")
+        await transact(self.engine, lambda connection: connection.exec_driver_sql(SET_ASIDE, arguments))
+
+
+async def _claim(connection: Any) -> list[Any]:
+    return list((await connection.exec_driver_sql(CLAIM, (CLAIM_MAX, LEASE_SECONDS))).all())
+
+
+def _submission(published: Published, row: Any) -> Submission:
+    payload = row.payload
+    make = _MAKE[row.name]
+    made = make(published, row, payload)
+    made.due = row.key
+    return made
+
+
+def _event(published: Published, _: Any, payload: dict[str, Any]) -> Submission:
+    event = msgspec.convert(payload["event"], EventIn)
+    return submission(published, event.addressed(actor=payload["actor"], client=payload["client"]))
+
+
+def _leg(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
+    command: Command = MergeIn(origin=payload["origin"], parcel=payload)
+    made = submission(published, Addressed(_ref(payload), command, None, payload, "system"))
+    made.key = row.key
+    return made
+
+
+def _wake(published: Published, row: Any, _: dict[str, Any]) -> Submission:
+    # The member is known by its row alone; a wake-up is never a repeat.
+    return Submission(published.program_id, MemberRef("user", ""), row.member_id, None, b"", Due())
+
+
+def _ref(payload: dict[str, Any]) -> MemberRef:
+    return MemberRef(payload["kind"], payload["external_id"])
+
+
+_MAKE: Final[dict[str, Callable[[Published, Any, dict[str, Any]], Submission]]] = {
+    "event": _event,
+    "merge_in": _leg,
+    "wake": _wake,
+}

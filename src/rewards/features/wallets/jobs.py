@@ -1,0 +1,78 @@
+"""Tidying wallets: members with points or holds that fell due get a command, which posts it.
+
+Nothing depends on when this runs: every command posts what is due first, and reads project it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.db.transact import reading
+from rewards.domain.commands import Due, MemberRef
+from rewards.domain.errors import RewardsError
+from rewards.domain.program.compiled import ExpiresInactive
+from rewards.pipeline.lanes import Lanes
+from rewards.pipeline.load import rows
+from rewards.pipeline.programs import Programs
+from rewards.pipeline.submission import Submission
+
+SWEEP_MAX: Final = 500
+
+DUE_WALLETS: Final = """
+SELECT DISTINCT program_id, member_id FROM (
+    (SELECT l.program_id, l.member_id FROM lot l JOIN program p ON p.id = l.program_id
+     WHERE l.due_at <= now() + p.clock_offset ORDER BY l.due_at LIMIT $1)
+    UNION ALL
+    (SELECT h.program_id, h.member_id FROM hold h JOIN program p ON p.id = h.program_id
+     WHERE h.captured + h.released < h.amount AND h.expires_at <= now() + p.clock_offset ORDER BY h.expires_at LIMIT $1)
+) ready
+"""
+
+INACTIVE_WALLETS: Final = """
+SELECT a.program_id, a.member_id FROM account a JOIN program p ON p.id = a.program_id
+WHERE a.program_id = $1 AND a.currency = $2 AND a.available > 0
+  AND a.last_activity_at + make_interval(months => $3, secs => $4) <= now() + p.clock_offset
+LIMIT $5
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Posts what fell due. `run` returns how many members it touched."""
+
+    engine: AsyncEngine
+    programs: Programs
+    lanes: Lanes
+
+    async def run(self) -> int:
+        async with reading(self.engine) as connection:
+            found = await rows(connection, DUE_WALLETS, SWEEP_MAX)
+        return await self._submit({(row.program_id, row.member_id) for row in found})
+
+    async def run_inactive(self, program_id: int) -> int:
+        """Wallets whose points expire for want of activity: found by a scan, so asked rarely."""
+        published = await self.programs.get(program_id)
+        members: set[tuple[int, UUID]] = set()
+        for currency in published.program.currencies.values():
+            expiry = currency.expires
+            if isinstance(expiry, ExpiresInactive):
+                seconds = 0.0 if expiry.months else expiry.length.total_seconds()
+                async with reading(self.engine) as connection:
+                    found = await rows(
+                        connection, INACTIVE_WALLETS, program_id, currency.key, expiry.months, seconds, SWEEP_MAX
+                    )
+                members |= {(row.program_id, row.member_id) for row in found}
+        return await self._submit(members)
+
+    async def _submit(self, members: set[tuple[int, UUID]]) -> int:
+        if not members:
+            return 0
+        # The member is known by its row alone, and posting what is due is never a repeat.
+        results = await self.lanes.submit_all(
+            [Submission(program_id, MemberRef("user", ""), member, None, b"", Due()) for program_id, member in members]
+        )
+        return sum(not isinstance(result, RewardsError) for result in results)

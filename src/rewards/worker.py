@@ -1,0 +1,133 @@
+"""The worker: what falls due, upkeep of partitions, retention, and jobs over all members.
+
+It may run inside the service or apart, once or many times: every job is safe to run twice at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.app import Service, database
+from rewards.db import tables
+from rewards.db.partitions import ensure_partitions
+from rewards.db.retention import drop_expired
+from rewards.db.transact import reading, transact
+from rewards.domain.errors import RewardsError
+from rewards.features.events.jobs import DueCommands
+from rewards.features.members.jobs import rank_segments
+from rewards.features.wallets.jobs import Sweep
+
+log = structlog.get_logger("rewards.worker")
+
+POLL_SECONDS: Final = 1.0
+SWEEP_SECONDS: Final = 15.0
+RANK_SECONDS: Final = 60.0
+UPKEEP_SECONDS: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Runs again at once while it finds something to do, else after `every_seconds` (or when `hurry` is set)."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], Awaitable[int]]
+    hurry: asyncio.Event | None = None
+
+
+class Worker:
+    """All jobs of one process, each in its own task, so that a slow one keeps no other waiting."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._owner = database(service.settings, application_name="rewards-upkeep", role=None)
+        self.due = DueCommands(service.engine, service.programs, service.lanes)
+        self.sweep = Sweep(service.engine, service.programs, service.lanes)
+
+    def jobs(self) -> tuple[Job, ...]:
+        return (
+            Job("due", POLL_SECONDS, self.due.run, self._service.due_written),
+            Job("sweep", SWEEP_SECONDS, self.sweep.run),
+            Job("inactive", UPKEEP_SECONDS, self._inactive),
+            Job("rank", RANK_SECONDS, self._rank),
+            Job("upkeep", UPKEEP_SECONDS, self._upkeep),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Jobs run inside; leaving ends them between two batches and closes their connections."""
+        tasks = [asyncio.create_task(_repeat(job), name=f"job-{job.name}") for job in self.jobs()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._owner.dispose()
+
+    async def run_due(self) -> None:
+        """Runs everything that is due now, and what that makes due."""
+        while await self.due.run() or await self.sweep.run():
+            pass
+
+    async def _inactive(self) -> int:
+        return sum([await self.sweep.run_inactive(program_id) for program_id in await published(self._service.engine)])
+
+    async def _rank(self) -> int:
+        service = self._service
+        for program_id in await published(service.engine):
+            await rank_segments(service.engine, service.programs, service.lanes, program_id)
+        return 0
+
+    async def _upkeep(self) -> int:
+        now = datetime.now(UTC)
+        made = await transact(self._owner, lambda connection: ensure_partitions(connection, now))
+        dropped = await transact(
+            self._owner,
+            lambda connection: drop_expired(
+                connection,
+                now,
+                event_days=self._service.settings.event_retention_days,
+                outbox_days=self._service.settings.outbox_retention_days,
+            ),
+        )
+        if made or dropped:
+            log.info("partitions", made=made, dropped=dropped)
+        return 0
+
+
+async def published(engine: AsyncEngine) -> list[int]:
+    """The programs that have a published version."""
+    program = tables.program
+    async with reading(engine) as connection:
+        return list((await connection.execute(select(program.c.id).where(program.c.published.isnot(None)))).scalars())
+
+
+async def _repeat(job: Job) -> None:
+    while True:
+        found = 0
+        try:
+            found = await job.run()
+        except (RewardsError, DBAPIError, OSError) as error:
+            # The database may be away: the job is tried again at its next turn.
+            log.warning(
+                "job_failed", job=job.name, error=type(error).__name__, exc_info=not isinstance(error, RewardsError)
+            )
+        if found:
+            continue
+        if job.hurry is None:
+            await asyncio.sleep(job.every_seconds)
+            continue
+        with suppress(TimeoutError):
+            await asyncio.wait_for(job.hurry.wait(), job.every_seconds)
+        job.hurry.clear()
