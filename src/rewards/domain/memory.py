@@ -1,0 +1,261 @@
+"""Members in memory, loaded and stored as the pipeline does with PostgreSQL: the ground of tests, simulations and replays.
+
+One command sees exactly what it would see in a batch of its own: the lots that have fallen due, all open ones where the
+event may spend, and whatever else deciding asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from heapq import heappop, heappush
+from typing import Any, Final
+from uuid import UUID
+
+from rewards.domain.apply import apply
+from rewards.domain.commands import (
+    Capture,
+    Command,
+    Due,
+    Event,
+    MemberRef,
+    MergeIn,
+    MergeOut,
+    PlaceHold,
+    Release,
+    Reverse,
+    ReverseReference,
+    Spend,
+)
+from rewards.domain.errors import RewardsError
+from rewards.domain.ids import Ids, bucket_of, unix_ms
+from rewards.domain.ledger.accounts import Hold, Lot, Transaction
+from rewards.domain.ledger.reverse import Original
+from rewards.domain.ledger.upkeep import lot_due_at
+from rewards.domain.ledger.wallet import Unloaded, Wallet
+from rewards.domain.outcome import Leg, Outcome
+from rewards.domain.program.compiled import Program
+from rewards.domain.state import MemberState
+
+UNLOADED_MAX: Final = 32
+"""How often one command may ask for more before it is given up as a defect."""
+_TAKES_LOTS: Final = (Spend, PlaceHold, Capture, Release, Reverse, ReverseReference, MergeIn, MergeOut)
+_PARTS: Final = ("amount", "pending", "available", "held", "redeemed", "expired", "revoked", "sent")
+
+
+class Remember(Enum):
+    """Which transactions are kept, to be taken back or matured later."""
+
+    ALL = "all"
+    REFERENCED = "referenced"
+    NOTHING = "nothing"
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One member's rows. `due_at` is the earliest moment at which a lot matures or expires, `wake_at` when to look anew."""
+
+    state: MemberState
+    commands: int = 0
+    due_at: datetime | None = None
+    wake_at: datetime | None = None
+    lots: dict[UUID, Lot] = field(default_factory=dict)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    originals: dict[UUID, Original] = field(default_factory=dict)
+    references: dict[str, list[UUID]] = field(default_factory=dict)
+
+    def load(self, now: datetime, *, complete: bool) -> MemberState:
+        """The state with what a command at `now` finds in the wallet."""
+        state = self.state
+        accounts = state.wallet.accounts
+        if not accounts:
+            state.wallet = Wallet()  # no account, hence no lot
+        elif complete or state.wallet.lots or state.wallet.complete or self.holds or self._is_due(now):
+            lots = {
+                key: lot
+                for key, lot in (self.lots.items() if complete or self._is_due(now) else ())
+                if lot.open and (complete or _due_by(lot, now))
+            }
+            holds = {key: hold for key, hold in self.holds.items() if hold.remaining}
+            state.wallet = Wallet(accounts, lots, holds, complete=complete)
+        return state
+
+    def _is_due(self, now: datetime) -> bool:
+        return self.due_at is not None and self.due_at <= now
+
+    def supply(self, wanted: Unloaded) -> None:
+        """What deciding found missing, put into the state."""
+        state = self.state
+        wallet = state.wallet
+        if wanted.lots:
+            for key, lot in self.lots.items():
+                if lot.open:
+                    wallet.lots.setdefault(key, lot)
+            wallet.complete = True
+        if wanted.hold is not None:
+            if wanted.hold in self.holds:
+                wallet.holds[wanted.hold] = self.holds[wanted.hold]
+            else:
+                state.absent.add(wanted.hold)
+        if wanted.reference is not None:
+            carrying = tuple(self.references.get(wanted.reference, ()))
+            state.references[wanted.reference] = carrying
+            self._supply_originals(carrying)
+        if wanted.transaction is not None:
+            self._supply_originals((wanted.transaction,))
+
+    def _supply_originals(self, identifiers: Iterable[UUID]) -> None:
+        """Transactions with every lot that they touched, open or not."""
+        state = self.state
+        for identifier in identifiers:
+            original = self.originals.get(identifier)
+            if original is None:
+                state.absent.add(identifier)
+                continue
+            state.originals[identifier] = original
+            for posting in original.postings:
+                if posting.lot is not None and posting.lot in self.lots:
+                    state.wallet.lots.setdefault(posting.lot, self.lots[posting.lot])
+
+    def store(self, outcome: Outcome, remember: Remember) -> None:
+        """What the command changed."""
+        self.state = outcome.state
+        self.holds.update(outcome.holds)
+        if outcome.lots:
+            self._store_lots(outcome.lots, remember)
+        if remember is not Remember.NOTHING:
+            for made in outcome.transactions:
+                if remember is Remember.ALL or made.origin.reference is not None:
+                    self._store_transaction(made)
+            for identifier, total in outcome.reversed.items():
+                self.originals[identifier] = replace(self.originals[identifier], reversed_so_far=total)
+
+    def _store_lots(self, changed: dict[UUID, Lot], remember: Remember) -> None:
+        for key, lot in changed.items():
+            known = self.lots.get(key)
+            kept = lot.copy()
+            if known is not None and not lot.stored:  # made anew for the same day: it adds to what was there
+                for part in _PARTS:
+                    setattr(kept, part, getattr(known, part) + getattr(lot, part))
+            kept.stored = True
+            if remember is Remember.NOTHING and not kept.open:
+                self.lots.pop(key, None)
+            else:
+                self.lots[key] = kept
+        # What fell due was posted, so the earliest is another one now; else only what changed can come before it.
+        recount = self.due_at is not None and self.state.last_now is not None and self.due_at <= self.state.last_now
+        lots = self.lots if recount else changed
+        moments = [lot_due_at(self.lots[key]) for key in lots if key in self.lots and self.lots[key].open]
+        if not recount:
+            moments.append(self.due_at)
+        self.due_at = min((moment for moment in moments if moment is not None), default=None)
+
+    def _store_transaction(self, made: Transaction) -> None:
+        self.originals[made.id] = Original(made.id, made.kind, made.currency, made.amount, tuple(made.postings), 0)
+        reference = made.origin.reference
+        if reference is not None:
+            self.references.setdefault(reference, []).append(made.id)
+
+
+def _due_by(lot: Lot, now: datetime) -> bool:
+    due = lot_due_at(lot)
+    return due is not None and due <= now
+
+
+Heard = Callable[[Member, Command, Outcome], Any]
+"""Told of every command that was decided, also of those that follow from silence and merges."""
+
+
+class Members:
+    """All members, and what they share: budgets, and the order of the moments at which silence is heard.
+
+    The state inside an outcome is the member's own: it must be read before the member's next command.
+    """
+
+    def __init__(self, program: Program, *, remember: Remember = Remember.ALL, heard: Heard | None = None) -> None:
+        self.program = program
+        self.counters: dict[str, int] = {}
+        self._members: dict[UUID, Member] = {}
+        self._remember = remember
+        self._heard = heard
+        self._wakes: list[tuple[datetime, int, Member]] = []
+        self._arranged = 0
+
+    def member(self, identifier: UUID, ref: MemberRef) -> Member:
+        """The member of that id, made when it is new."""
+        found = self._members.get(identifier)
+        if found is None:
+            state = MemberState(identifier, bucket_of(identifier), ref.kind, ref.external_id)
+            found = self._members[identifier] = Member(state)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def each(self) -> Iterable[Member]:
+        """Every member, in the order of appearance."""
+        return self._members.values()
+
+    def forget(self, member: Member) -> None:
+        """Drops a member of whom nothing more will come."""
+        del self._members[member.state.id]
+
+    def decide(self, member: Member, command: Command, at: datetime, *, actor: str = "system") -> Outcome:
+        """Decides and stores, legs for other members included. Raises `RewardsError`, and nothing was changed then."""
+        into = member.state.merged_into
+        if into is not None and type(command) is not MergeOut:
+            member = self._members[into]
+        program = self.program
+        if type(command) is Event:
+            kind = program.event_type(command.type)
+            complete = kind is not None and kind.key in program.needs_lots
+        else:
+            complete = isinstance(command, _TAKES_LOTS)
+        state = member.load(at, complete=complete)
+        member.commands += 1
+        key = state.id.bytes + member.commands.to_bytes(8, "big")
+        for _ in range(UNLOADED_MAX):
+            ids = Ids(key, bucket=state.bucket, unix_ms=unix_ms(at), seq=state.seq)
+            try:
+                outcome = apply(program, state, command, now=at, ids=ids, counters=self.counters, actor=actor)
+            except Unloaded as wanted:
+                if wanted.counter is not None:
+                    self.counters.setdefault(wanted.counter, 0)
+                else:
+                    member.supply(wanted)
+                continue
+            self._store(member, outcome)
+            if self._heard is not None:
+                self._heard(member, command, outcome)
+            for leg in outcome.legs:
+                self._follow(leg, at, actor)
+            return outcome
+        raise AssertionError(f"{type(command).__name__} asks again for what it was given")
+
+    def _store(self, member: Member, outcome: Outcome) -> None:
+        member.store(outcome, self._remember)
+        for reservation in outcome.reservations:
+            self.counters[reservation.key] = self.counters.get(reservation.key, 0) + reservation.amount
+        if outcome.wake_at is not None:
+            member.wake_at = outcome.wake_at
+            self._arranged += 1
+            heappush(self._wakes, (outcome.wake_at, self._arranged, member))
+
+    def _follow(self, leg: Leg, at: datetime, actor: str) -> None:
+        other = self.member(leg.member, MemberRef(leg.kind, leg.external_id))
+        self.decide(other, MergeIn(UUID(leg.payload["origin"]), leg.payload), at, actor=actor)
+
+    def advance(self, until: datetime) -> None:
+        """Hears all silences up to `until`, in time order, each at its moment."""
+        wakes = self._wakes
+        while wakes and wakes[0][0] <= until:
+            at, _, member = heappop(wakes)
+            if member.wake_at != at:
+                continue  # an earlier one was arranged since
+            member.wake_at = None
+            try:
+                self.decide(member, Due(), at)
+            except RewardsError:
+                continue  # an erased member hears nothing
