@@ -18,6 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 
 from rewards import __version__
@@ -228,7 +229,7 @@ def _page() -> Response[bytes]:
 
 
 @get("/docs/{name:str}", sync_to_thread=True)
-def _file(name: str) -> Response[bytes]:
+def _file(name: FromPath[str]) -> Response[bytes]:
     if name == "start.js":
         content, media_type = START_SCRIPT, "text/javascript"
     elif name in ASSETS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from litestar import Router, delete, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.transact import reading, transact
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @post("/", operation_id="create_key")
-async def create(request: ApiRequest, data: NewKey) -> CreatedKey:
+async def create(request: ApiRequest, data: JSONBody[NewKey]) -> CreatedKey:
     """Make a key. The answer is the only place where its text appears."""
     engine: AsyncEngine = request.app.state.engine
     api_keys: ApiKeys = request.app.state.api_keys
