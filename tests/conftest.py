@@ -1,10 +1,11 @@
 """PostgreSQL and Valkey for one test session. Everything about the service itself is in `tests/service.py`."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.service import SEEDS, Live, create_database, live, service_settings
 
 from rewards.local import LocalServers
 
@@ -34,3 +35,16 @@ def database_url(servers: LocalServers) -> str:
 @pytest.fixture(scope="session")
 def redis_url(servers: LocalServers) -> str:
     return servers.redis_url
+
+
+@pytest.fixture(scope="session")
+async def migrated_url(database_url: str) -> str:
+    """A migrated database that the tests of the service share; each test has members, or a program, of its own."""
+    return await create_database(database_url, "service_tests")
+
+
+@pytest.fixture(scope="session")
+async def shop(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+    """The service with the sample shop program."""
+    async with live(service_settings(migrated_url, redis_url), (SEEDS / "shop.yaml").read_bytes()) as running:
+        yield running

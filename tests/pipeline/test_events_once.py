@@ -1,0 +1,89 @@
+"""An event pays once: repeats, races, reuse of an id, and batches with mistakes in them."""
+
+import asyncio
+
+import pytest
+from tests.service import EventFactory, Live
+
+
+async def test_the_first_event_of_the_readme_earns_five_points(shop: Live) -> None:
+    answer = await shop.event(id="evt-1", member="alice")
+    assert answer["status"] == "processed"
+    assert [(effect["type"], effect["amount"], effect["rule"]) for effect in answer["effects"]] == [
+        ("earn", 5, "audio_interest")
+    ]
+    assert answer["balances"]["points"] == {"available": 5, "pending": 0, "held": 0, "debt": 0}
+    assert await shop.balance("alice") == 5
+
+
+async def test_a_repeat_answers_what_was_said_the_first_time(shop: Live) -> None:
+    first = await shop.event(id="again", member="repeat")
+    await shop.event(type="order_placed", member="repeat", properties={"order_id": "o1", "total": 10})
+    second = await shop.event(id="again", member="repeat")
+    assert second == {**first, "status": "duplicate"}
+    assert await shop.balance("repeat") == 15
+
+
+async def test_twenty_racing_repeats_pay_once(shop: Live) -> None:
+    event = EventFactory(id="race", member="racer")
+    answers = await asyncio.gather(*(shop.client.post("/v1/events", json=event) for _ in range(20)))
+    assert sorted(answer.json()["status"] for answer in answers) == ["duplicate"] * 19 + ["processed"]
+    assert len({answer.json()["effects"][0]["transaction"] for answer in answers}) == 1
+    assert await shop.balance("racer") == 5
+
+
+async def test_the_same_id_with_other_content_changes_nothing(shop: Live) -> None:
+    await shop.event(id="reused", member="reuser")
+    other = EventFactory(id="reused", member="reuser", properties={"category": "audio", "dwell_seconds": 43})
+    answer = await shop.client.post("/v1/events", json=other)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:rewards:problem:id-reused"
+    assert await shop.balance("reuser") == 5
+
+
+async def test_the_same_id_for_another_member_is_another_event(shop: Live) -> None:
+    await shop.event(id="shared", member="one-of-two")
+    answer = await shop.event(id="shared", member="two-of-two")
+    assert answer["status"] == "processed"
+
+
+async def test_one_wrong_event_spoils_no_other(shop: Live) -> None:
+    events = [EventFactory(member="batch") for _ in range(5)]
+    events[1]["properties"] = {"dwell_seconds": "9"}
+    events[2]["type"] = "no_such_type"
+    events[3]["surplus"] = 1
+    answer = await shop.client.post("/v1/events/batch", json={"events": events})
+    assert answer.status_code == 200
+    statuses = [result["status"] for result in answer.json()["results"]]
+    assert statuses[0] == "processed"
+    assert statuses[3] == "rejected"
+    assert statuses[4] == "processed"
+    assert await shop.balance("batch") == 5  # once a day
+
+
+@pytest.mark.parametrize(
+    ("query", "balance"),
+    [
+        ("?dry_run=true", 0),
+        ("?trace=true", 5),
+    ],
+)
+async def test_dry_runs_commit_nothing_and_traces_explain(shop: Live, query: str, balance: int) -> None:
+    member = f"query-{balance}"
+    answer = await shop.client.post(f"/v1/events{query}", json=EventFactory(member=member))
+    assert answer.json()["effects"][0]["amount"] == 5
+    assert await shop.balance(member) == balance
+    if "trace" in query:
+        fired = {line["rule"]: line["result"] for line in answer.json()["trace"] if "rule" in line}
+        assert fired["audio_interest"] == "fired"
+
+
+async def test_an_event_accepted_for_later_is_decided_once(shop: Live) -> None:
+    event = EventFactory(member="later")
+    for _ in range(2):
+        answer = await shop.client.post("/v1/events?mode=async", json=event)
+        assert answer.status_code == 202
+    assert await shop.balance("later") == 0
+    await shop.worker.run_due()
+    assert await shop.balance("later") == 5
+    assert (await shop.event(**event))["status"] == "duplicate"
