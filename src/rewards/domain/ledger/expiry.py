@@ -68,7 +68,7 @@ def _rounded(moment: datetime, rounding: Round, zone: ZoneInfo) -> datetime:
     if rounding is Round.NONE:
         return moment
     local = moment.astimezone(zone)
-    if rounding is Round.YEAR_END or local.month == 12:  # noqa: PLR2004 - December
+    if rounding is Round.YEAR_END or local.month == 12:
         return local_midnight(date(local.year + 1, 1, 1), zone)
     return local_midnight(date(local.year, local.month + 1, 1), zone)
 

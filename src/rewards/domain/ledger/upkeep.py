@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from rewards.domain.ledger.accounts import Book, Kind, Lot, Origin
-from rewards.domain.ledger.entry import Entry, lot_for_change
+from rewards.domain.ledger.entry import Entry, lot_for_change, spend_order
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.hold import expire_hold
 from rewards.domain.ledger.wallet import Draft, Wallet
@@ -151,6 +151,7 @@ def _post_mature(draft: Draft, currency: str, lot_ids: list[UUID], at: datetime,
     lots = [lot for lot in (lot_for_change(draft, lot_id) for lot_id in lot_ids) if lot.pending]
     if not lots:
         return
+    lots.sort(key=spend_order)  # what would be spent first pays debt first
     entry = Entry(draft, currency)
     total = 0
     for lot in lots:
