@@ -50,6 +50,7 @@ def decide_merge_out(work: Work, command: MergeOut) -> Outcome:
         "timezone": work.timezone,
         "metrics": work.metrics,
         "limits": work.limits,
+        "segments": list(work.segments),
         "parcels": [_packed(parcel) for parcel in parcels],
     }
     work.legs.append(Leg(1, command.into_id, command.into.kind, command.into.external_id, "merge_in", payload))
@@ -80,6 +81,8 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
             work.set_metric(metric_id, merge_metric(known[metric_id], mine, other, late_seconds=late_seconds))
     for rule, other in parcel["limits"].items():
         work.set_limit(rule, merge_limits(work.limits.get(rule), other))
+    # Who was in a segment under either name does not enter it again.
+    work.segments = tuple(dict.fromkeys((*work.segments, *parcel["segments"])))
     origin = Origin(source=SOURCE, actor=work.actor)
     for packed in parcel["parcels"]:
         receive(work.draft, _unpacked(packed), origin)

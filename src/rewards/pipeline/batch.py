@@ -137,7 +137,7 @@ class _Attempt:
     async def run(self, connection: AsyncConnection) -> BatchResult:
         self.results: dict[Submission, Result] = {}
         self.deferred: list[Submission] = []
-        self.writes = Writes(self.published.program_id, self.published.program.version, self.published.identity)
+        self.writes = Writes(self.published.program_id, self.published.program, self.published.identity)
         await self._load(connection)
         await self._decide_all(connection)
         reservations = [

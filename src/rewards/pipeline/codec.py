@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+import structlog
 
-from rewards.domain.errors import RewardsError
+from rewards.domain.play.metric_upkeep import bounded
+from rewards.domain.program.compiled import Metric
 from rewards.domain.state import STATE_VERSION, MemberState
 
 STATE_BYTES_MAX: Final = 65_536
+
+log = structlog.get_logger("rewards.pipeline")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -20,20 +24,16 @@ _UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """From a version to the next. A document is upgraded when it is read and stored anew when the member next changes."""
 
 
-class StateTooLarge(RewardsError):
-    """The member's document would pass its bound. Nothing was changed; the program counts too much per member."""
-
-    code = "member-state-too-large"
-
-
-def encode_state(state: MemberState) -> bytes:
-    """Raises `StateTooLarge`."""
+def encode_state(state: MemberState, metrics: Iterable[Metric]) -> bytes:
+    """The document. Past the bound the largest of `metrics` lose what is oldest in them, until it fits."""
     document: dict[str, Any] = {"v": STATE_VERSION, "m": state.metrics, "l": state.limits, "s": state.segments}
     if state.silence_at is not None:
         document["w"] = int(state.silence_at.timestamp())
     encoded = _encode(document)
     if len(encoded) > STATE_BYTES_MAX:
-        raise StateTooLarge(f"the member's document would take {len(encoded)} bytes", most=STATE_BYTES_MAX)
+        log.warning("member_state_cut", member=str(state.id), size_bytes=len(encoded))
+        document["m"] = bounded(state.metrics, metrics)
+        encoded = _encode(document)
     return encoded
 
 

@@ -32,7 +32,12 @@ async def seen_before(
     connection: AsyncConnection, program_id: int, submissions: Sequence[Submission]
 ) -> dict[Submission, Seen]:
     """Dedup rows of these commands. After a merge both the member as sent and the one it became are asked."""
-    asked = [(item, member) for item in submissions if item.key is not None for member in {item.row_id, item.member_id}]
+    asked = [
+        (item, member)
+        for item in submissions
+        if item.key is not None
+        for member in dict.fromkeys((item.member_id, item.row_id))
+    ]
     if not asked:
         return {}
     found = await rows(
@@ -43,10 +48,13 @@ async def seen_before(
         [member for _, member in asked],
         [item.key for item, _ in asked],
     )
-    return {
-        asked[row.ordinal - 1][0]: Seen(bytes(row.fingerprint), row.entry_id, row.quarantined, row.member_id)
-        for row in found
-    }
+    seen: dict[Submission, Seen] = {}
+    for row in sorted(found, key=lambda row: row.ordinal):
+        item, _ = asked[row.ordinal - 1]
+        # Decided for the one it became, an event that was quarantined for the member as sent is decided.
+        if not (item in seen and row.quarantined):
+            seen[item] = Seen(bytes(row.fingerprint), row.entry_id, row.quarantined, row.member_id)
+    return seen
 
 
 def check_same(submission: Submission, fingerprint: bytes) -> None:

@@ -6,7 +6,7 @@ Every transport (HTTP, collectors, imports, the worker) comes through here, so i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -56,6 +56,17 @@ class Addressed:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A quarantined event as stored, with its dedup key and fingerprint. `ref` is the member whose row holds it."""
+
+    ref: MemberRef
+    event: Event
+    key: UUID
+    fingerprint: bytes
+    actor: str
+
+
 class Intake:
     """Turns addressed commands into submissions and hands them to the lanes."""
 
@@ -82,6 +93,14 @@ class Intake:
         published = await self._programs.get(program_id)
         return await self._lanes.submit_all([submission(published, item) for item in items])
 
+    async def again(self, program_id: int, items: Sequence[Quarantined]) -> list[Result]:
+        """Decides quarantined events once more, under the identity they had; one that was decided meanwhile is a duplicate.
+
+        One that still does not fit the program is an error and stays quarantined.
+        """
+        published = await self._programs.get(program_id)
+        return await self._lanes.submit_all([_resubmission(published, item) for item in items])
+
     async def later(self, program_id: int, addressed: Addressed, *, name: str, payload: dict[str, Any]) -> UUID:
         """Stores the command durably, to be decided soon by a worker; returns its key."""
         published = await self._programs.get(program_id)
@@ -98,6 +117,13 @@ class Intake:
         await transact(self._engine, lambda connection: connection.exec_driver_sql(_ACCEPT_FOR_LATER, row))
         self._due_written()
         return made.key
+
+
+def _resubmission(published: Published, item: Quarantined) -> Submission:
+    event = replace(item.event, replay=True)
+    made = submission(published, Addressed(item.ref, event, event.client_id, None, item.actor))
+    made.key, made.fingerprint = item.key, item.fingerprint
+    return made
 
 
 def submission(published: Published, addressed: Addressed) -> Submission:
@@ -125,5 +151,5 @@ def accepted(result: Result) -> Receipt:
         raise result
     if result.refusal is not None:
         refusal = result.refusal
-        raise StoredRefusal(refusal["code"], refusal["message"], refusal["details"])
+        raise StoredRefusal(refusal["code"], refusal["message"], refusal["details"], replayed=result.replayed)
     return result

@@ -66,8 +66,9 @@ class Decided:
 
 
 class StoredRefusal(Refusal):
-    """A refusal replayed from the idempotency store, with the code it had then."""
+    """A refusal as it is kept with the idempotency key, with its code. `replayed` marks one that an earlier command got."""
 
-    def __init__(self, code: str, message: str, details: dict[str, Any]) -> None:
+    def __init__(self, code: str, message: str, details: dict[str, Any], *, replayed: bool = False) -> None:
         super().__init__(message, **details)
         self.code = code  # type: ignore[misc]
+        self.replayed = replayed

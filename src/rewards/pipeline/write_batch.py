@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.ledger.accounts import Account, Hold, Lot
+from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
 from rewards.pipeline.identity import Identity
 from rewards.pipeline.submission import Decided
@@ -25,7 +26,7 @@ class Writes:
     """All that a batch changes. For rows that change, only their last version within the batch is kept."""
 
     program_id: int
-    program_version: int
+    program: Program
     identity: Identity
     decided: list[Decided] = field(default_factory=list)
     members: dict[UUID, MemberState] = field(default_factory=dict)

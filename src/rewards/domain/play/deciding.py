@@ -14,7 +14,7 @@ from rewards.domain.commands import Event
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
 from rewards.domain.play.facts import EventFacts
-from rewards.domain.play.metrics import contribute, contribution
+from rewards.domain.play.metrics import Stored, add, contribution
 from rewards.domain.play.rules import run_rules
 from rewards.domain.play.segments import reassess
 from rewards.domain.program.compiled import Missing, Unknown
@@ -32,6 +32,10 @@ def decide_event(work: Work, command: Event) -> Outcome:
     kind = work.program.event_type(command.type)
     type_key = kind.key if kind is not None else command.type
     properties: Mapping[str, Any] = command.properties
+    if command.client and (kind is None or not kind.client):
+        raise InvalidInput(
+            f"{type_key} may not be sent by a browser", path="type", expected="an event type with client: true"
+        )
     if kind is None:
         problem = InvalidInput(
             f"the program declares no event type {command.type!r}",
@@ -41,16 +45,12 @@ def decide_event(work: Work, command: Event) -> Outcome:
         if work.program.unknown is not Unknown.ACCEPT:
             return _hold_back(work, command, occurred_at, work.program.unknown, problem)
     else:
-        if command.client and not kind.client:
-            raise InvalidInput(
-                f"{kind.key} may not be sent by a browser", path="type", expected="an event type with client: true"
-            )
         try:
             properties = kind.accept(command.properties)
         except SchemaViolation as violation:
             return _hold_back(work, command, occurred_at, work.program.invalid, violation)
     record = EventRecord(type_key, command.client_id, occurred_at, properties, command.context, work.contributions)
-    if occurred_at < work.now - work.program.late_window:
+    if occurred_at < (command.received_at or work.now) - work.program.late_window:
         return finish(work, Status.TOO_LATE, record)
     _follow(work, type_key, properties, command.context, occurred_at)
     return finish(work, Status.PROCESSED, record)
@@ -84,8 +84,11 @@ def _moment(work: Work, command: Event) -> datetime:
 
 
 def _hold_back(work: Work, command: Event, occurred_at: datetime, policy: Unknown, problem: InvalidInput) -> Outcome:
-    """An event that does not fit the program: refused, or kept aside until the program is fixed."""
-    if policy is Unknown.REJECT:
+    """An event that does not fit the program: refused, or kept aside until the program is fixed.
+
+    One that is replayed and still does not fit stays where it is: nothing is changed, and the caller hears why.
+    """
+    if policy is Unknown.REJECT or (command.replay and policy is Unknown.QUARANTINE):
         raise problem
     if policy is Unknown.ACCEPT:
         record = EventRecord(command.type, command.client_id, occurred_at, command.properties, command.context, [])
@@ -187,16 +190,7 @@ def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) 
         if kept is None:
             continue
         work.contributions.append([metric.id, *kept])
+        stored = Stored(occurred_at, order, kept)
         work.set_metric(
-            metric.id,
-            contribute(
-                metric,
-                work.metrics.get(metric.id),
-                occurred_at=occurred_at,
-                value=value,
-                by=by,
-                zone=work.zone,
-                order=order,
-                late_seconds=late_seconds,
-            ),
+            metric.id, add(metric, work.metrics.get(metric.id), stored, zone=work.zone, late_seconds=late_seconds)
         )

@@ -47,6 +47,8 @@ class EventFacts:
         metric = work.program.metrics.get(key)
         if metric is None and key.endswith(_PREVIOUS):
             metric = work.program.metrics[key.removesuffix(_PREVIOUS)]
+            if metric.by is not None and metric.key not in self._by:
+                return None
             return read_previous(
                 metric, work.metrics.get(metric.id), at=self.at, zone=work.zone, by=self._by.get(metric.key)
             )

@@ -83,7 +83,14 @@ def _act(firing: Firing, *, otherwise: bool, line: dict[str, Any]) -> str:
     if not otherwise and (rule.limit or rule.cooldown is not None):
         work.set_limit(
             rule.key,
-            record(rule.limit, rule.cooldown, work.limits.get(rule.key), at=firing.occurred_at, zone=work.zone),
+            record(
+                rule.limit,
+                rule.cooldown,
+                work.limits.get(rule.key),
+                at=firing.occurred_at,
+                zone=work.zone,
+                late_seconds=int(work.program.late_window.total_seconds()),
+            ),
         )
     return "fired"
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from rewards.domain.commands import Event
 from rewards.domain.ids import bucket_of
 from rewards.domain.outcome import Status
 from rewards.pipeline.write_batch import MEMBER_COLUMNS, Row, Rows, Writes, insert
@@ -27,7 +28,7 @@ def _events(writes: Writes) -> Iterator[Row]:
             event.client_id,
             event.type,
             outcome.status.value,
-            writes.program_version,
+            writes.program.version,
             event.occurred_at,
             outcome.now,
             _json(event.properties).decode(),
@@ -58,15 +59,18 @@ def _dedup(writes: Writes) -> Iterator[Row]:
         submission = decided.submission
         if decided.entry_id is None or submission.key is None:
             continue
-        member = submission.row_id
-        yield (
-            bucket_of(member),
-            member,
-            submission.key,
-            submission.fingerprint,
-            decided.entry_id,
-            decided.receipt.status is Status.QUARANTINED,
-        )
+        # After a merge, a replay settles the row of the member as sent too, which had it quarantined.
+        command = submission.command
+        replayed = isinstance(command, Event) and command.replay
+        for member in {submission.row_id, submission.member_id} if replayed else {submission.row_id}:
+            yield (
+                bucket_of(member),
+                member,
+                submission.key,
+                submission.fingerprint,
+                decided.entry_id,
+                decided.receipt.status is Status.QUARANTINED,
+            )
 
 
 def _due(writes: Writes) -> Iterator[Row]:

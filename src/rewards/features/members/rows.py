@@ -21,7 +21,7 @@ def _members(writes: Writes) -> Iterator[Row]:
             _json(state.attributes).decode(),
             state.locale,
             state.timezone,
-            encode_state(state),
+            encode_state(state, writes.program.metrics.values()),
             state.seq,
             state.last_now,
             state.merged_into,
