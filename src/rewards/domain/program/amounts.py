@@ -147,12 +147,29 @@ class _Builder:
         return compute
 
     def _call(self, node: Call) -> _Compute:
+        if node.target is None and node.function == "size" and len(node.args) == 1:
+            return self._size(node.args[0])
         choose = {"min": min, "max": max}.get(node.function) if node.target is None else None
         if choose is None or not node.args:
-            raise ExpressionError("an amount may call min and max only", node.start, code="amount")
+            raise ExpressionError("an amount may call min, max and size only", node.start, code="amount")
         parts = [self.build(argument) for argument in node.args]
         pick: Callable[[list[Decimal]], Decimal] = choose
         return lambda bound: pick([part(bound) for part in parts])
+
+    def _size(self, node: Node) -> _Compute:
+        found = self._names.field(node)
+        if found is None or found.kind not in _SIZED:
+            raise ExpressionError("size needs a list or a text here", node.start, code="amount")
+        self.reads[found.name] = found
+        name, variable = found.name, found.variable
+
+        def compute(bound: BoundFacts) -> Decimal:
+            value = bound.values.get(variable)
+            if not isinstance(value, list | str | dict):
+                raise _Undecided(Missing(name))
+            return Decimal(len(value))
+
+        return compute
 
     def _choice(self, node: Choice) -> _Compute:
         condition = self._condition(node.when)
@@ -173,6 +190,7 @@ class _Builder:
         return condition
 
 
+_SIZED: Final = frozenset({Kind.TEXT, Kind.ITEMS, Kind.TEXTS, Kind.NUMBERS, Kind.OBJECT})
 _OPERATIONS: Final[dict[str, Callable[[Decimal, Decimal], Decimal]]] = {
     "+": ARITHMETIC.add,
     "-": ARITHMETIC.subtract,

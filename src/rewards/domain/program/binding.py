@@ -100,6 +100,10 @@ class Plans:
         for trigger in triggers:
             self._needs.setdefault(trigger, []).append(needs)
 
+    def names(self) -> set[str]:
+        """Every field that anything reads or asks for."""
+        return {name for needs in self._needs.values() for each in needs for name in each.names}
+
     def binder(self) -> Bind:
         """Binds the facts of one event of a type; a type that nothing reaches binds nothing."""
         plans = {trigger: Plan(self._engine, needs) for trigger, needs in self._needs.items()}

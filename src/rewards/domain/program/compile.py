@@ -14,6 +14,7 @@ from rewards.domain.program.compiled import (
     Program,
     ReverseAction,
     Rule,
+    SetAction,
     SpendAction,
     Unknown,
 )
@@ -27,6 +28,7 @@ from rewards.domain.program.compiling.scopes import Scopes
 from rewards.domain.program.compiling.segments import MEMBER, build_segments
 from rewards.domain.program.durations import parse_duration
 from rewards.domain.program.models.document import Document
+from rewards.domain.program.models.events import Attribute as WrittenAttribute
 from rewards.domain.program.problems import Problems
 
 
@@ -68,6 +70,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
             rules[written.key] = rule
     for key in may_loop(rules.values()):
         context.problems.warn(f"rules.{key}", "may-loop", "the events it raises lead back to it; that stops at depth 5")
+    _purposes(context, inputs.names() | plans.names(), rules.values())
     if context.problems.errors:
         return None
     bind = plans.binder()
@@ -101,6 +104,19 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         needs_lots=reaching(rules.values(), (SpendAction, ReverseAction), catalogue.events),
         needs_references=reaching(rules.values(), (ReverseAction, MatureAction), catalogue.events),
     )
+
+
+def _purposes(context: Context, names: set[str], rules: Iterable[Rule]) -> None:
+    """What is kept about people needs a reason: remarks on attributes in use, or personal, that state none."""
+    actions = [action for rule in rules for action in (*rule.then, *rule.otherwise)]
+    used = {name.removeprefix("member.") for name in names if name.startswith("member.")}
+    used |= {action.attribute for action in actions if isinstance(action, SetAction)}
+    for key, spec in context.document.attributes.items():
+        purpose = spec.purpose if isinstance(spec, WrittenAttribute) else None
+        personal = isinstance(spec, WrittenAttribute) and spec.pii
+        if purpose is None and (key in used or personal):
+            what = "used" if key in used else "personal"
+            context.problems.warn(f"attributes.{key}", "no-purpose", f"{key} is {what}, but states no purpose")
 
 
 def _metrics_by_event(metrics: Iterable[Metric]) -> Mapping[str, tuple[Metric, ...]]:

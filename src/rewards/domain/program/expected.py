@@ -32,9 +32,10 @@ def _given(context: Context, test: Check, path: str) -> None:
     for position, given in enumerate(test.given):
         where = f"{path}.given.{position}"
         accepted = document.program.unknown_events == "accept" or any(b.startswith("events.") for b in context.broken)
-        if given.type not in names and not accepted:
+        # An undeclared type may be the very point of a test: then it states what becomes of it.
+        meant = given.member in test.expect and test.expect[given.member].statuses is not None
+        if given.type not in names and not accepted and not meant:
             near = nearest(given.type, names)
-            # An undeclared type may be the very point of a test, so this is a remark only.
             hint = f"; did you mean {near}?" if near else ""
             context.problems.warn(f"{where}.type", "unknown-event", f"unknown event {given.type!r}{hint}")
         for attribute in given.attributes:
