@@ -17,7 +17,7 @@ from pydantic import Secret
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from rewards.app import Service, database, make_app
+from rewards.app import make_app
 from rewards.db.engine import database_url as driver_url
 from rewards.db.migrate import migrate
 from rewards.db.transact import transact
@@ -26,6 +26,7 @@ from rewards.domain.program.check import check_bytes
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.programs.store import Draft, add_version, create_program, publish_version
 from rewards.http.auth import SCOPES
+from rewards.service import Service, database
 from rewards.settings import Settings, load_settings
 from rewards.worker import Worker
 

@@ -17,7 +17,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rewards.app import Service, database
 from rewards.db import tables
 from rewards.db.partitions import ensure_partitions
 from rewards.db.retention import drop_expired
@@ -26,6 +25,7 @@ from rewards.domain.errors import RewardsError
 from rewards.features.events.jobs import DueCommands
 from rewards.features.members.jobs import rank_segments
 from rewards.features.wallets.jobs import Sweep
+from rewards.service import Service, database
 
 log = structlog.get_logger("rewards.worker")
 

@@ -29,9 +29,10 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "outbox": FOUNDATION | {"db", "valkey"},
     "pipeline": STORAGE,
     "features": STORAGE | {"pipeline"},
-    "worker": STORAGE | {"pipeline", "features"},
-    "app": STORAGE | {"pipeline", "features", "worker"},
-    "cli": STORAGE | {"pipeline", "features", "worker", "app", "local"},
+    "service": STORAGE | {"pipeline", "features"},
+    "worker": STORAGE | {"pipeline", "features", "service"},
+    "app": STORAGE | {"pipeline", "features", "service", "worker"},
+    "cli": STORAGE | {"pipeline", "features", "service", "worker", "app", "local"},
 }
 PURE_DOMAIN_NEVER_IMPORTS: Final = {
     *("asyncio", "asyncpg", "httpx", "litestar", "logging", "os", "random", "redis", "secrets"),

@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rewards.app import Service, database, make_app
+from rewards.app import make_app
 from rewards.cli.serve import configure
 from rewards.db.migrate import migrate
 from rewards.db.transact import transact
@@ -28,6 +28,7 @@ from rewards.http.auth import SCOPES
 from rewards.http.server import base_url, bind, bind_from
 from rewards.http.server import serve as serve_http
 from rewards.local import AlreadyRunning, LocalServers
+from rewards.service import Service, database
 from rewards.settings import LocalSettings, Settings, load_settings
 from rewards.worker import Worker
 

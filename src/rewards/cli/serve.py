@@ -7,11 +7,12 @@ import signal
 
 import click
 
-from rewards.app import Service, database, make_app
+from rewards.app import make_app
 from rewards.cli.root import run
 from rewards.db.migrate import migrate as migrate_database
 from rewards.http.server import base_url, bind
 from rewards.http.server import serve as serve_http
+from rewards.service import Service, database
 from rewards.settings import Settings, load_settings
 from rewards.telemetry import configure_logging, configure_tracing
 from rewards.worker import Worker

@@ -14,6 +14,7 @@ from litestar.types import ExceptionHandlersMap
 
 from rewards.domain.errors import RewardsError
 from rewards.http.decoding import MalformedJson
+from rewards.http.idempotency import replay_headers
 from rewards.http.request_ids import request_id_of
 
 log = structlog.get_logger("rewards.http")
@@ -31,14 +32,19 @@ STATUSES: Final[Mapping[str, int]] = {
     "malformed-idempotency-key": 400,
     "malformed-encoding": 400,
     "too-deep": 400,
+    "batch-too-large": 400,  # Segment's clients never repeat a 400, and repeat a 413
     "unauthorized": 401,
-    "insufficient-points": 402,
     "forbidden": 403,
     "not-found": 404,
     "unknown-member": 404,
     "hold-not-found": 404,
+    "unknown-program": 404,
+    "unknown-version": 404,
+    "unknown-program": 404,
+    "unknown-version": 404,
     "method-not-allowed": 405,
     "refused": 409,
+    "nothing-published": 409,
     "member-erased": 410,
     "effects-expired": 410,
     "body-too-large": 413,
@@ -49,12 +55,15 @@ STATUSES: Final[Mapping[str, int]] = {
     "too-many-requests": 429,
     "overloaded": 429,
     UNEXPECTED: 500,
+    "unbalanced-posting": 500,
+    "wrong-secret-key": 500,
+    "unbalanced-posting": 500,
+    "wrong-secret-key": 500,
     "database-busy": 503,
     "database-unavailable": 503,
     "unknown-commit": 503,
     "unavailable": 503,
     "shutting-down": 503,
-    "nothing-published": 409,
 }
 RETRY_AFTER_SECONDS: Final = 1
 
@@ -135,6 +144,7 @@ def problem_members(error: RewardsError, *, instance: str | None = None) -> dict
 def problem_headers(error: RewardsError, status: int) -> dict[str, str]:
     """The headers that the status demands: `Retry-After` with 429 and 503, `WWW-Authenticate` with 401."""
     headers = dict(getattr(error, "headers", {}))
+    headers.update(replay_headers(replayed=getattr(error, "replayed", False)))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="rewards", Basic realm="rewards", charset="UTF-8"'
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:

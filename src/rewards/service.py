@@ -1,0 +1,84 @@
+"""What lives as long as a process: connections, compiled programs and lanes, wired from the settings.
+
+Shared by the HTTP application, the worker and the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.db.engine import make_engine
+from rewards.domain.program.compile import compile_program
+from rewards.domain.program.compiled import Program
+from rewards.domain.program.models.document import Document
+from rewards.features.events import rows as event_rows
+from rewards.features.members import rows as member_rows
+from rewards.features.wallets import rows as wallet_rows
+from rewards.pipeline.batch import Batches
+from rewards.pipeline.intake import Intake
+from rewards.pipeline.lanes import Lanes
+from rewards.pipeline.programs import Programs
+from rewards.settings import Settings
+from rewards.valkey import make_valkey
+
+WRITES = (*member_rows.ROWS, *wallet_rows.ROWS, *event_rows.ROWS)
+"""What every slice writes in the batch's one statement."""
+
+
+def compiled(document: dict[str, Any], version: int, paused: frozenset[str]) -> Program:
+    """A stored document, checked when it was published, ready to decide."""
+    return compile_program(Document.model_validate(document), version=version, paused=paused)
+
+
+def database(settings: Settings, *, application_name: str, role: str | None) -> AsyncEngine:
+    """A pool as the settings say; `role=None` acts as the URL's own user, for migrations and partitions."""
+    return make_engine(
+        settings.database_url.get_secret_value(),
+        application_name=application_name,
+        role=role,
+        pool_size=settings.database_pool_size,
+        pool_wait_seconds=settings.database_pool_wait_seconds,
+        connect_timeout_seconds=settings.database_connect_timeout_seconds,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+        lock_timeout_seconds=settings.lock_timeout_seconds,
+        idle_in_transaction_timeout_seconds=settings.idle_in_transaction_timeout_seconds,
+    )
+
+
+class Service:
+    """The parts that live as long as the process. Shared by the HTTP application, the worker and the CLI."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.secret_key = settings.secret_key.get_secret_value()
+        self.engine = database(settings, application_name="rewards", role=settings.database_role)
+        self.valkey = make_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
+        self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
+        self.due_written = asyncio.Event()
+        """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
+        self.lanes = Lanes(
+            Batches(self.engine, self.programs, WRITES, due_written=self.due_written.set),
+            lanes=settings.lanes,
+            queue_max=settings.lane_queue_max * settings.lanes,
+            batch_max=settings.batch_commands_max,
+            span_buckets=settings.batch_spans_buckets,
+        )
+        self.intake = Intake(self.programs, self.lanes, self.engine, due_written=self.due_written.set)
+        self.registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lanes run inside; leaving drains them and closes every connection."""
+        await self.lanes.start()
+        try:
+            yield
+        finally:
+            await self.lanes.drain()
+            await self.engine.dispose()
+            await self.valkey.aclose()
