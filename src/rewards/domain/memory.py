@@ -201,6 +201,8 @@ class Members:
     def forget(self, member: Member) -> None:
         """Drops a member of whom nothing more will come."""
         del self._members[member.state.id]
+        if not self._members:
+            self._wakes.clear()
 
     def decide(self, member: Member, command: Command, at: datetime, *, actor: str = "system") -> Outcome:
         """Decides and stores, legs for other members included. Raises `RewardsError`, and nothing was changed then."""
