@@ -9,7 +9,7 @@ from uuid import UUID
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.cli.root import run
@@ -23,6 +23,7 @@ from rewards.settings import Settings
 
 ACTOR: Final = "cli"
 PAGE_ITEMS: Final = 200
+PIPE_COLUMNS: Final = 1000
 
 
 @click.group()
@@ -85,14 +86,21 @@ def list_all(program: str) -> None:
                     if len(page) < PAGE_ITEMS:
                         return rows
 
-    table = Table("id", "kind", "starts", "name", "scopes", "origins", "a second", "created", "revoked", box=None)
+    table = Table(
+        Column("id", no_wrap=True, min_width=36),  # in full on any terminal: `revoke` takes it
+        *("kind", "starts", "name", "scopes", "origins", "a second", "created", "revoked"),
+        box=None,
+    )
     for row in run(read):
         table.add_row(
             *(str(row.id), row.kind, row.prefix, row.name, " ".join(row.scopes), " ".join(row.origins)),
             *(str(row.rate_per_second or "-"), f"{row.created_at:%Y-%m-%d %H:%M}"),
             f"{row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "-",
         )
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width to fit into
+        console.width = PIPE_COLUMNS
+    console.print(table)
 
 
 @keys.command()

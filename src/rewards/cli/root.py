@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import Any, Final, TypeVar
@@ -54,6 +55,10 @@ class Commands(click.Group):
             raise click.UsageError(f"The environment is incomplete:\n{error}") from None
         except RewardsError as error:
             raise click.ClickException(explained(error)) from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise click.ClickException(str(error.strerror)) from None
 
 
 def explained(error: RewardsError) -> str:

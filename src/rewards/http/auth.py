@@ -157,8 +157,12 @@ class Requires:
         self.scope = scope
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        await self.admit(connection, token_of(connection.headers.get("authorization")))
+
+    async def admit(self, connection: ASGIConnection[Any, Any, Any, Any], token: str) -> None:
+        """Let the request in by this key, wherever it was found."""
         keys = cast("ApiKeys", connection.app.state.api_keys)
-        caller = await keys.caller(token_of(connection.headers.get("authorization")))
+        caller = await keys.caller(token)
         headers: list[tuple[bytes, bytes]] = []
         cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = headers
         if caller.kind == "public":

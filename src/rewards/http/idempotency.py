@@ -15,6 +15,11 @@ KEY_LENGTH_MAX: Final = 255
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
+NEEDS_KEY: Final = {"idempotency_key": "required"}
+TAKES_KEY: Final = {"idempotency_key": "optional"}
+"""For a handler's `opt`: whether the API document says that it needs the header."""
+
+
 class MalformedIdempotencyKey(InvalidInput):
     """The key is missing where one is needed, sent twice, empty, too long, or not printable ASCII."""
 
@@ -49,6 +54,23 @@ def require_idempotency_key(request: Request[Any, Any, Any]) -> str:
 def replay_headers(*, replayed: bool) -> dict[str, str]:
     """`Idempotency-Replayed: true` on the answer of a repetition, nothing on the first."""
     return {REPLAYED: "true"} if replayed else {}
+
+
+def describe_idempotency(operation: dict[str, Any], need: str) -> None:
+    """Add the header to an operation of the API document."""
+    text = {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH_MAX, "pattern": f"^{_PRINTABLE.pattern}$"}
+    parameter = {
+        "name": HEADER,
+        "in": "header",
+        "required": need == "required",
+        "description": "Repeating a request with its key changes nothing and repeats the answer.",
+        "schema": text,
+    }
+    operation.setdefault("parameters", []).append(parameter)
+    replayed = {"schema": {"const": "true"}, "description": "There when the answer is that of an earlier request."}
+    for status, answer in operation.get("responses", {}).items():
+        if status.startswith("2"):
+            answer.setdefault("headers", {})[REPLAYED] = replayed
 
 
 def _malformed(message: str) -> MalformedIdempotencyKey:

@@ -24,6 +24,7 @@ from litestar.routes import HTTPRoute
 from rewards import __version__
 from rewards.http.auth import Requires
 from rewards.http.decoding import SAFE_INTEGER_MAX
+from rewards.http.idempotency import describe_idempotency
 from rewards.http.problems import MEDIA_TYPE, NotFound, Problem
 
 SECURITY_SCHEMES: Final = {
@@ -113,6 +114,8 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 
 
 def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -> None:
+    if need := handler.opt.get("idempotency_key"):
+        describe_idempotency(operation, need)
     guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Requires)]
     responses: dict[str, Any] = operation.setdefault("responses", {})
     statuses = {*ALWAYS}

@@ -34,6 +34,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "too-deep": 400,
     "batch-too-large": 400,  # Segment's clients never repeat a 400, and repeat a 413
     "unauthorized": 401,
+    "insufficient-points": 402,
     "forbidden": 403,
     "not-found": 404,
     "unknown-member": 404,

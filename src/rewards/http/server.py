@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,8 +14,11 @@ KEEP_ALIVE_SECONDS: Final = 75
 BACKLOG: Final = 2048
 
 
-class PortInUse(Exception):
-    """Another process listens there."""
+class PortInUse(OSError):
+    """Another process listens there, or the address is not ours."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EADDRINUSE, message)
 
 
 def bind(host: str, port: int) -> socket.socket:
