@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from rewards.domain.commands import Event, MemberRef, SetProfile
+from rewards.domain.commands import Command, Due, Event, MemberRef, SetProfile
 from rewards.domain.effects import Effect
 from rewards.domain.errors import RewardsError
-from rewards.domain.outcome import Status
+from rewards.domain.ids import member_id
+from rewards.domain.memory import Member, Members
+from rewards.domain.outcome import Outcome, Status
 from rewards.domain.program.compiled import Program
 from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
 from rewards.domain.program.models.document import Document
-from rewards.domain.program.world import World, balance
+from rewards.domain.state import MemberState
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,66 @@ class TestResult:
         }
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What came of one test, by member."""
+_KEY: Final = b"document tests"
+_NOTHING: Final = {"available": 0, "pending": 0, "held": 0, "debt": 0}
 
-    effects: dict[str, list[Effect]] = field(default_factory=dict)
-    trace: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    statuses: dict[str, list[str]] = field(default_factory=dict)
+
+class _World:
+    """The members of one test, and what came of it, by member."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.members = Members(program, heard=self._hear)
+        self.now: datetime | None = None
+        self.effects: dict[str, list[Effect]] = {}
+        self.trace: dict[str, list[dict[str, Any]]] = {}
+        self.statuses: dict[str, list[str]] = {}
+
+    def member(self, name: str) -> Member:
+        """The member as it is now; a new one if it was never heard of."""
+        ref = MemberRef.parse(name)
+        return self.members.member(member_id(_KEY, ref.kind, ref.external_id), ref)
+
+    def happen(self, given: Given, position: int) -> None:
+        """One event at its moment, after all that silence brings until then. Time never runs backwards: an earlier
+        moment is an event that arrives late."""
+        at = datetime.fromisoformat(given.at)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=self.program.zone)
+        self.now = at if self.now is None else max(self.now, at)
+        self.members.advance(self.now)
+        event = Event(
+            client_id=given.id or f"given-{position}",
+            type=given.type,
+            occurred_at=at,
+            properties=given.properties,
+            context=given.context,
+        )
+        member = self.member(given.member)
+        statuses = self.statuses.setdefault(str(MemberRef.parse(given.member)), [])
+        try:
+            if given.attributes:
+                self.members.decide(member, SetProfile(given.attributes), self.now)
+            statuses.append(self.members.decide(member, event, self.now).status.value)
+        except RewardsError as error:
+            statuses.append(Status.REJECTED.value)
+            line = {"event": given.type, "result": Status.REJECTED.value, "code": error.code, "why": error.message}
+            self.trace.setdefault(_name(member), []).append(line)
+
+    def settle(self, name: str) -> MemberState:
+        """The member once what has matured or expired by now is posted."""
+        member = self.member(name)
+        if self.now is not None:
+            self.members.decide(member, Due(), self.now)
+        return member.state
+
+    def _hear(self, member: Member, _: Command, outcome: Outcome) -> None:
+        self.effects.setdefault(_name(member), []).extend(outcome.effects)
+        self.trace.setdefault(_name(member), []).extend(outcome.trace)
+
+
+def _name(member: Member) -> str:
+    return str(MemberRef(member.state.kind, member.state.external_id))
 
 
 def run_tests(document: Document, program: Program) -> list[TestResult]:
@@ -59,76 +114,43 @@ def run_tests(document: Document, program: Program) -> list[TestResult]:
 
 def run_test(test: Check, program: Program) -> TestResult:
     """One test. A refused event is an outcome like any other; nothing is raised."""
-    world = World(program)
-    seen = _Seen()
+    world = _World(program)
     for position, given in enumerate(test.given):
-        _happen(world, given, position, seen)
+        world.happen(given, position)
     failures = [
         f"{member}: {failure}"
         for member, expected in test.expect.items()
-        for failure in _failures(world, _name(member), expected, seen)
+        for failure in _failures(world, str(MemberRef.parse(member)), expected)
     ]
     return TestResult(
         test.name,
         tuple(failures),
-        {member: tuple(effects) for member, effects in seen.effects.items()},
-        {member: tuple(trace) for member, trace in seen.trace.items()},
+        {member: tuple(effects) for member, effects in world.effects.items()},
+        {member: tuple(trace) for member, trace in world.trace.items()},
     )
 
 
-def _name(member: str) -> str:
-    return str(MemberRef.parse(member))
-
-
-def _happen(world: World, given: Given, position: int, seen: _Seen) -> None:
-    at = datetime.fromisoformat(given.at)
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=world.program.zone)
-    member = _name(given.member)
-    statuses = seen.statuses.setdefault(member, [])
-    event = Event(
-        client_id=given.id or f"given-{position}",
-        type=given.type,
-        occurred_at=at,
-        properties=given.properties,
-        context=given.context,
-    )
-    try:
-        if given.attributes:
-            _note(world, member, SetProfile(given.attributes), at, seen)
-        statuses.append(_note(world, member, event, at, seen).value)
-    except RewardsError as error:
-        statuses.append(Status.REJECTED.value)
-        line = {"event": given.type, "result": Status.REJECTED.value, "code": error.code, "why": error.message}
-        seen.trace.setdefault(member, []).append(line)
-
-
-def _note(world: World, member: str, command: Event | SetProfile, at: datetime, seen: _Seen) -> Status:
-    status = Status.PROCESSED
-    for happened in world.send(member, command, now=at):
-        seen.effects.setdefault(happened.member, []).extend(happened.outcome.effects)
-        seen.trace.setdefault(happened.member, []).extend(happened.outcome.trace)
-        status = happened.outcome.status
-    return status
-
-
-def _failures(world: World, member: str, expected: Expected, seen: _Seen) -> list[str]:
-    seen.effects.setdefault(member, []).extend(world.settle(member).effects)
-    state = world.state(member)
-    effects = seen.effects[member]
+def _failures(world: _World, member: str, expected: Expected) -> list[str]:
+    state = world.settle(member)
+    effects = world.effects.get(member, [])
     failures = []
     for currency, wanted in expected.balances.items():
-        failures += _balance_failures(currency, wanted, balance(state, currency))
+        failures += _balance_failures(currency, wanted, _balance(state, currency))
     failures += _effect_failures(expected, effects)
     if expected.segments is not None and sorted(expected.segments) != sorted(state.segments):
         failures.append(f"expected the segments {_list(expected.segments)}, is in {_list(state.segments)}")
     for key, value in expected.attributes.items():
         if state.attributes.get(key) != value:
             failures.append(f"expected the attribute {key} to be {value!r}, is {state.attributes.get(key)!r}")
-    statuses = seen.statuses.get(member, [])
+    statuses = world.statuses.get(member, [])
     if expected.statuses is not None and expected.statuses != statuses:
         failures.append(f"expected the statuses {_list(expected.statuses)}, got {_list(statuses)}")
     return failures
+
+
+def _balance(state: MemberState, currency: str) -> dict[str, int]:
+    account = state.wallet.accounts.get(currency)
+    return _NOTHING if account is None else {bucket: getattr(account, bucket) for bucket in _NOTHING}
 
 
 def _balance_failures(currency: str, wanted: int | Buckets, found: Mapping[str, int]) -> list[str]:
