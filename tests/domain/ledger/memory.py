@@ -157,6 +157,7 @@ class MemoryLedger(LedgerPort):
         effective_at: datetime,
         hold: timedelta | None,
         until_matured: bool,
+        expires_at: datetime | None,
     ) -> Answer:
         return self._answer(
             member,
@@ -170,6 +171,7 @@ class MemoryLedger(LedgerPort):
                 effective_at=effective_at,
                 hold=hold,
                 until_matured=until_matured,
+                expires=expires_at,
             ),
         )
 

@@ -24,17 +24,23 @@ FAR = datetime(9000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """Accepted. `lot` for an earn, `hold` for a hold, `amount` as recorded by the transaction."""
+    """Accepted. `lot` for an earn, `hold` for a hold, `amount` as recorded by the transaction.
+
+    `at` is when the ledger decided, where that is not the `now` it was given. `code` is what a refusal would say.
+    """
 
     transaction: UUID
     amount: int
     lot: UUID | None = None
     hold: UUID | None = None
+    at: datetime | None = None
+    code: str = "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     code: str
+    at: datetime | None = None
 
 
 Answer: TypeAlias = Ok | Refused
@@ -55,6 +61,7 @@ class LedgerPort(ABC):
         effective_at: datetime,
         hold: timedelta | None,
         until_matured: bool,
+        expires_at: datetime | None,
     ) -> Answer: ...
     @abstractmethod
     def spend(self, member: str, currency: str, amount: int, *, now: datetime) -> Answer: ...
@@ -212,16 +219,18 @@ class Model:
         self,
         key: str,
         amount: int,
+        *,
         now: datetime,
         rule: str,
         effective_at: datetime,
         hold: timedelta | None,
         until_matured: bool,
+        expires_at: datetime | None,
         answer: Ok,
     ) -> None:
         """Follows an accepted earn; the id of the lot is taken from the answer, and whether it merged is checked."""
         assert answer.lot is not None
-        expires_at = self._expiry(key, effective_at)
+        expires_at = expires_at or self._expiry(key, effective_at)
         wait = CURRENCIES[key].hold if hold is None else hold
         matures_at = effective_at + wait if wait else None
         waits = until_matured or (matures_at is not None and matures_at > now)
@@ -257,7 +266,7 @@ class Model:
         self._active(key, now)
         self.bookings[answer.transaction] = Booking("spend", key, len(points), points)
 
-    def hold(self, key: str, points: list[Point], now: datetime, expires_at: datetime, answer: Ok) -> None:
+    def hold(self, key: str, points: list[Point], now: datetime, expires_at: datetime, *, answer: Ok) -> None:
         assert answer.hold is not None
         for point in points:
             point.state = "held"
@@ -358,6 +367,9 @@ class Model:
             self.debt[key] += 1
 
     # What can be asked
+
+    def earned(self) -> list[UUID]:
+        return [transaction for transaction, booking in self.bookings.items() if booking.kind == "earn"]
 
     def balances(self) -> dict[str, tuple[int, int, int, int]]:
         counts = Counter((point.currency, point.state) for point in self.points)
