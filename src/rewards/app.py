@@ -12,9 +12,14 @@ from litestar.datastructures import State
 from rewards.db.migrate import head_revision
 from rewards.db.tables.base import INSERT_ONLY
 from rewards.features.events import controller as events
+from rewards.features.events.quarantine import quarantine_router
+from rewards.features.events.reading import events_reading_router
 from rewards.features.health.controller import Readiness, health_router
 from rewards.features.keys.queries import find_caller
+from rewards.features.members.controller import members_router
 from rewards.features.segment.controller import segment_routers
+from rewards.features.wallets.controller import ledger_router
+from rewards.features.wallets.moving import moving_router
 from rewards.http.auth import ApiKeys
 from rewards.http.bodies import StrictBody
 from rewards.http.edge import Edge, HttpMetrics
@@ -38,6 +43,11 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
     app = Litestar(
         route_handlers=[
             Router("/v1", route_handlers=[events.send_event, events.send_events], tags=["events"]),
+            events_reading_router(),
+            quarantine_router(),
+            members_router(),
+            ledger_router(),
+            moving_router(),
             *segment_routers(service.registry),
             health_router(),
             reference_router(),

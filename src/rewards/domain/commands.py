@@ -37,7 +37,10 @@ class MemberRef:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the member did. `client` marks events that a browser sent with a public key. `replay` decides a quarantined one again."""
+    """Something the member did. `client` marks events that a browser sent with a public key.
+
+    `replay` decides a quarantined one again; `received_at` is then when it first came in, which its lateness counts from.
+    """
 
     client_id: str
     type: str
@@ -46,6 +49,7 @@ class Event:
     context: Mapping[str, Any] = field(default_factory=dict)
     client: bool = False
     replay: bool = False
+    received_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,11 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class PlaceHold:
-    """Reserve available points for `lifetime`; what is neither captured nor released by then goes back by itself."""
+    """Reserve available points `until` a moment, or for that long; what is neither captured nor released by then goes back by itself."""
 
     currency: str
     amount: int
-    lifetime: timedelta
+    until: timedelta | datetime
     cause: Cause = Cause()
 
 
@@ -128,11 +132,15 @@ class ReverseReference:
 
 @dataclass(frozen=True, slots=True)
 class SetProfile:
-    """Change declared attributes (`None` removes one), locale or time zone; what is not named stays."""
+    """Change declared attributes (`None` removes one), locale or time zone; what is not named stays.
+
+    `clear` names those of `locale` and `timezone` that the member shall have no more.
+    """
 
     attributes: Mapping[str, Any] = field(default_factory=dict)
     locale: str | None = None
     timezone: str | None = None
+    clear: frozenset[str] = frozenset()
     drop_unknown: bool = False
     """SDK traits: silently leave out what the program does not declare, instead of refusing."""
 

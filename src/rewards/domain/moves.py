@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from rewards.domain.commands import Capture, Cause, Earn, Import, PlaceHold, Release, Reverse, ReverseReference, Spend
@@ -74,6 +75,8 @@ def transaction_view(made: Transaction) -> dict[str, Any]:
 
 def decide_earn(work: Work, command: Earn) -> Outcome:
     policy = currency(work, command.currency)
+    if command.expires_at is not None and command.expires_at <= work.now:
+        raise InvalidInput("the points would have expired already", path="expires_at", expected="a moment in the future")
     made = earn(
         work.draft,
         policy,
@@ -122,7 +125,7 @@ def decide_hold(work: Work, command: PlaceHold) -> Outcome:
         currency(work, command.currency),
         command.amount,
         _origin(command.cause),
-        expires_at=work.now + command.lifetime,
+        expires_at=work.now + command.until if isinstance(command.until, timedelta) else command.until,
     )
     assert made.hold is not None
     return answered(work, made, hold=hold_view(work, made.hold))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.commands import Due, SetProfile, SetSegments
@@ -10,10 +12,15 @@ from rewards.domain.outcome import Outcome, Status
 from rewards.domain.play.deciding import announce_segments, follow_emitted, place_in_segments
 from rewards.domain.work import Work, balances
 
+_LANGUAGE_TAG: Final = re.compile(
+    r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3})){0,4}"
+)
+"""Language, script, region and variants of BCP 47 (RFC 5646); no extensions."""
+
 
 def decide_profile(work: Work, command: SetProfile) -> Outcome:
     """All mistakes are reported at once; nothing is changed then."""
-    errors = []
+    errors: list[dict[str, Any]] = []
     for key, value in command.attributes.items():
         attribute = work.program.attributes.get(key)
         if attribute is None:
@@ -28,15 +35,41 @@ def decide_profile(work: Work, command: SetProfile) -> Outcome:
         except SchemaViolation as violation:
             if not command.drop_unknown:
                 errors.append({"path": f"attributes.{key}", "message": violation.message})
+    wrong = [mistake for mistake in (_set_locale(work, command), _set_timezone(work, command)) if mistake]
+    if not command.drop_unknown:
+        errors.extend(wrong)
     if errors:
-        raise SchemaViolation("the attributes do not fit the program", errors=errors)
-    if command.locale is not None:
-        work.locale = command.locale
-    if command.timezone is not None:
-        work.timezone = command.timezone
-        work.zone = zone(command.timezone)
+        raise SchemaViolation("the profile does not fit the program", errors=errors)
     place_in_segments(work)
     return finish_profile(work)
+
+
+def _set_locale(work: Work, command: SetProfile) -> dict[str, Any] | None:
+    """What is wrong with the locale, if something is."""
+    if "locale" in command.clear:
+        work.locale = None
+    elif command.locale is not None:
+        if not _LANGUAGE_TAG.fullmatch(command.locale):
+            return {
+                "path": "locale",
+                "message": f"{command.locale!r} is no language tag",
+                "expected": "a BCP 47 tag like de or pt-BR",
+            }
+        work.locale = command.locale
+    return None
+
+
+def _set_timezone(work: Work, command: SetProfile) -> dict[str, Any] | None:
+    """What is wrong with the time zone, if something is."""
+    if "timezone" in command.clear:
+        work.timezone, work.zone = None, work.program.zone
+    elif command.timezone is not None:
+        try:
+            work.zone = zone(command.timezone)
+        except InvalidInput as unknown:
+            return {"message": unknown.message, **unknown.details}
+        work.timezone = command.timezone
+    return None
 
 
 def zone(name: str) -> ZoneInfo:

@@ -1,0 +1,137 @@
+"""Stored events as they are shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from rewards.domain.commands import MemberRef
+from rewards.domain.program.compiled import Program
+
+_decode = msgspec.json.decode
+_RULE = "rule:"
+
+
+class EventItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a member. `entry` is our own id of this record, `id` the sender's of the event."""
+
+    id: str
+    entry: UUID
+    type: str
+    status: str
+    program_version: int
+    occurred_at: datetime
+    recorded_at: datetime
+    properties: dict[str, Any]
+    context: dict[str, Any]
+    effects: list[dict[str, Any]]
+
+
+class Caused(msgspec.Struct, frozen=True):
+    """A transaction that the event caused."""
+
+    id: UUID
+    kind: str
+    currency: str
+    amount: int
+    rule: str | None
+
+
+class Contribution(msgspec.Struct, frozen=True):
+    """What the event added to a metric; `metric` is null when the program no longer has it."""
+
+    metric: str | None
+    definition: str
+    value: list[Any]
+
+
+class EventDetail(EventItem, frozen=True, kw_only=True, omit_defaults=True):
+    """An event with the reasons of all that it did and did not do, and the balances it left."""
+
+    member: str
+    balances: dict[str, dict[str, int]]
+    trace: list[dict[str, Any]]
+    transactions: list[Caused]
+    contributions: list[Contribution] | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """An event that is stored and not decided yet."""
+
+    id: str
+    status: str = "accepted"
+
+
+class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that did not fit the program. `entry` is its address here; `why` says what was wrong when it came."""
+
+    entry: UUID
+    id: str
+    member: str
+    type: str
+    program_version: int
+    occurred_at: datetime
+    recorded_at: datetime
+    properties: dict[str, Any]
+    context: dict[str, Any]
+    why: dict[str, Any]
+
+
+def item_of(row: Any) -> EventItem:
+    return EventItem(**_common(row), status=row.status, effects=_decode(row.answer).get("effects", []))
+
+
+def detail_of(row: Any, ref: MemberRef, caused: list[Any], *, metrics_of: Program | None) -> EventDetail:
+    """`metrics_of` names the program whose metrics the contributions are told by; without it they are left out."""
+    answer = _decode(row.answer)
+    return EventDetail(
+        **_common(row),
+        member=str(ref),
+        status=row.status,
+        effects=answer.get("effects", []),
+        balances=answer.get("balances", {}),
+        trace=_decode(row.trace) if row.trace is not None else [],
+        transactions=[Caused(made.id, made.kind, made.currency, made.amount, _rule(made.source)) for made in caused],
+        contributions=None if metrics_of is None else _contributions(row.contributions, metrics_of),
+    )
+
+
+def quarantine_item_of(row: Any) -> QuarantineItem:
+    trace = _decode(row.trace) if row.trace is not None else []
+    return QuarantineItem(
+        **_common(row),
+        member=str(MemberRef(row.kind, row.external_id)),
+        why=next((entry for entry in trace if entry.get("result") == "quarantined"), {}),
+    )
+
+
+def _common(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.client_id,
+        "entry": row.id,
+        "type": row.type,
+        "program_version": row.program_version,
+        "occurred_at": row.occurred_at,
+        "recorded_at": row.recorded_at,
+        "properties": document(row.properties),
+        "context": document(row.context),
+    }
+
+
+def document(text: str | None) -> dict[str, Any]:
+    """A JSON column; what was erased or never there is empty."""
+    found: dict[str, Any] = _decode(text) if text is not None else {}
+    return found
+
+
+def _contributions(text: str | None, program: Program) -> list[Contribution]:
+    names = {metric.id: metric.key for metric in program.metrics.values()}
+    kept: list[list[Any]] = _decode(text) if text is not None else []
+    return [Contribution(names.get(definition), definition, value) for definition, *value in kept]
+
+
+def _rule(source: str) -> str | None:
+    return source.removeprefix(_RULE) if source.startswith(_RULE) else None

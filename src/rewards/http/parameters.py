@@ -1,0 +1,34 @@
+"""Parameters that many addresses share: which member, and moments in queries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+from litestar.params import FromPath, PathParameter
+
+from rewards.domain.errors import InvalidInput
+
+MOMENT_LENGTH_MAX: Final = 40
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+MemberPath: TypeAlias = FromPath[
+    Annotated[
+        str,
+        PathParameter(description="The member's id as the app calls it; `anon:` and `group:` choose other kinds."),
+    ]
+]
+
+
+def moment(text: str | None, name: str) -> datetime | None:
+    """A moment of RFC 3339 with its offset, in UTC; None when the parameter was not sent. Raises `InvalidInput`."""
+    if text is None:
+        return None
+    try:
+        # A `+` that was not percent-encoded arrives as a space.
+        return msgspec.convert(text.strip().replace(" ", "+"), _Moment).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        raise InvalidInput(
+            f"`{name}` is no moment.", path=f"query.{name}", expected="RFC 3339 with an offset: 2026-11-21T10:00:00Z"
+        ) from None
