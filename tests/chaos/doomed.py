@@ -1,0 +1,61 @@
+"""The real service, sentenced: it kills itself with SIGKILL the n-th time it reaches a step of a batch.
+
+Run as `python -m tests.chaos.doomed STEP N PORT`. The wrapping happens here, so the service itself knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from rewards.app import make_app
+from rewards.http.server import bind, serve
+from rewards.pipeline import batch
+from rewards.service import Service
+from rewards.settings import load_settings
+from rewards.worker import Worker
+
+# Each step by the function of `rewards.pipeline.batch` after which the process dies; `committed` is after the commit,
+# before anybody is answered.
+STEPS: Final = {
+    "inserted": "insert_members",
+    "locked": "lock_members",
+    "loaded": "load_wallets",
+    "asked": "seen_before",
+    "claimed": "claim",
+    "written": "write",
+    "committed": "transact",
+}
+
+
+def sentence(step: str, times: int) -> None:
+    """Arranges the death after the `times`-th pass of the step."""
+    name = STEPS[step]
+    original: Callable[..., Awaitable[Any]] = getattr(batch, name)
+    passed = 0
+
+    async def then_die(*arguments: Any, **named: Any) -> Any:
+        nonlocal passed
+        result = await original(*arguments, **named)
+        passed += 1
+        if passed == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(batch, name, then_die)
+
+
+def main() -> None:
+    step, times, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if step in STEPS:
+        sentence(step, times)
+    settings = load_settings(port=port, log_level="error")
+    service = Service(settings)
+    serve(make_app(service, Worker(service).running), bind("127.0.0.1", port), shutdown_seconds=5)
+
+
+if __name__ == "__main__":
+    main()
