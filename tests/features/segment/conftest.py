@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
@@ -41,6 +42,7 @@ class Sender:
     """Sends calls and tells what the service says became of them."""
 
     live: Live
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None, **more: Any) -> httpx.Response:
         """Authenticates with the server key unless `auth` or other headers are given."""
@@ -92,7 +94,7 @@ async def segment(migrated_url: str, redis_url: str) -> AsyncIterator[Sender]:
 
 
 def track(
-    message_id: str | None, user: str | None = None, event: str = "Product Viewed", **more: Any
+    message_id: str | None, user: str | None = None, event: Any = "Product Viewed", **more: Any
 ) -> dict[str, Any]:
     """A `track` as clients send it, nulls included."""
     return {

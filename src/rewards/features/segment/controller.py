@@ -164,7 +164,8 @@ async def _take(request: ApiRequest, envelope: Envelope, items: CollectorItems, 
                 raise call
             translated = translator.commands(call)
         except RewardsError as error:
-            outcomes.refuse("invalid", position=position, call=name, code=error.code)
+            outcome = "invalid" if isinstance(error, InvalidInput) else "refused"
+            outcomes.refuse(outcome, position=position, call=name, code=error.code)
             continue
         if not translated:
             outcomes.add("ignored")
