@@ -12,7 +12,7 @@ context.configure(
     connection=connection,
     target_metadata=metadata,
     transaction_per_migration=False,
-    include_object=lambda item, name, kind, reflected, other: not (kind == "table" and reflected and other is None),
+    include_object=lambda _item, _name, kind, reflected, other: not (kind == "table" and reflected and other is None),
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,4 @@
-"""initial
+"""The first schema: members, ledger, events, programs.
 
 Revision ID: 0001
 Revises:
@@ -78,6 +78,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("program_id", "key", name=op.f("counter_pkey")),
         comment="Budgets that all members share; locked after members and before any write.",
         postgresql_with={"fillfactor": "50"},
+    )
+    op.create_table(
+        "dead_letter",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("program_id", sa.Integer(), nullable=False),
+        sa.Column("bucket", sa.SmallInteger(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("command", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False, comment="the command as msgpack"),
+        sa.Column("sqlstate", sa.Text(), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("dead_letter_pkey")),
+        comment="Commands that the database refused to store.",
     )
     op.create_table(
         "dedup",
@@ -451,6 +464,7 @@ def downgrade() -> None:
     op.drop_table("due")
     op.drop_index("dedup_quarantined_idx", table_name="dedup", postgresql_where="quarantined")
     op.drop_table("dedup")
+    op.drop_table("dead_letter")
     op.drop_table("counter")
     op.drop_index("audit_program_idx", table_name="audit")
     op.drop_table("audit")

@@ -15,8 +15,11 @@ from rewards.features.events import controller as events
 from rewards.features.events.quarantine import quarantine_router
 from rewards.features.events.reading import events_reading_router
 from rewards.features.health.controller import Readiness, health_router
+from rewards.features.keys.controller import keys_router
 from rewards.features.keys.queries import find_caller
 from rewards.features.members.controller import members_router
+from rewards.features.programs.checking import Checker
+from rewards.features.programs.controller import programs_routers
 from rewards.features.segment.controller import segment_routers
 from rewards.features.wallets.controller import ledger_router
 from rewards.features.wallets.moving import moving_router
@@ -33,9 +36,12 @@ from rewards.service import Service
 def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextManager[None]]) -> Edge:
     """The ASGI application around a service. What is `alongside` (the worker) lives while the lanes run."""
 
+    checker = Checker()
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with service.running(), AsyncExitStack() as stack:
+            stack.push_async_callback(checker.close)
             for also in alongside:
                 await stack.enter_async_context(also())
             yield
@@ -48,12 +54,14 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             members_router(),
             ledger_router(),
             moving_router(),
+            *programs_routers(),
             *segment_routers(service.registry),
+            keys_router(),
             health_router(),
             reference_router(),
         ],
         lifespan=[lifespan],
-        state=State(_state(service)),
+        state=State({**_state(service), "checker": checker}),
         dto=StrictBody,
         return_dto=None,
         exception_handlers=problem_handlers(),

@@ -23,6 +23,7 @@ from rewards.features.wallets import rows as wallet_rows
 from rewards.pipeline.batch import Batches
 from rewards.pipeline.intake import Intake
 from rewards.pipeline.lanes import Lanes
+from rewards.pipeline.observing import BatchMetrics
 from rewards.pipeline.programs import Programs
 from rewards.settings import Settings
 from rewards.valkey import make_valkey
@@ -60,17 +61,19 @@ class Service:
         self.engine = database(settings, application_name="rewards", role=settings.database_role)
         self.valkey = make_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
         self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
+        self.registry = CollectorRegistry()
+        metrics = BatchMetrics(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
         self.lanes = Lanes(
-            Batches(self.engine, self.programs, WRITES, due_written=self.due_written.set),
+            Batches(self.engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set),
             lanes=settings.lanes,
             queue_max=settings.lane_queue_max * settings.lanes,
             batch_max=settings.batch_commands_max,
             span_buckets=settings.batch_spans_buckets,
         )
         self.intake = Intake(self.programs, self.lanes, self.engine, due_written=self.due_written.set)
-        self.registry = CollectorRegistry()
+        metrics.watch_lanes(lambda: self.lanes.waiting)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

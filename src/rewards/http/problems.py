@@ -41,6 +41,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "hold-not-found": 404,
     "unknown-program": 404,
     "unknown-version": 404,
+    "unknown-rule": 404,
     "method-not-allowed": 405,
     "refused": 409,
     "nothing-published": 409,

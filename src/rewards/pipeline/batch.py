@@ -21,8 +21,10 @@ from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome, Status
 from rewards.domain.state import MemberState
 from rewards.pipeline.counters import CountersShort, candidate_keys, claim, read_counters
+from rewards.pipeline.dead_letters import keep_dead_letter
 from rewards.pipeline.dedup import Seen, check_same, is_decided, repeat_of, seen_before, stored_receipts
 from rewards.pipeline.load import Clock, insert_members, load_more, load_wallets, lock_members
+from rewards.pipeline.observing import BatchMetrics
 from rewards.pipeline.programs import Programs, Published
 from rewards.pipeline.submission import Decided, Receipt, Submission
 from rewards.pipeline.write_batch import Rows, Writes, write
@@ -77,9 +79,11 @@ class Batches:
         programs: Programs,
         parts: Sequence[Rows],
         *,
+        metrics: BatchMetrics,
         due_written: Callable[[], None] = lambda: None,
     ) -> None:
         """`due_written` is called after a commit that left commands for other members."""
+        self._metrics = metrics
         self._due_written = due_written
         self._engine = engine
         self._programs = programs
@@ -96,6 +100,7 @@ class Batches:
                 log.exception(
                     "command_cannot_be_stored", sqlstate=sqlstate(error), command=type(submissions[0].command).__name__
                 )
+                await keep_dead_letter(self._engine, submissions[0], sqlstate(error))
                 return BatchResult({submissions[0]: CannotStore("a value of this command cannot be stored")}, [])
         middle = len(submissions) // 2
         first = await self.run(submissions[:middle])
@@ -108,7 +113,8 @@ class Batches:
             published = await self._programs.get(submissions[0].program_id)
             attempt = _Attempt(published, submissions, plan, self._parts)
             try:
-                done = await transact(self._engine, attempt.run)
+                with self._metrics.batch(len(submissions)):
+                    done = await transact(self._engine, attempt.run)
             except CountersShort as short:
                 plan.locked_counters = attempt.counter_keys | short.keys
             except StartOver:
@@ -117,6 +123,7 @@ class Batches:
             else:
                 if any(decided.outcome is not None and decided.outcome.legs for decided in attempt.writes.decided):
                     self._due_written()
+                self._metrics.count(done.results)
                 return done
         raise TooManyAttempts("the members or the program changed too often meanwhile")
 
@@ -149,8 +156,10 @@ class _Attempt:
 
     async def _load(self, connection: AsyncConnection) -> None:
         program_id = self.published.program_id
-        if self.plan.missing:
-            await insert_members(connection, program_id, self.plan.missing)
+        # A merge makes the member that it goes to: commands for the one that goes must find a row there at once.
+        merges = [item for item in self.submissions if isinstance(item.command, MergeOut)]
+        if self.plan.missing or merges:
+            await insert_members(connection, program_id, [*self.plan.missing, *merges])
         wanted = sorted({item.row_id for item in self.submissions})
         self.states = await lock_members(connection, program_id, wanted)
         missing = [item for item in self.submissions if item.row_id not in self.states]
@@ -191,7 +200,9 @@ class _Attempt:
         repeats: dict[Submission, Seen] = {}
         blocked: set[UUID] = set()
         for item in self.submissions:
-            if item.row_id in blocked:
+            # After its merge earlier in this batch a member's commands go where it went, which the next batch finds out.
+            moved = self.states[item.row_id].merged_into is not None and not isinstance(item.command, MergeOut)
+            if item.row_id in blocked or moved:
                 self.deferred.append(item)
                 continue
             identity = (item.member_id, item.key) if item.key is not None else None

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Account, Book, Hold, Kind, Lot, Posting
 from rewards.domain.ledger.reverse import Original
@@ -71,8 +72,13 @@ async def lock_members(
 
 
 async def insert_members(connection: AsyncConnection, program_id: int, members: Iterable[Submission]) -> None:
-    """Makes the rows of members seen for the first time, in key order; whoever made one meanwhile has won."""
-    missing = sorted({item.member_id: item.ref for item in members}.items())
+    """Makes the rows of members seen for the first time and of those merged into, in key order; whoever made one meanwhile has won."""
+    named: dict[UUID, MemberRef] = {}
+    for item in members:
+        named[item.member_id] = item.ref
+        if isinstance(item.command, MergeOut):
+            named[item.command.into_id] = item.command.into
+    missing = sorted(named.items())
     await connection.exec_driver_sql(
         queries.INSERT_MEMBERS,
         (

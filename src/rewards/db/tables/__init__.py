@@ -5,7 +5,7 @@ index and a sharded PostgreSQL can distribute by `bucket`. History tables are pa
 """
 
 from rewards.db.tables.base import PARTITIONED, metadata
-from rewards.db.tables.events import answer, dedup, due, event, outbox
+from rewards.db.tables.events import answer, dead_letter, dedup, due, event, outbox
 from rewards.db.tables.ledger import account, hold, lot, posting, reversal, transaction, transaction_note
 from rewards.db.tables.members import member
 from rewards.db.tables.operations import audit, import_run, job_state
@@ -18,6 +18,7 @@ __all__ = [
     "api_key",
     "audit",
     "counter",
+    "dead_letter",
     "dedup",
     "due",
     "event",

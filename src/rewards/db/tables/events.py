@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 
 from rewards.db.tables.base import document, member_key, metadata, moment
 
@@ -47,6 +59,20 @@ dedup = Table(
     comment="Permanent. What was seen once is never decided again.",
 )
 Index("dedup_quarantined_idx", dedup.c.program_id, dedup.c.entry_id, postgresql_where=dedup.c.quarantined)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("program_id", Integer, nullable=False),
+    Column("bucket", SmallInteger, nullable=False),
+    Column("member_id", Uuid, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="the command as msgpack"),
+    Column("sqlstate", Text, nullable=True),
+    moment("recorded_at"),
+    comment="Commands that the database refused to store.",
+)
 
 outbox = Table(
     "outbox",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import Request, Response, post
-from litestar.params import FromQuery, QueryParameter
+from litestar import Request, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery, JSONBody, QueryParameter
+from litestar.response.base import ASGIResponse
 
 from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.features.events.schemas import Accepted, BatchOut, EventIn, EventOut
@@ -27,6 +29,11 @@ DryRun = FromQuery[Annotated[bool, QueryParameter(description="Decide, and commi
 Mode = FromQuery[Annotated[Literal["sync", "async"], QueryParameter(description="`async`: answer once it is durable.")]]
 
 
+def _answer_of(kind: type[Any]) -> ResponseSpec:
+    """Describes an answer that is sent as bytes."""
+    return ResponseSpec(kind, generate_examples=False)
+
+
 def intake_of(request: Request[Any, Any, Any]) -> Intake:
     intake: Intake = request.app.state.intake
     return intake
@@ -40,12 +47,12 @@ def addressed(event: EventIn, caller: Caller) -> Addressed:
     "/events",
     guards=[requires_also_public("events")],
     status_code=200,
-    responses=also(409, 410),
+    responses={200: _answer_of(EventOut), 202: _answer_of(Accepted), **also(409, 410)},
     operation_id="send_event",
 )
 async def send_event(
-    request: ApiRequest, data: EventIn, *, trace: Trace = False, dry_run: DryRun = False, mode: Mode = "sync"
-) -> Response[EventOut | Accepted]:
+    request: ApiRequest, data: JSONBody[EventIn], *, trace: Trace = False, dry_run: DryRun = False, mode: Mode = "sync"
+) -> ASGIResponse:
     """Decide one event and answer with what it brought, durably."""
     intake = intake_of(request)
     command = addressed(data, request.auth)
@@ -60,13 +67,19 @@ async def send_event(
     return _json(_answer(await intake.one(program_id, command), trace=trace))
 
 
-@post("/events/batch", guards=[requires_also_public("events")], status_code=200, operation_id="send_events")
+@post(
+    "/events/batch",
+    guards=[requires_also_public("events")],
+    status_code=200,
+    responses={200: _answer_of(BatchOut)},
+    operation_id="send_events",
+)
 async def send_events(
     request: ApiRequest,
-    data: Annotated[Items[EventIn], ItemsIn("events", EVENTS_PER_BATCH_MAX)],
+    data: JSONBody[Annotated[Items[EventIn], ItemsIn("events", EVENTS_PER_BATCH_MAX)]],
     *,
     trace: Trace = False,
-) -> Response[BatchOut]:
+) -> ASGIResponse:
     """Decide up to 1,000 events; a result for each in order. One that is wrong spoils no other."""
     commands: list[Addressed | RewardsError] = [_command(item, request.auth) for item in data.values]
     results = iter(
@@ -101,6 +114,6 @@ def _item(result: Result, item: EventIn | InvalidInput, *, trace: bool) -> dict[
     return _answer(result, trace=trace)
 
 
-def _json(answer: dict[str, Any], *, status: int = 200) -> Response[Any]:
-    """Answers are plain values already; they are encoded once, here."""
-    return Response(_encode(answer), status_code=status, media_type="application/json")
+def _json(answer: dict[str, Any], *, status: int = 200) -> ASGIResponse:
+    """Answers are plain values already; they are encoded once, here, and sent as they are."""
+    return ASGIResponse(body=_encode(answer), status_code=status, media_type="application/json")
