@@ -37,6 +37,12 @@ class UnknownVersion(RewardsError):
     code = "unknown-version"
 
 
+class UnknownRule(RewardsError):
+    """The published program has no rule of this key."""
+
+    code = "unknown-rule"
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A checked document about to be stored as the next version."""
@@ -148,14 +154,17 @@ async def raise_revision(connection: AsyncConnection, program_id: int, **values:
 
 async def pause_rule(
     connection: AsyncConnection, program_id: int, rule: str, *, actor: str, reason: str | None
-) -> None:
+) -> bool:
+    """Whether it was not paused before."""
     await lock_program(connection, program_id)
-    await connection.execute(
+    paused = await connection.execute(
         upsert(rule_pause)
         .values(program_id=program_id, rule=rule, actor=actor, reason=reason, paused_at=func.now())
         .on_conflict_do_nothing()
     )
-    await raise_revision(connection, program_id)
+    if paused.rowcount:
+        await raise_revision(connection, program_id)
+    return paused.rowcount > 0
 
 
 async def resume_rule(connection: AsyncConnection, program_id: int, rule: str) -> bool:
@@ -164,5 +173,6 @@ async def resume_rule(connection: AsyncConnection, program_id: int, rule: str) -
     gone = await connection.execute(
         delete(rule_pause).where(rule_pause.c.program_id == program_id, rule_pause.c.rule == rule)
     )
-    await raise_revision(connection, program_id)
+    if gone.rowcount:
+        await raise_revision(connection, program_id)
     return gone.rowcount > 0
