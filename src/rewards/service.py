@@ -65,8 +65,9 @@ class Service:
         metrics = BatchMetrics(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
+        self.batches = Batches(self.engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set)
         self.lanes = Lanes(
-            Batches(self.engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set),
+            self.batches,
             lanes=settings.lanes,
             queue_max=settings.lane_queue_max * settings.lanes,
             batch_max=settings.batch_commands_max,

@@ -1,0 +1,175 @@
+"""A batch equals its items one by one, and costs a fixed number of statements whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event as sql_event
+from sqlalchemy import text
+from tests.service import Live, live, publish, service_settings
+
+from rewards.domain.commands import Command, Earn, Event, MemberRef, PlaceHold, ReverseReference, SetProfile, Spend
+from rewards.domain.errors import RewardsError
+from rewards.pipeline.batch import Result
+from rewards.pipeline.intake import Addressed, submission
+
+PROGRAM = """
+rewards: 1
+program: {key: batches, name: Batches, timezone: Europe/Berlin, locale: en, money: EUR, late_window: 72h}
+currencies:
+  points: {name: Points, worth: 1, expires: {after: 12mo}, clawback: allow_debt}
+events:
+  played: {properties: {level: {type: integer}}}
+  bought: {properties: {order_id: {type: string}, total: money}, required: [order_id, total]}
+  refunded: {properties: {order_id: {type: string}}, required: [order_id]}
+attributes:
+  vip: {type: boolean, purpose: service}
+metrics:
+  plays: {count: played}
+  best: {max: played, value: event.level}
+segments:
+  regular: metrics.plays >= 3
+rules:
+  - key: play
+    on: played
+    limit: {times: 4, per: day}
+    then: [{earn: {currency: points, amount: 2}}]
+  - key: hard
+    on: played
+    when: event.level > 5
+    cooldown: 1h
+    then: [{earn: {currency: points, amount: 5}}]
+  - key: buy
+    on: bought
+    then: [{earn: {currency: points, amount: event.total, reference: event.order_id}}]
+  - key: refund
+    on: refunded
+    then: [{reverse: {reference: event.order_id}}]
+  - key: welcome
+    on: segment.entered
+    limit: {times: 1, per: lifetime}
+    then: [{set: {attribute: vip, value: true}}, {earn: {currency: points, amount: 10}}]
+"""
+
+
+@pytest.fixture(scope="module")
+async def batches(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+        yield running
+
+
+def _events() -> st.SearchStrategy[Command]:
+    orders = st.sampled_from(["o1", "o2"])
+    return st.one_of(
+        st.builds(lambda level: Event("", "played", None, {"level": level}), st.integers(0, 9)),
+        st.builds(
+            lambda order, total: Event("", "bought", None, {"order_id": order, "total": total}),
+            orders,
+            st.integers(0, 30),
+        ),
+        st.builds(lambda order: Event("", "refunded", None, {"order_id": order}), orders),
+        st.builds(lambda: Event("", "unheard_of", None, {})),
+    )
+
+
+def _moves() -> st.SearchStrategy[Command]:
+    amounts = st.integers(1, 25)
+    return st.one_of(
+        st.builds(lambda amount: Earn("points", amount), amounts),
+        st.builds(lambda amount: Spend("points", amount), amounts),
+        st.builds(lambda amount: PlaceHold("points", amount, timedelta(days=1)), amounts),
+        st.builds(lambda: ReverseReference("o1")),
+        st.builds(lambda vip: SetProfile({"vip": vip}), st.booleans()),
+    )
+
+
+ITEMS = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob", "cem"]), st.integers(0, 12), st.one_of(_events(), _moves())), max_size=25
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(items=ITEMS)
+async def test_a_batch_equals_its_items_one_by_one(batches: Live, items: list[tuple[str, int, Command]]) -> None:
+    """Ids repeat now and then, so that duplicates and conflicts are among the items."""
+    together, _ = await publish(batches.service, PROGRAM)
+    apart, _ = await publish(batches.service, PROGRAM)
+    commands = [
+        Addressed(MemberRef.parse(member), command, f"id-{number}", repr(command), "tests")
+        for member, number, command in items
+    ]
+    intake = batches.service.intake
+    at_once = await intake.many(together, commands)
+    one_by_one = [(await intake.many(apart, [command]))[0] for command in commands]
+    assert [_told(result) for result in at_once] == [_told(result) for result in one_by_one]
+    assert await _members(batches, together) == await _members(batches, apart)
+
+
+def _told(result: Result) -> Any:
+    """What a caller was told, without ids and moments."""
+    if isinstance(result, RewardsError):
+        return result.code
+    return _plain({"status": result.status.value, "answer": result.answer, "refusal": result.refusal})
+
+
+def _plain(value: Any) -> Any:
+    hidden = {"transaction", "transactions", "id", "reverses", "expires_at", "hold"}
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if key not in hidden}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+async def _members(batches: Live, program_id: int) -> list[Any]:
+    async with batches.service.engine.connect() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT m.external_id, m.seq, m.attributes, a.available, a.held, a.debt, a.issued, a.redeemed, a.revoked,"
+                " (SELECT count(*) FROM transaction t WHERE t.program_id = m.program_id AND t.member_id = m.member_id),"
+                " (SELECT sum(l.available) FROM lot l WHERE l.program_id = m.program_id AND l.member_id = m.member_id)"
+                " FROM member m LEFT JOIN account a ON a.program_id = m.program_id AND a.member_id = m.member_id"
+                " WHERE m.program_id = :id ORDER BY m.external_id"
+            ),
+            {"id": program_id},
+        )
+        return list(found.all())
+
+
+@contextmanager
+def counted(batches: Live) -> Iterator[list[str]]:
+    """The statements that the engine sends meanwhile, without BEGIN and COMMIT."""
+    sent: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement.split(None, 2)[0])
+
+    engine = batches.service.engine.sync_engine
+    sql_event.listen(engine, "before_cursor_execute", count)
+    try:
+        yield sent
+    finally:
+        sql_event.remove(engine, "before_cursor_execute", count)
+
+
+@pytest.mark.parametrize("size", [1, 10, 100])
+async def test_a_batch_of_known_members_takes_five_statements(batches: Live, size: int) -> None:
+    """Lock, accounts with the clock, lots that fall due, dedup, and one write for everything."""
+
+    def commands(turn: str) -> list[Addressed]:
+        return [
+            Addressed(MemberRef.parse(f"known-{number}"), Event("", "played", None, {"level": 1}), turn, turn, "tests")
+            for number in range(size)
+        ]
+
+    lane_batches = batches.service.batches
+    published = await batches.service.programs.get(batches.program_id)
+    await lane_batches.run([submission(published, command) for command in commands(f"first-{size}")])
+    with counted(batches) as sent:
+        done = await lane_batches.run([submission(published, command) for command in commands(f"second-{size}")])
+    assert len(done.results) == size
+    assert sent == ["SELECT", "SELECT", "SELECT", "SELECT", "WITH"]
