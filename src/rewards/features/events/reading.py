@@ -20,11 +20,9 @@ from rewards.http.parameters import MemberPath
 from rewards.http.problems import NotFound
 from rewards.pipeline.lookup import find_member
 
-TypeQuery: TypeAlias = FromQuery[
-    Annotated[
-        str | None,
-        QueryParameter(name="type", max_length=200, pattern=r"^[^\x00]*$", description="Only events of this type."),
-    ]
+TypeQuery: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(name="type", max_length=200, pattern=r"^[^\x00]*$", description="Only events of this type."),
 ]
 StatusQuery: TypeAlias = FromQuery[Literal["processed", "quarantined", "too_late"] | None]
 EventId: TypeAlias = FromPath[Annotated[str, PathParameter(description="The id that the event was sent with.")]]

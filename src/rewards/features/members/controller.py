@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from litestar import Response, Router, get, patch
 from litestar.params import JSONBody
@@ -18,8 +16,6 @@ from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath
 from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.lookup import find_wallet, projected
-
-_encode = msgspec.json.Encoder().encode
 
 
 @get("/members/{member:str}", operation_id="get_member", guards=[requires("read")], responses=also(409, 410, 422))
@@ -61,8 +57,8 @@ async def change_member(request: ApiRequest, member: MemberPath, data: JSONBody[
     content = {"operation": "profile", "body": data}
     command = Addressed(MemberRef.parse(member), data.command(), idempotency_key(request), content, request.auth.actor)
     receipt = await intake.one(request.auth.program_id, command)
-    answer: Any = _encode(receipt.answer)
-    return Response(answer, media_type="application/json", headers=replay_headers(replayed=receipt.replayed))
+    answer = msgspec.convert(receipt.answer, ProfileOut)
+    return Response(answer, headers=replay_headers(replayed=receipt.replayed))
 
 
 def members_router() -> Router:

@@ -40,17 +40,13 @@ CurrencyQuery: TypeAlias = FromQuery[Annotated[str | None, QueryParameter(max_le
 AtQuery: TypeAlias = FromQuery[
     Annotated[str | None, QueryParameter(max_length=MOMENT_LENGTH_MAX, description="RFC 3339; default: now.")]
 ]
-FromMoment: TypeAlias = FromQuery[
-    Annotated[
-        str | None,
-        QueryParameter(name="from", max_length=MOMENT_LENGTH_MAX, description="RFC 3339; default: the beginning."),
-    ]
+FromMoment: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(name="from", max_length=MOMENT_LENGTH_MAX, description="RFC 3339; default: the beginning."),
 ]
-ToMoment: TypeAlias = FromQuery[
-    Annotated[
-        str | None,
-        QueryParameter(name="to", max_length=MOMENT_LENGTH_MAX, description="RFC 3339, not included; default: now."),
-    ]
+ToMoment: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(name="to", max_length=MOMENT_LENGTH_MAX, description="RFC 3339, not included; default: now."),
 ]
 Postings: TypeAlias = FromQuery[Annotated[bool, QueryParameter(description="Add the postings of each transaction.")]]
 

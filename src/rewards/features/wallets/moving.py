@@ -44,14 +44,13 @@ from rewards.http.parameters import MemberPath
 from rewards.http.problems import NotFound
 from rewards.pipeline.intake import Addressed, Intake
 
-_encode = msgspec.json.Encoder().encode
 _REFUSALS: Final = also(402, 409, 410)
 
 
 @post("/members/{member:str}/earn", operation_id="earn", status_code=200, responses=_REFUSALS)
 async def earn(request: ApiRequest, member: MemberPath, data: JSONBody[EarnIn]) -> Response[MoveOut]:
     """Issue points to a member, who need not be known before."""
-    hold = None if data.hold is None else _length(data.hold)
+    hold = None if data.hold is None else _length(data.hold, "hold")
     command = Earn(data.currency, data.amount, data.cause(request.auth.actor), hold, expires_at=data.expires_at)
     return await _move(request, MemberRef.parse(member), command, content_of("earn", data))
 
@@ -69,7 +68,9 @@ async def place_hold(request: ApiRequest, member: MemberPath, data: JSONBody[Hol
     if data.expires_at is not None and data.expires_in is None:
         command = PlaceHold(data.currency, data.amount, data.expires_at, data.cause(request.auth.actor))
     elif data.expires_in is not None and data.expires_at is None:
-        command = PlaceHold(data.currency, data.amount, _length(data.expires_in), data.cause(request.auth.actor))
+        command = PlaceHold(
+            data.currency, data.amount, _length(data.expires_in, "expires_in"), data.cause(request.auth.actor)
+        )
     else:
         raise InvalidInput(
             "A hold ends after a time or at a moment.", path="expires_in", expected="one of expires_in and expires_at"
@@ -117,8 +118,8 @@ async def _move(request: ApiRequest, ref: MemberRef, command: Command, content: 
     intake: Intake = request.app.state.intake
     addressed = Addressed(ref, command, require_idempotency_key(request), content, request.auth.actor)
     receipt = await intake.one(request.auth.program_id, addressed)
-    answer: Any = _encode(receipt.answer)
-    return Response(answer, media_type="application/json", headers=replay_headers(replayed=receipt.replayed))
+    answer = msgspec.convert(receipt.answer, MoveOut)
+    return Response(answer, headers=replay_headers(replayed=receipt.replayed))
 
 
 async def _owner(request: ApiRequest, sql: str, identifier: UUID, what: str) -> MemberRef:
@@ -131,15 +132,13 @@ async def _owner(request: ApiRequest, sql: str, identifier: UUID, what: str) -> 
     return ref
 
 
-def _length(length: str | int) -> timedelta:
-    return timedelta(seconds=length) if isinstance(length, int) else _parsed(length)
-
-
-def _parsed(text: str) -> timedelta:
+def _length(length: str | int, field: str) -> timedelta:
+    if isinstance(length, int):
+        return timedelta(seconds=length)
     try:
-        return parse_duration(text)
+        return parse_duration(length)
     except ValueError as error:
-        raise InvalidInput(str(error), path="", expected="a duration such as 90s, 10m, 72h or 7d") from None
+        raise InvalidInput(str(error), path=field, expected="a duration such as 90s, 10m, 72h or 7d") from None
 
 
 def _policy(name: str | None) -> Clawback | None:

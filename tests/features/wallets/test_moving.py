@@ -1,0 +1,301 @@
+"""Moving points: what succeeds, what is refused and how, and that every request happens once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.features.bank import Bank, problem
+from tests.service import Live
+
+MOST = 2**53 - 1
+
+
+async def test_a_repetition_repeats_the_answer_and_says_so(bank: Bank) -> None:
+    body = {"currency": "points", "amount": 100, "reason": "goodwill", "reference": "case-7", "note": "sorry"}
+    first = await bank.post("/members/repeats/earn", key="again", **body)
+    second = await bank.post("/members/repeats/earn", key="again", **body)
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.content == second.content
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert await bank.buckets("repeats") == (100, 0, 0, 0)
+
+
+async def test_a_refusal_is_kept_and_repeated_too(bank: Bank) -> None:
+    body = {"currency": "points", "amount": 10}
+    first = await bank.post("/members/broke/spend", key="refused", **body)
+    await bank.earn("broke", 50)
+    second = await bank.post("/members/broke/spend", key="refused", **body)
+    assert problem(first) == problem(second) == (402, "insufficient-points")
+    assert {**first.json(), "instance": None} == {**second.json(), "instance": None}
+    assert first.json()["available"] == 0
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert await bank.buckets("broke") == (50, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/members/reuse/earn", {"currency": "points", "amount": 2}),
+        ("/members/reuse/earn", {"currency": "credit", "amount": 1}),
+        ("/members/reuse/earn", {"currency": "points", "amount": 1, "note": "more"}),
+        ("/members/reuse/spend", {"currency": "points", "amount": 1}),
+    ],
+)
+async def test_a_key_serves_one_request_only(bank: Bank, path: str, body: dict[str, Any]) -> None:
+    await bank.move("/members/reuse/earn", key="reused", currency="points", amount=1)
+    assert problem(await bank.post(path, key="reused", **body)) == (422, "id-reused")
+    assert await bank.buckets("reuse") == (1, 0, 0, 0)
+
+
+async def test_without_a_key_nothing_moves(bank: Bank) -> None:
+    answer = await bank.live.client.post("/v1/members/keyless/earn", json={"currency": "points", "amount": 1})
+    assert problem(answer) == (400, "malformed-idempotency-key")
+    assert (await bank.live.client.get("/v1/members/keyless")).status_code == 404
+
+
+EARN: dict[str, Any] = {"currency": "points", "amount": 1}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "path"),
+    [
+        ("earn", {"currency": "gold", "amount": 1}, "currency"),
+        ("earn", {"amount": 1}, "currency"),
+        ("earn", {"currency": "points"}, "amount"),
+        ("earn", {"currency": "points", "amount": 0}, "amount"),
+        ("earn", {"currency": "points", "amount": -1}, "amount"),
+        ("earn", {"currency": "points", "amount": MOST + 1}, "amount"),
+        ("earn", {"currency": "points", "amount": 1.5}, "amount"),
+        ("earn", {"currency": "points", "amount": "9"}, "amount"),
+        ("earn", {"currency": "points", "amount": True}, "amount"),
+        ("earn", {**EARN, "surplus": 1}, "surplus"),
+        ("earn", {**EARN, "reason": "two words"}, "reason"),
+        ("earn", {**EARN, "reference": ""}, "reference"),
+        ("earn", {**EARN, "reference": "x" * 201}, "reference"),
+        ("earn", {**EARN, "note": "a\0b"}, "note"),
+        ("earn", {**EARN, "hold": "14 days"}, "hold"),
+        ("earn", {**EARN, "hold": "1mo"}, "hold"),
+        ("earn", {**EARN, "hold": "999999999d"}, "hold"),
+        ("earn", {**EARN, "expires_at": "2026-01-01T00:00:00Z"}, "expires_at"),
+        ("earn", {**EARN, "expires_at": "2036-01-01T00:00:00"}, "expires_at"),
+        ("holds", EARN, "expires_in"),
+        ("holds", {**EARN, "expires_in": 60, "expires_at": "2036-01-01T00:00:00Z"}, "expires_in"),
+        ("holds", {**EARN, "expires_in": 0}, "expires_in"),
+        ("holds", {**EARN, "expires_at": "2026-01-01T00:00:00Z"}, "expires_at"),
+        ("reverse", {}, "reference"),
+        ("reverse", {"reference": "o-1", "policy": "mercy"}, "policy"),
+    ],
+)
+async def test_wrong_input_says_where_and_changes_nothing(
+    bank: Bank, operation: str, body: dict[str, Any], path: str
+) -> None:
+    answer = await bank.post(f"/members/wrong-{operation}/{operation}", **body)
+    assert answer.status_code == 422, answer.text
+    assert [mistake["path"] for mistake in answer.json()["errors"]] == [path]
+    wallet = await bank.live.client.get(f"/v1/members/wrong-{operation}/wallet")
+    assert wallet.status_code == 404 or wallet.json()["currencies"]["points"]["lifetime"]["issued"] == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "status", "code"),
+    [
+        ("spend", {"currency": "points", "amount": 101}, 402, "insufficient-points"),
+        ("spend", {"currency": "status", "amount": 1}, 409, "not-spendable"),
+        ("holds", {"currency": "points", "amount": 101, "expires_in": "1h"}, 402, "insufficient-points"),
+        ("holds", {"currency": "status", "amount": 1, "expires_in": "1h"}, 409, "not-spendable"),
+        ("earn", {"currency": "points", "amount": MOST}, 409, "amount-overflow"),
+        ("reverse", {"reference": "never"}, 409, "nothing-to-reverse"),
+    ],
+)
+async def test_what_is_refused(bank: Bank, operation: str, body: dict[str, Any], status: int, code: str) -> None:
+    member = f"refused-{operation}-{code}"
+    await bank.earn(member, 100)
+    await bank.earn(member, 5, "status")
+    assert problem(await bank.post(f"/members/{member}/{operation}", **body)) == (status, code)
+    assert await bank.buckets(member) == (100, 0, 0, 0)
+
+
+async def test_the_largest_amount_can_be_earned_and_spent(bank: Bank) -> None:
+    assert (await bank.earn("rich", MOST))["balances"]["points"]["available"] == MOST
+    assert (await bank.spend("rich", MOST))["balances"]["points"]["available"] == 0
+
+
+@pytest.mark.parametrize(
+    ("hold", "buckets"),
+    [
+        ({}, (0, 10, 0, 0)),  # the currency's own fourteen days
+        ({"hold": 0}, (10, 0, 0, 0)),
+        ({"hold": "10m"}, (0, 10, 0, 0)),
+        ({"hold": 600}, (0, 10, 0, 0)),
+    ],
+)
+async def test_earned_points_may_wait(bank: Bank, hold: dict[str, Any], buckets: tuple[int, ...]) -> None:
+    member = f"waits-{hold.get('hold')}"
+    await bank.earn(member, 10, "miles", **hold)
+    assert await bank.buckets(member, "miles") == buckets
+
+
+async def test_a_hold_is_captured_in_parts_and_the_rest_released(bank: Bank) -> None:
+    await bank.earn("holder", 100)
+    hold = await bank.hold("holder", 60, reference="basket-1")
+    assert await bank.buckets("holder") == (40, 0, 60, 0)
+    [shown] = (await bank.get("/members/holder/wallet"))["holds"]
+    assert (shown["id"], shown["remaining"], shown["reference"]) == (hold["id"], 60, "basket-1")
+
+    answer = await bank.move(f"/holds/{hold['id']}/capture", amount=20)
+    assert (answer["hold"]["captured"], answer["hold"]["remaining"]) == (20, 40)
+    answer = await bank.move(f"/holds/{hold['id']}/release", amount=10)
+    assert (answer["hold"]["released"], answer["hold"]["remaining"]) == (10, 30)
+    answer = await bank.move(f"/holds/{hold['id']}/capture", amount=5, final=True)
+    assert [made["kind"] for made in answer["transactions"]] == ["capture", "release"]
+    assert answer["hold"]["remaining"] == 0
+    assert await bank.buckets("holder") == (75, 0, 0, 0)
+    assert (await bank.get("/members/holder/wallet"))["holds"] == []
+
+
+async def test_a_capture_happens_once_under_its_key(bank: Bank) -> None:
+    await bank.earn("captor", 100)
+    hold = await bank.hold("captor", 60)
+    path = f"/holds/{hold['id']}/capture"
+    answers = await asyncio.gather(*(bank.post(path, key="capture-once", amount=20) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert sorted(answer.headers.get("idempotency-replayed", "") for answer in answers) == [""] + ["true"] * 9
+    assert await bank.buckets("captor") == (40, 0, 40, 0)
+    assert problem(await bank.post(path, key="capture-once", amount=21)) == (422, "id-reused")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "code"),
+    [
+        ({}, ("capture", {"amount": 61}), "hold-exceeded"),
+        ({}, ("release", {"amount": 61}), "hold-exceeded"),
+        ({"capture": {}}, ("capture", {}), "hold-resolved"),
+        ({"capture": {}}, ("release", {}), "hold-resolved"),
+        ({"release": {}}, ("capture", {}), "hold-resolved"),
+    ],
+)
+async def test_no_hold_gives_more_than_it_holds(
+    bank: Bank, first: dict[str, Any], then: tuple[str, dict[str, Any]], code: str
+) -> None:
+    member = f"bounded-{'-'.join(first)}-{then[0]}-{code}"
+    await bank.earn(member, 100)
+    hold = (await bank.hold(member, 60))["id"]
+    for operation, body in first.items():
+        await bank.move(f"/holds/{hold}/{operation}", **body)
+    before = await bank.buckets(member)
+    assert problem(await bank.post(f"/holds/{hold}/{then[0]}", **then[1])) == (409, code)
+    assert await bank.buckets(member) == before
+
+
+async def test_a_hold_goes_back_by_itself(own_bank: Bank) -> None:
+    await own_bank.earn("forgets", 100)
+    hold = await own_bank.hold("forgets", 60, expires_in="10m")
+    await own_bank.pass_time(minutes=9)
+    assert await own_bank.buckets("forgets") == (40, 0, 60, 0)
+    await own_bank.pass_time(minutes=2)
+    assert await own_bank.buckets("forgets") == (100, 0, 0, 0)
+    assert (await own_bank.get("/members/forgets/wallet"))["holds"] == []
+    assert problem(await own_bank.post(f"/holds/{hold['id']}/capture")) == (409, "hold-expired")
+    assert (await own_bank.spend("forgets", 100))["balances"]["points"]["available"] == 0
+
+
+@pytest.mark.parametrize(
+    ("currency", "policy", "taken", "requested", "buckets"),
+    [
+        ("points", None, 40, 100, (0, 0, 0, 0)),  # within_balance, as the currency says
+        ("points", "pending_only", 0, 100, (40, 0, 0, 0)),
+        ("points", "allow_debt", 100, None, (0, 0, 0, 60)),
+        ("credit", None, 100, None, (0, 0, 0, 60)),  # allow_debt
+        ("credit", "within_balance", 40, 100, (0, 0, 0, 0)),
+    ],
+)
+async def test_what_is_taken_back_when_sixty_of_a_hundred_are_spent(
+    bank: Bank, currency: str, policy: str | None, taken: int, requested: int | None, buckets: tuple[int, ...]
+) -> None:
+    member = f"clawback-{currency}-{policy}"
+    earned = (await bank.earn(member, 100, currency))["transactions"][0]["id"]
+    await bank.spend(member, 60, currency)
+    body = {} if policy is None else {"policy": policy}
+    [made] = (await bank.move(f"/transactions/{earned}/reverse", **body))["transactions"]
+    assert (made["kind"], made["amount"], made.get("requested"), made["reverses"]) == (
+        "clawback",
+        taken,
+        requested,
+        earned,
+    )
+    assert await bank.buckets(member, currency) == buckets
+
+
+async def test_a_spend_is_given_back_in_parts_and_no_more(bank: Bank) -> None:
+    await bank.earn("refunded", 100)
+    spent = (await bank.spend("refunded", 60))["transactions"][0]["id"]
+    for amount, left in ((25, 65), (35, 100)):
+        [made] = (await bank.move(f"/transactions/{spent}/reverse", amount=amount))["transactions"]
+        assert (made["kind"], made["amount"]) == ("refund", amount)
+        assert (await bank.buckets("refunded"))[0] == left
+    assert (await bank.get(f"/transactions/{spent}"))["reversed"] == 60
+    assert problem(await bank.post(f"/transactions/{spent}/reverse")) == (409, "already-reversed")
+
+
+async def test_no_more_is_taken_back_than_was_given(bank: Bank) -> None:
+    earned = (await bank.earn("exceeds", 100))["transactions"][0]["id"]
+    await bank.move(f"/transactions/{earned}/reverse", amount=30)
+    answer = await bank.post(f"/transactions/{earned}/reverse", amount=71)
+    assert problem(answer) == (409, "reversal-exceeds-original")
+    assert answer.json()["remaining"] == 70
+
+
+async def test_an_order_is_taken_back_by_its_number(bank: Bank) -> None:
+    order = {"type": "order_placed", "member": "returns", "properties": {"order_id": "o-9", "total": 30}}
+    await bank.live.event(**order)
+    await bank.earn("returns", 5, reference="o-9")
+    await bank.earn("returns", 100, reference="o-10")
+    answer = await bank.move("/members/returns/reverse", reference="o-9", reason="returned")
+    assert sorted(made["amount"] for made in answer["transactions"]) == [5, 30]
+    assert await bank.buckets("returns") == (100, 0, 0, 0)
+    assert problem(await bank.post("/members/returns/reverse", reference="o-9")) == (409, "nothing-to-reverse")
+
+
+async def test_racing_spends_never_overdraw(bank: Bank) -> None:
+    await bank.earn("raced", 100)
+    answers = await asyncio.gather(
+        *(bank.post("/members/raced/spend", currency="points", amount=30) for _ in range(12))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200] * 3 + [402] * 9
+    assert await bank.buckets("raced") == (10, 0, 0, 0)
+
+
+UNKNOWN = "01a200bf-a935-8f30-8000-00a53a57529e"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/holds/{UNKNOWN}/capture",
+        f"/holds/{UNKNOWN}/release",
+        f"/transactions/{UNKNOWN}/reverse",
+        "/holds/no-id/capture",
+        "/transactions/no-id/reverse",
+    ],
+)
+async def test_what_is_not_there(bank: Bank, path: str) -> None:
+    assert problem(await bank.post(path)) == (404, "not-found")
+
+
+async def test_another_program_sees_nothing_of_it(bank: Bank, shop: Live) -> None:
+    earned = (await bank.earn("private", 100))["transactions"][0]["id"]
+    hold = (await bank.hold("private", 10))["id"]
+    headers = {"Idempotency-Key": "foreign"}
+    for path in (f"/v1/holds/{hold}/capture", f"/v1/transactions/{earned}/reverse"):
+        assert problem(await shop.client.post(path, json={}, headers=headers)) == (404, "not-found")
+    assert problem(await shop.client.get(f"/v1/transactions/{earned}")) == (404, "not-found")
+    assert problem(await shop.client.get("/v1/members/private/wallet")) == (404, "unknown-member")
+
+
+async def test_moving_points_needs_the_scope_for_it(bank: Bank) -> None:
+    headers = {"Authorization": f"Bearer {bank.live.public_key}", "Idempotency-Key": "public"}
+    answer = await bank.live.client.post("/v1/members/x/earn", json=EARN, headers=headers)
+    assert problem(answer) == (403, "forbidden")
