@@ -84,7 +84,7 @@ def compile_amount(source: str | float, scope: Scope) -> DecimalAmount:
     """Raises `ExpressionError` for what is not arithmetic."""
     if not isinstance(source, str):
         value = exact(source)
-        if value is None or value < 0 or not value.is_finite():
+        if value is None or not value.is_finite() or value < 0:
             raise ExpressionError("an amount is a number >= 0", 0, code="amount")
         return DecimalAmount(str(source), Needs(), lambda _: value, value)
     builder = _Builder(source, scope)

@@ -61,7 +61,7 @@ def _expected(context: Context, expected: Expected, path: str) -> None:
             for kind, fields in effect.items():
                 _effect(context, where, kind)
                 rule = fields.get("rule")
-                if isinstance(rule, str) and rule not in rules and not context.broken:
+                if isinstance(rule, str) and rule not in rules and not context.is_broken("rules", rule):
                     context.problems.unknown(f"{where}.{kind}.rule", "rule", rule, rules)
 
 

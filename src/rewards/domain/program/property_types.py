@@ -53,9 +53,10 @@ ANYTHING: Final = PropertyType({}, Kind.ANY, pii=False)
 class Types:
     """The shared types of a document, resolved on demand. Mistakes go to `problems`; a wrong type accepts anything."""
 
-    def __init__(self, declared: Mapping[str, str | Property], problems: Problems) -> None:
+    def __init__(self, declared: Mapping[str, str | Property], problems: Problems, broken: frozenset[str]) -> None:
         self._declared = declared
         self._problems = problems
+        self._broken = broken
         self._resolved: dict[str, PropertyType] = {}
         self._open: list[str] = []
         for name in declared:
@@ -73,7 +74,8 @@ class Types:
         if name in self._resolved:
             return self._resolved[name]
         if name not in self._declared:
-            self._problems.unknown(path, "type", name, [*BUILT_IN, *self._declared])
+            if f"types.{name}" not in self._broken:
+                self._problems.unknown(path, "type", name, [*BUILT_IN, *self._declared])
             return ANYTHING
         if name in self._open:
             self._problems.error(f"types.{name}", "cycle", f"type {name} is made of itself")

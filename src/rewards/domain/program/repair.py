@@ -53,16 +53,29 @@ _TYPE_WORDS: Final = {
     "missing": "is required",
 }
 
+_BRANCH: Final = frozenset({*_TYPE_WORDS, "literal_error"}) - {"missing"}
+
 
 def shape_problems(mistakes: Iterable[ErrorDetails], data: Mapping[str, Any], problems: Problems) -> None:
     """Report each mistake once, under the path that an author sees."""
     grouped: dict[str, list[tuple[Sequence[Any], ErrorDetails]]] = {}
-    for mistake in mistakes:
-        location = _location(mistake["loc"], data)
+    located = [(_location(mistake["loc"], data), mistake) for mistake in mistakes]
+    for location, mistake in located:
+        if _is_other_branch(location, mistake, located):
+            continue
         path = named_path(location, data)
         grouped.setdefault(path, []).append((location, mistake))
     for path, each in grouped.items():
         _report(path, each, problems)
+
+
+def _is_other_branch(
+    location: Sequence[Any], mistake: ErrorDetails, located: Sequence[tuple[Sequence[Any], ErrorDetails]]
+) -> bool:
+    """Whether this only says that an object is not a text, while what is wrong inside the object is known."""
+    if not isinstance(mistake["input"], Mapping | list) or mistake["type"] not in _BRANCH:
+        return False
+    return any(len(other) > len(location) and other[: len(location)] == location for other, _ in located)
 
 
 def _report(path: str, mistakes: list[tuple[Sequence[Any], ErrorDetails]], problems: Problems) -> None:
@@ -154,6 +167,7 @@ def repaired(data: Mapping[str, Any], mistakes: Iterable[ErrorDetails]) -> tuple
             drop.setdefault(str(section), set()).add(location[1])
         elif section in _LISTS and len(location) > 1 and isinstance(rest.get(section), list):
             drop.setdefault(str(section), set()).add(location[1])
+            broken.add(".".join(named_path(location[:2], data).split(".")[:2]))
         elif section == "program" and isinstance(rest.get("program"), Mapping) and len(location) > 1:
             drop.setdefault("program", set()).add(location[1])
         elif section in rest:

@@ -61,8 +61,8 @@ class Checker:
         if len(source) > SIZE_MAX_BYTES:
             return _failed("too-large", f"the document has {len(source)} bytes, at most {SIZE_MAX_BYTES} are read")
         async with self._turn:
-            process = await self._worker()
             try:
+                process = await self._worker()
                 async with asyncio.timeout(timeout_seconds):
                     return await _exchange(process, task, source, timeout_seconds)
             except TimeoutError:

@@ -29,9 +29,9 @@ class Catalogue:
 
 def build_catalogue(context: Context) -> Catalogue:
     """Events first, then the groups of them, then attributes."""
-    types = Types(context.document.types, context.problems)
-    for name, spec in context.document.types.items():
-        types.resolve(spec, f"types.{name}")
+    types = Types(context.document.types, context.problems, context.broken)
+    for name in context.document.types:
+        types.resolve(name, f"types.{name}")
     catalogue = Catalogue()
     for key, event in context.document.events.items():
         _event(context, catalogue, types, key, event)
@@ -107,10 +107,10 @@ def resolve_events(context: Context, catalogue: Catalogue, names: Iterable[str],
     whole = True
     declared = context.document.events
     for name in names:
-        if name in catalogue.groups:
-            found.update(dict.fromkeys(catalogue.groups[name]))
-        elif name in declared or name in INTERNAL_EVENTS:
+        if name in declared or name in INTERNAL_EVENTS:
             found[name] = None
+        elif name in catalogue.groups:
+            found.update(dict.fromkeys(catalogue.groups[name]))
         elif name in LATER_INTERNAL_EVENTS:
             context.problems.error(path, "not-available-yet", f"{name} is not yet available")
             whole = False

@@ -93,11 +93,12 @@ class Resolver:
         if path[0] in self._scope.absent:
             return ExpressionError(self._scope.absent[path[0]], start, code="not-here")
         known = [*self._scope.fields, *self._locals]
+        if name in ROOTS:
+            return ExpressionError(f"{name} needs a field after it", start, code="unknown-field")
         if len(path) == 1:
             near = nearest(name, [*ROOTS, *self._locals]) or next((k for k in known if k.endswith(f".{name}")), None)
             quoted = f'; for the word itself write "{name}" in quotes' if near is None else ""
-            message = f"{name} needs a field after it" if name in ROOTS else f"{name} is not a field{quoted}"
-            return ExpressionError(message, start, code="unknown-field", near=near)
+            return ExpressionError(f"{name} is not a field{quoted}", start, code="unknown-field", near=near)
         return ExpressionError(f"{name} is not declared", start, code="unknown-field", near=nearest(name, known))
 
     def function(self, node: Call) -> Function:

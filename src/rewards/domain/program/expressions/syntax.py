@@ -5,7 +5,6 @@ The grammar is CEL's, but for bytes and message literals, which no document need
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,6 +51,17 @@ _RESERVED: Final = frozenset(
     {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package"}
     | {"namespace", "return", "var", "void", "while", "in"}
 )
+_ESCAPE: Final = re.compile(r"""\\([\\?"'`abfnrtv]|[0-3][0-7]{2}|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})""")
+_ESCAPES: Final = {
+    **{each: each for each in "\\?\"'`"},
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+}
 _HINTS: Final = {"=": "==", "&": "&&", "|": "||", "and": "&&", "or": "||", "not": "!"}
 
 
@@ -243,8 +253,29 @@ def _number(token: _Token) -> Decimal:
 
 
 def _text(token: _Token) -> str:
-    try:
-        value = ast.literal_eval(token.text)
-    except (ValueError, SyntaxError):
-        raise ExpressionError("this text has a wrong escape", token.start, code="syntax") from None
-    return str(value)
+    raw = token.text[0] in "rR"
+    body = token.text[2:-1] if raw else token.text[1:-1]
+    if raw or "\\" not in body:
+        return body
+    parts: list[str] = []
+    offset = 0
+    while offset < len(body):
+        if body[offset] != "\\":
+            parts.append(body[offset])
+            offset += 1
+            continue
+        match = _ESCAPE.match(body, offset)
+        if match is None:
+            raise ExpressionError("there is no such escape", token.start + 1 + offset, code="syntax")
+        parts.append(_unescaped(match[1], token.start))
+        offset = match.end()
+    return "".join(parts)
+
+
+def _unescaped(escape: str, start: int) -> str:
+    if escape in _ESCAPES:
+        return _ESCAPES[escape]
+    code = int(escape, 8) if escape[0] in "0123" else int(escape[1:], 16)
+    if code in {0, *range(0xD800, 0xE000)} or code > 0x10FFFF:
+        raise ExpressionError("a text holds no NUL and no half characters", start, code="syntax")
+    return chr(code)

@@ -1,0 +1,295 @@
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.domain.program.check import check, check_bytes
+from rewards.domain.program.problems import Position
+from rewards.domain.program.read import Source, read_document
+
+SEEDS = Path(__file__).parents[3] / "seeds"
+SHOP: dict[str, Any] = read_document((SEEDS / "shop.yaml").read_bytes()).data
+RULES = {rule["key"]: position for position, rule in enumerate(SHOP["rules"])}
+Change = Callable[[dict[str, Any]], object]
+
+
+def put(path: str, value: Any) -> Change:
+    """Sets what is at a path, in which rules go by their keys."""
+
+    def change(document: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        node: Any = document
+        for part in parents:
+            node = node[RULES.get(part, int(part) if part.isdigit() else part) if isinstance(node, list) else part]
+        node[int(last) if isinstance(node, list) else last] = value
+
+    return change
+
+
+def changed(*changes: Change) -> dict[str, Any]:
+    document = copy.deepcopy(SHOP)
+    for change in changes:
+        change(document)
+    return document
+
+
+def errors_of(*changes: Change) -> list[tuple[str, str, str | None]]:
+    return [(each.path, each.code, each.near) for each in check(Source(changed(*changes))).errors]
+
+
+EARN = {"earn": {"currency": "points", "amount": 1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "code", "near"),
+    [
+        (put("rules.audio_interest.limt", {}), "rules.audio_interest.limt", "unknown-key", "limit"),
+        (put("program.timezon", "UTC"), "program.timezon", "unknown-key", "timezone"),
+        (put("metric", {}), "metric", "unknown-key", "metrics"),
+        (put("events.app_opened.clint", True), "events.app_opened.clint", "unknown-key", "client"),
+        (put("types.text.maxlength", 3), "types.text.maxlength", "unknown-key", "maxLength"),
+        (
+            put("rules.share_points.then.0", {"earn": {**EARN["earn"], "rouund": "up"}}),
+            "rules.share_points.then.0.earn.rouund",
+            "unknown-key",
+            "round",
+        ),
+        (put("rules.share_points.then.0", {"ern": {}}), "rules.share_points.then.0.ern", "unknown-key", "earn"),
+        (put("rewards", 2), "rewards", "value", None),
+        (put("program.timezone", "Mars/Olympus"), "program.timezone", "value", None),
+        (put("program.money", "euro"), "program.money", "value", None),
+        (put("currencies.points.clawback", "within_balanc"), "currencies.points.clawback", "value", "within_balance"),
+        (put("currencies.points.expires", {"on": "02-30"}), "currencies.points.expires.on", "value", None),
+        (put("currencies.points.expires", {"on": "12-31", "after": "7d"}), "currencies.points.expires", "value", None),
+        (put("currencies.points.worth", "1"), "currencies.points.worth", "value", None),
+        (put("events.app_opened.properties", {"x": "txt"}), "events.app_opened.properties.x", "unknown-type", "text"),
+        (put("events.app_opened.required", ["x"]), "events.app_opened", "value", None),
+        (put("events.profile_completed.aka", ["Product Viewed"]), "events.profile_completed.aka", "duplicate-name", None),
+        (put("types.id", {"type": "string", "pattern": "(a"}), "types.id.pattern", "pattern", None),
+        (put("types.id", {"type": "string", "format": "data-time"}), "types.id.format", "unknown-format", "date-time"),
+        (put("types.id", "text2"), "types.id", "unknown-type", "text"),
+        (put("types.money", "number"), "types.money", "reserved", None),
+        (put("types.text", "text"), "types.text", "cycle", None),
+        (put("groups.activity", ["app_open"]), "groups.activity.0", "unknown-event", "app_opened"),
+        (put("groups.order_placed", ["app_opened"]), "groups.order_placed", "duplicate-name", None),
+        (put("groups.a", ["a"]), "groups.a.0", "cycle", None),
+        (put("attributes.segments", "string"), "attributes.segments", "reserved", None),
+        (put("metrics.orders", {"count": "order_place"}), "metrics.orders.count", "unknown-event", "order_placed"),
+        (put("metrics.orders", {}), "metrics.orders", "value", None),
+        (put("metrics.orders", {"count": "order_placed", "sum": "order_placed"}), "metrics.orders", "value", None),
+        (put("metrics.orders", {"count": "order_placed", "over": "500d"}), "metrics.orders.over", "too-long", None),
+        (put("metrics.orders", {"count": "order_placed", "over": "2 weeks"}), "metrics.orders.over", "value", None),
+        (put("metrics.orders", {"count": "order_placed", "previous": True}), "metrics.orders", "value", None),
+        (
+            put("metrics.orders", {"count": "order_placed", "where": "metrics.spent_6mo > 3"}),
+            "metrics.orders.where",
+            "not-here",
+            None,
+        ),
+        (put("metrics.orders", {"sum": "order_placed", "value": "event.order_id"}), "metrics.orders.value", "type", None),
+        (put("segments.loyal", "metrics.order > 3"), "segments.loyal.when", "unknown-field", "metrics.orders"),
+        (put("segments.loyal", "event.total > 3"), "segments.loyal.when", "not-here", None),
+        (put("segments.loyal", '"at_rsk" in member.segments'), "segments.loyal.when", "unknown-segment", "at_risk"),
+        (put("segments.loyal", '"loyal" in member.segments'), "segments.loyal.when", "cycle", None),
+        (put("segments.loyal", "metrics.views_by_product > 3"), "segments.loyal.when", "split-metric", None),
+        (put("segments.loyal", {"top": "0%", "of": "orders"}), "segments.loyal", "value", None),
+        (put("segments.loyal", {"top": "5%", "of": "order"}), "segments.loyal.of", "unknown-metric", "orders"),
+        (put("rules.share_points.on", "product_share"), "rules.share_points.on", "unknown-event", "product_shared"),
+        (put("rules.share_points.on", "badge.awarded"), "rules.share_points.on", "not-available-yet", None),
+        (put("rules.share_points.when", "event.catgory == ''"), "rules.share_points.when", "unknown-field", "event.network"),
+        (put("rules.share_points.when", "metrics.views_by_product > 1"), "rules.share_points.when", "split-metric", None),
+        (put("rules.share_points.when", "1 / 0 > 1"), "rules.share_points.when", "constant", None),
+        (put("rules.share_points.limit", {"times": 1, "per": "fortnight"}), "rules.share_points.limit.per", "value", None),
+        (put("rules.share_points.starts", "tomorrow"), "rules.share_points.starts", "value", None),
+        (put("rules.share_points.budget", {"money": 1, "times": 1}), "rules.share_points.budget", "value", None),
+        (put("rules.share_points.budget", {"times": 1, "per": "7d"}), "rules.share_points.budget", "value", None),
+        (put("rules.share_points.key", "audio_interest"), "rules.audio_interest", "duplicate-key", None),
+        (
+            put("rules.share_points.then.0", {"earn": {"currency": "coins", "amount": 1}}),
+            "rules.share_points.then.0.earn.currency",
+            "unknown-currency",
+            "points",
+        ),
+        (
+            put("rules.share_points.then.0", {"earn": {"currency": "points", "amount": "event.network"}}),
+            "rules.share_points.then.0.earn.amount",
+            "amount",
+            None,
+        ),
+        (
+            put("rules.share_points.then.0", {"earn": {"currency": "points", "amount": -1}}),
+            "rules.share_points.then.0.earn.amount",
+            "value",
+            None,
+        ),
+        (
+            put("rules.share_points.then.0", {"earn": {**EARN["earn"], "hold": "until_matured"}}),
+            "rules.share_points.then.0.earn",
+            "value",
+            None,
+        ),
+        (put("rules.share_points.then.0", {}), "rules.share_points.then.0", "value", None),
+        (
+            put("rules.share_points.then.0", {"set": {"attribute": "vpi", "value": True}}),
+            "rules.share_points.then.0.set.attribute",
+            "unknown-attribute",
+            "vip",
+        ),
+        (put("rules.share_points.then.0", {"set": {"attribute": "vip", "value": 3}}), "rules.share_points.then.0.set.value", "type", None),
+        (
+            put("rules.share_points.then.0", {"set": {"attribute": "vip", "value": "gold"}}),
+            "rules.share_points.then.0.set.value",
+            "unknown-field",
+            None,
+        ),
+        (
+            put("rules.share_points.then.0", {"event": {"type": "app_open"}}),
+            "rules.share_points.then.0.event.type",
+            "unknown-event",
+            "app_opened",
+        ),
+        (
+            put("rules.share_points.then.0", {"event": {"type": "order_refunded"}}),
+            "rules.share_points.then.0.event.properties",
+            "required",
+            None,
+        ),
+        (put("badges", {}), "badges", "not-available-yet", None),
+        (put("rules.share_points.delay", "20h"), "rules.share_points.delay", "not-available-yet", None),
+        (put("rules.share_points.then.0", {"badge": {"key": "x"}}), "rules.share_points.then.0.badge", "not-available-yet", None),
+        (put("tests.0.advance", "3h"), "tests.0.advance", "not-available-yet", None),
+        (put("tests.0.expect.ada.none", ["voucher"]), "tests.0.expect.ada.none", "not-available-yet", None),
+        (put("tests.0.expect.ada.balances", {"pionts": 3}), "tests.0.expect.ada.balances", "unknown-currency", "points"),
+        (put("tests.0.expect.ada.exactly", [{"earn": {"rule": "audio"}}]), "tests.0.expect.ada.exactly.0.earn.rule", "unknown-rule", None),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_error(change: Change, path: str, code: str, near: str | None) -> None:
+    found = errors_of(change)
+    assert found[0][:2] == (path, code)
+    assert near is None or found[0][2] == near
+    assert len(found) == 1
+
+
+def test_all_mistakes_at_once_and_none_twice() -> None:
+    found = errors_of(
+        put("program.timezone", "Mars"),
+        put("metrics.orders_6mo.over", "180days"),  # read by two segments, which are not reported for it
+        put("events.product_shared.clint", True),  # read by a metric and a rule
+        put("segments.top_spenders", {"top": "10%", "of": "spent"}),
+        put("rules.audio_interest.when", 'event.catgory == "audio" && event.dwell_seconds > 30'),
+        put("rules.refund.then.0", {"reverse": {"reference": "event.order"}}),
+        put("rules.profile_points.then.0.earn.rouund", "up"),
+    )
+    assert found == [
+        ("program.timezone", "value", None),
+        ("events.product_shared.clint", "unknown-key", "client"),
+        ("metrics.orders_6mo.over", "value", None),
+        ("rules.profile_points.then.0.earn.rouund", "unknown-key", "round"),
+        ("segments.top_spenders.of", "unknown-metric", "spent_6mo"),
+        ("rules.audio_interest.when", "unknown-field", "event.category"),
+        ("rules.refund.then.0.reverse.reference", "unknown-field", "event.order_id"),
+    ]
+
+
+def test_places_in_the_file_and_in_the_expression() -> None:
+    source = b"rewards: 1\nprogram: {key: p}\nevents: {e: {properties: {x: number}}}\nrules:\n"
+    source += b"  - key: r\n    on: e\n    when: |\n      event.x > 1 &&\n      event.y > 2\n    then: []\n"
+    (problem,) = check_bytes(source).errors
+    assert (problem.path, problem.position, problem.place) == ("rules.r.when", Position(2, 7), Position(7, 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "code"),
+    [
+        (put("rules.share_points.limit", {"times": 0, "per": "day"}), "rules.share_points.limit", "never-fires"),
+        (put("rules.advent_double.ends", "2026-11-30T00:00:00"), "rules.advent_double.ends", "never-fires"),
+        (put("rules.share_points.when", "1 > 2"), "rules.share_points.when", "never-fires"),
+        (put("rules.share_points.otherwise", [EARN]), "rules.share_points.otherwise", "never-fires"),
+        (put("rules.share_points.then", []), "rules.share_points.then", "no-effect"),
+        (put("currencies.points.worth", 0), "rules.advent_double.budget", "budget-without-cost"),
+        (put("rules.refund.budget", {"money": 5}), "rules.refund.budget", "budget-without-cost"),
+        (put("attributes.vip", "boolean"), "attributes.vip", "no-purpose"),
+        (
+            put("rules.profile_points.then.0", {"event": {"type": "profile_completed"}}),
+            "rules.profile_points",
+            "may-loop",
+        ),
+        (put("segments.loyal", 'at > timestamp("2026-01-01T00:00:00Z")'), "segments.loyal.when", "reads-time"),
+    ],
+)
+def test_warning(change: Change, path: str, code: str) -> None:
+    report = check(Source(changed(change)))
+    assert report.ok, report.errors
+    assert [(each.path, each.code) for each in report.warnings] == [(path, code)]
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        (b"", "type"),
+        (b"[]", "type"),
+        (b"3", "type"),
+        (b"a: [", "syntax"),
+        (b"{}", "missing"),
+        (b"x" * 2_000_000, "too-large"),
+    ],
+)
+def test_what_is_no_document(source: bytes, code: str) -> None:
+    assert check_bytes(source).errors[0].code == code
+
+
+def test_json_and_yaml_are_one() -> None:
+    assert check_bytes(json.dumps(SHOP).encode()).document == check_bytes((SEEDS / "shop.yaml").read_bytes()).document
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.sampled_from(["day", "points", "event.total", "7d"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(st.text(max_size=5), st.sampled_from(["key", "on", "then", "earn", "currency", "when", "type"])),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=10,
+)
+PATHS = [
+    *SHOP,
+    *(f"{section}.{key}" for section in SHOP if isinstance(SHOP[section], dict) for key in SHOP[section]),
+    *(f"rules.{key}.{name}" for key, position in RULES.items() for name in SHOP["rules"][position]),
+    *("rules.share_points.then.0", "rules.share_points.then.0.earn", "tests.0.given.0", "tests.0.expect.ada"),
+    *("events.product_viewed.properties.dwell_seconds", "rules.share_points.limit", "program.name"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(PATHS), value=JSON)
+def test_no_json_in_any_place_crashes_the_check(path: str, value: Any) -> None:
+    report = check(Source(changed(put(path, value))))
+    assert report.ok == (report.document is not None)
+    json.dumps(report.as_json())
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=JSON)
+def test_no_json_crashes_the_check(value: Any) -> None:
+    assert not check(Source(value)).ok
+
+
+@settings(max_examples=300, deadline=None)
+@given(source=st.text("event.total >=<&|!()[]{}\"'+-*/%?:,1a\\\n", max_size=40))
+def test_no_text_crashes_a_condition(source: str) -> None:
+    json.dumps(check(Source(changed(put("rules.purchase_points.when", source)))).as_json())
