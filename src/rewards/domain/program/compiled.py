@@ -214,9 +214,9 @@ class Limit:
 
 
 class BudgetUnit(StrEnum):
-    MONEY = "money"      # minor units of the program's money
-    POINTS = "points"    # units of one currency
-    TIMES = "times"      # firings over all members
+    MONEY = "money"  # minor units of the program's money
+    POINTS = "points"  # units of one currency
+    TIMES = "times"  # firings over all members
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +321,10 @@ class Rule:
 class Program:
     """A compiled version. `rules` and `metrics` are indexed by event type, groups and names already resolved.
 
-    `bind(trigger, facts)` prepares the facts for every condition, value and amount that an event of that type can reach,
-    binding only the fields they name; `bind_member(facts)` does so for segment conditions.
+    `bind_inputs(trigger, facts)` prepares what the `where`, `value` and `by` of metrics may read: event, context and member,
+    but no metrics, balances or segments, since it happens before the event counts. `bind(trigger, facts)` prepares the facts
+    for every rule condition, value and amount that an event of that type can reach, binding only the fields they name;
+    `bind_member(facts)` does so for segment conditions (no event, no context).
     """
 
     key: str
@@ -342,6 +344,7 @@ class Program:
     segments: tuple[Segment, ...]
     rules: Mapping[str, Rule]
     rules_by_event: Mapping[str, tuple[Rule, ...]]
+    bind_inputs: Callable[[str, Facts], Bound]
     bind: Callable[[str, Facts], Bound]
     bind_member: Callable[[Facts], Bound]
     paused: frozenset[str] = frozenset()
@@ -349,10 +352,14 @@ class Program:
     """Event types whose rules may spend, so that all open lots must be loaded."""
     needs_references: frozenset[str] = field(default_factory=frozenset)
     """Event types whose rules may reverse or mature by reference."""
+    silent_metrics: tuple[str, ...] = field(init=False)
+    """Metrics that segments read: silence alone can change what a segment says."""
+
+    def __post_init__(self) -> None:
+        read = {metric: None for segment in self.segments if segment.when is not None for metric in segment.metrics}
+        object.__setattr__(self, "silent_metrics", tuple(read))
 
     def event_type(self, name: str) -> EventType | None:
         """The declared type for a key or an SDK's name of it (`aka`)."""
         key = self.names.get(name)
         return self.events.get(key) if key is not None else None
-
-
