@@ -80,6 +80,9 @@ def plain_numbers(value: Any) -> Any:
     return value
 
 
+_PLAIN: Final = frozenset({str, int, bool})
+
+
 def moment_of(value: Any) -> datetime | None:
     """An aware timestamp from RFC 3339 text (UTC where it names no zone), or None."""
     if isinstance(value, str):
@@ -96,6 +99,8 @@ def moment_of(value: Any) -> datetime | None:
 
 def plain(value: Any) -> Any:
     """JSON again: whole floats as integers, timestamps as text, durations in seconds."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) <= WHOLE_MAX else value
     if isinstance(value, datetime):
