@@ -1,0 +1,1 @@
+"""How fast the service is, as ratios to what PostgreSQL itself can do in the same run: `python -m benchmarks`."""

@@ -1,0 +1,83 @@
+"""`python -m benchmarks`: everything, about a quarter of an hour. `--quick`: two minutes, for a look at a change."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Final
+
+from benchmarks import phases, report
+from benchmarks.installation import servers
+
+PHASES: Final = ("limit", "apply", "service", "simulate", "growth")
+QUICK_PHASES: Final = ("limit", "apply", "service")
+_began = time.monotonic()
+
+
+def say(text: str) -> None:
+    """A line with the minutes and seconds since the start; it comes out at once, also into a pipe."""
+    minutes, seconds = divmod(int(time.monotonic() - _began), 60)
+    print(f"{minutes:>2}:{seconds:02}  {text}", flush=True)
+
+
+def told(phase: str) -> Callable[[str], None]:
+    return lambda text: say(f"{phase:<9}{text}")
+
+
+def measure(chosen: Sequence[str], size: phases.Size) -> phases.Figures:
+    """The chosen phases, on servers of their own that are gone afterwards."""
+    figures: phases.Figures = {}
+    if "apply" in chosen:
+        figures |= phases.measure_apply(size)
+        told("apply")(f"{figures['apply_events_per_s']:,.0f} events/s")
+    if "simulate" in chosen:
+        if phases.can_simulate():
+            figures |= phases.measure_simulation(size, told("simulate"))
+        else:
+            told("simulate")("`rewards program simulate` is not there; left out")
+    if {"limit", "service", "growth"} & set(chosen):
+        say("starting PostgreSQL and Valkey")
+        with servers() as local:
+            if "limit" in chosen:
+                figures |= phases.measure_limit(local, size, told("pgbench"))
+            if "service" in chosen:
+                figures |= phases.measure_service(local, size, told("service"))
+            if "growth" in chosen:
+                figures |= phases.measure_growth(local, size, told("growth"))
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short and small, without simulation and growth")
+    parser.add_argument(
+        "--only", nargs="+", choices=PHASES, metavar="PHASE", help=f"some of {', '.join(PHASES)}; keeps nothing"
+    )
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _stop)
+    chosen = options.only or (QUICK_PHASES if options.quick else PHASES)
+    about = report.machine()
+    say(f"{about['cores']} cores, {about['memory_mb']:,} MB, {about['processor']}")
+    try:
+        figures = measure(chosen, phases.QUICK if options.quick else phases.FULL)
+    except KeyboardInterrupt:
+        say("stopped; nothing was kept")
+        return 130
+    print(f"\n{report.table(figures)}\n")
+    if options.only is None:
+        report.save(figures, about, quick=options.quick)
+        say(f"kept in {report.OUT}")
+    return 0
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a run as Ctrl-C does: every process is stopped on the way out."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
