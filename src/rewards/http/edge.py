@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from rewards import telemetry
 from rewards.http.auth import RESPONSE_HEADERS
+from rewards.http.parameters import SLASH_INSIDE
 from rewards.http.request_ids import SCOPE_KEY, request_id_from
 
 log = structlog.get_logger("rewards.http")
@@ -21,6 +24,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # Frameworks and servers each have their own types for this; they agree on the shape only.
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
+ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 SLOW_SECONDS: Final = 1.0
 BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -87,6 +91,8 @@ class Edge:
         request_id = request_id_from(scope["headers"])
         scope[SCOPE_KEY] = request_id
         telemetry.request_id.set(request_id)
+        if ESCAPED_SLASH.search(scope.get("raw_path") or b""):
+            scope["path"] = _path_of(scope["raw_path"])
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -108,6 +114,11 @@ class Edge:
             self._metrics.observe(scope["method"], route, status, seconds)
             if status >= INTERNAL_ERRORS or seconds > SLOW_SECONDS:
                 log.warning("slow or failed", method=scope["method"], route=route, status=status, seconds=seconds)
+
+
+def _path_of(raw: bytes) -> str:
+    """The path, in which a slash that was escaped is no separator but part of an id; see `unescaped`."""
+    return "/".join(unquote(part).replace("/", SLASH_INSIDE) for part in raw.decode("latin-1").split("/"))
 
 
 def _headers(scope: Message, given: Any, request_id: str) -> list[tuple[bytes, bytes]]:

@@ -8,9 +8,12 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from litestar.params import FromPath, PathParameter
 
+from rewards.domain.commands import MemberRef
 from rewards.domain.errors import InvalidInput
 
 MOMENT_LENGTH_MAX: Final = 40
+SLASH_INSIDE: Final = "\udc2f"
+"""An escaped slash (`%2F`) of a path between the edge and the handler: a lone surrogate, which no decoded path holds."""
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 MemberPath: TypeAlias = FromPath[
@@ -19,6 +22,16 @@ MemberPath: TypeAlias = FromPath[
         PathParameter(description="The member's id as the app calls it; `anon:` and `group:` choose other kinds."),
     ]
 ]
+
+
+def unescaped(part: str) -> str:
+    """A part of the path as the caller meant it: ids may hold slashes, which are escaped on their way here."""
+    return part.replace(SLASH_INSIDE, "/")
+
+
+def member_ref(part: str) -> MemberRef:
+    """The member of a path. Raises `InvalidInput`."""
+    return MemberRef.parse(unescaped(part))
 
 
 def moment(text: str | None, name: str) -> datetime | None:

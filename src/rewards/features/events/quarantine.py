@@ -15,7 +15,7 @@ from rewards.domain.errors import RewardsError
 from rewards.features.events import queries
 from rewards.features.events.reading import TypeQuery
 from rewards.features.events.schemas import EventOut, Text
-from rewards.features.events.views import QuarantineItem, document, quarantine_item_of
+from rewards.features.events.views import QuarantineItem, quarantine_item_of
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.decoding import Body
 from rewards.http.openapi import also
@@ -124,8 +124,8 @@ def _quarantined(row: Any, actor: str) -> Quarantined:
         client_id=row.client_id,
         type=row.type,
         occurred_at=row.occurred_at,
-        properties=document(row.properties),
-        context=document(row.context),
+        properties=row.properties or {},
+        context=row.context or {},
         received_at=row.recorded_at,
     )
     return Quarantined(MemberRef(row.kind, row.external_id), event, row.key, bytes(row.fingerprint), actor)

@@ -9,14 +9,13 @@ from litestar import Router, get
 from litestar.params import FromPath, FromQuery, PathParameter, QueryParameter
 
 from rewards.db.transact import snapshot
-from rewards.domain.commands import MemberRef
 from rewards.domain.errors import RewardsError
 from rewards.features.events import queries
 from rewards.features.events.views import EventDetail, EventItem, Waiting, detail_of, item_of
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, Cursors, Page, PageCursor, PageSize
-from rewards.http.parameters import MemberPath
+from rewards.http.parameters import MemberPath, member_ref, unescaped
 from rewards.http.problems import NotFound
 from rewards.pipeline.lookup import find_member
 
@@ -50,7 +49,7 @@ async def list_events(
     """A member's events in the order in which they were recorded, the newest first."""
     state = request.app.state
     program_id = request.auth.program_id
-    ref = MemberRef.parse(member)
+    ref = member_ref(member)
     published = await state.programs.get(program_id)
     cursors: Cursors = state.cursors
     name = f"events/{program_id}/{ref.kind}:{ref.external_id}/{kind}/{status}"
@@ -75,8 +74,9 @@ async def get_event(
     """One event, by the id it was sent with: what it did, and why each candidate rule fired or did not."""
     state = request.app.state
     program_id = request.auth.program_id
-    ref = MemberRef.parse(member)
+    ref = member_ref(member)
     published = await state.programs.get(program_id)
+    event = unescaped(event)
     key = published.identity.command(ref, "event", event)
     async with snapshot(state.engine) as connection:
         found = await find_member(connection, published, ref)

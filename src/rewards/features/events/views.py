@@ -11,7 +11,6 @@ import msgspec
 from rewards.domain.commands import MemberRef
 from rewards.domain.program.compiled import Program
 
-_decode = msgspec.json.decode
 _RULE = "rule:"
 
 
@@ -81,26 +80,26 @@ class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def item_of(row: Any) -> EventItem:
-    return EventItem(**_common(row), status=row.status, effects=_decode(row.answer).get("effects", []))
+    return EventItem(**_common(row), status=row.status, effects=(row.answer or {}).get("effects", []))
 
 
 def detail_of(row: Any, ref: MemberRef, caused: list[Any], *, metrics_of: Program | None) -> EventDetail:
     """`metrics_of` names the program whose metrics the contributions are told by; without it they are left out."""
-    answer = _decode(row.answer)
+    answer = row.answer or {}
     return EventDetail(
         **_common(row),
         member=str(ref),
         status=row.status,
         effects=answer.get("effects", []),
         balances=answer.get("balances", {}),
-        trace=_decode(row.trace) if row.trace is not None else [],
+        trace=row.trace or [],
         transactions=[Caused(made.id, made.kind, made.currency, made.amount, _rule(made.source)) for made in caused],
         contributions=None if metrics_of is None else _contributions(row.contributions, metrics_of),
     )
 
 
 def quarantine_item_of(row: Any) -> QuarantineItem:
-    trace = _decode(row.trace) if row.trace is not None else []
+    trace = row.trace or []
     return QuarantineItem(
         **_common(row),
         member=str(MemberRef(row.kind, row.external_id)),
@@ -116,21 +115,14 @@ def _common(row: Any) -> dict[str, Any]:
         "program_version": row.program_version,
         "occurred_at": row.occurred_at,
         "recorded_at": row.recorded_at,
-        "properties": document(row.properties),
-        "context": document(row.context),
+        "properties": row.properties or {},  # what was erased is empty
+        "context": row.context or {},
     }
 
 
-def document(text: str | None) -> dict[str, Any]:
-    """A JSON column; what was erased or never there is empty."""
-    found: dict[str, Any] = _decode(text) if text is not None else {}
-    return found
-
-
-def _contributions(text: str | None, program: Program) -> list[Contribution]:
+def _contributions(kept: list[list[Any]] | None, program: Program) -> list[Contribution]:
     names = {metric.id: metric.key for metric in program.metrics.values()}
-    kept: list[list[Any]] = _decode(text) if text is not None else []
-    return [Contribution(names.get(definition), definition, value) for definition, *value in kept]
+    return [Contribution(names.get(definition), definition, value) for definition, *value in kept or []]
 
 
 def _rule(source: str) -> str | None:

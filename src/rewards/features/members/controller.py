@@ -7,13 +7,12 @@ from litestar import Response, Router, get, patch
 from litestar.params import JSONBody
 
 from rewards.db.transact import reading
-from rewards.domain.commands import MemberRef
 from rewards.features.members.queries import created_at
 from rewards.features.members.schemas import Buckets, MemberOut, ProfileIn, ProfileOut
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
-from rewards.http.parameters import MemberPath
+from rewards.http.parameters import MemberPath, member_ref
 from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.lookup import find_wallet, projected
 
@@ -23,7 +22,7 @@ async def get_member(request: ApiRequest, member: MemberPath) -> MemberOut:
     """A member with attributes, segments and balances as of now."""
     state = request.app.state
     program_id = request.auth.program_id
-    wallet = await find_wallet(state.engine, state.programs, program_id, MemberRef.parse(member))
+    wallet = await find_wallet(state.engine, state.programs, program_id, member_ref(member))
     found = wallet.found.state
     async with reading(state.engine) as connection:
         since = await created_at(connection, program_id, found.id)
@@ -55,7 +54,7 @@ async def change_member(request: ApiRequest, member: MemberPath, data: JSONBody[
     """Change declared attributes, the locale or the time zone of a member, who need not be known before."""
     intake: Intake = request.app.state.intake
     content = {"operation": "profile", "body": data}
-    command = Addressed(MemberRef.parse(member), data.command(), idempotency_key(request), content, request.auth.actor)
+    command = Addressed(member_ref(member), data.command(), idempotency_key(request), content, request.auth.actor)
     receipt = await intake.one(request.auth.program_id, command)
     answer = msgspec.convert(receipt.answer, ProfileOut)
     return Response(answer, headers=replay_headers(replayed=receipt.replayed))

@@ -12,7 +12,6 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.transact import snapshot
-from rewards.domain.commands import MemberRef
 from rewards.domain.errors import InvalidInput
 from rewards.features.wallets import queries
 from rewards.features.wallets.schemas import BalanceOut, Buckets, ExpiringOut, StatementOut, TransactionOut, WalletOut
@@ -27,7 +26,7 @@ from rewards.features.wallets.views import (
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, Cursors, PageCursor, PageSize
-from rewards.http.parameters import MOMENT_LENGTH_MAX, MemberPath, moment
+from rewards.http.parameters import MOMENT_LENGTH_MAX, MemberPath, member_ref, moment
 from rewards.http.problems import NotFound
 from rewards.pipeline.lookup import FoundWallet, find_wallet, standing_still
 
@@ -96,7 +95,7 @@ async def get_statement(
     """The transactions of a range, the newest first, with opening and closing balances. All pages end at one moment."""
     since, until = moment(start, "from"), moment(end, "to")
     cursors: Cursors = request.app.state.cursors
-    name = f"statement/{request.auth.program_id}/{MemberRef.parse(member)}/{currency}/{isoformat(since)}/{isoformat(until)}"
+    name = f"statement/{request.auth.program_id}/{member_ref(member)}/{currency}/{isoformat(since)}/{isoformat(until)}"
     position = cursors.read(name, cursor)
 
     async def read(connection: AsyncConnection, wallet: FoundWallet) -> StatementOut:
@@ -144,12 +143,12 @@ async def get_transaction(request: ApiRequest, transaction: FromPath[UUID]) -> T
 
 async def _wallet(request: ApiRequest, member: str) -> FoundWallet:
     state = request.app.state
-    return await find_wallet(state.engine, state.programs, request.auth.program_id, MemberRef.parse(member))
+    return await find_wallet(state.engine, state.programs, request.auth.program_id, member_ref(member))
 
 
 async def _standing_still(request: ApiRequest, member: str, read: Callable[..., Awaitable[T]]) -> T:
     state = request.app.state
-    ref = MemberRef.parse(member)
+    ref = member_ref(member)
     return await standing_still(state.engine, state.programs, request.auth.program_id, ref, read)
 
 

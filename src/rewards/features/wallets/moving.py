@@ -40,7 +40,7 @@ from rewards.features.wallets.schemas import (
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.idempotency import NEEDS_KEY, replay_headers, require_idempotency_key
 from rewards.http.openapi import also
-from rewards.http.parameters import MemberPath
+from rewards.http.parameters import MemberPath, member_ref
 from rewards.http.problems import NotFound
 from rewards.pipeline.intake import Addressed, Intake
 
@@ -52,14 +52,14 @@ async def earn(request: ApiRequest, member: MemberPath, data: JSONBody[EarnIn]) 
     """Issue points to a member, who need not be known before."""
     hold = None if data.hold is None else _length(data.hold, "hold")
     command = Earn(data.currency, data.amount, data.cause(request.auth.actor), hold, expires_at=data.expires_at)
-    return await _move(request, MemberRef.parse(member), command, content_of("earn", data))
+    return await _move(request, member_ref(member), command, content_of("earn", data))
 
 
 @post("/members/{member:str}/spend", operation_id="spend", status_code=200, responses=_REFUSALS)
 async def spend(request: ApiRequest, member: MemberPath, data: JSONBody[SpendIn]) -> Response[MoveOut]:
     """Spend available points, those that expire first before the others."""
     command = Spend(data.currency, data.amount, data.cause(request.auth.actor))
-    return await _move(request, MemberRef.parse(member), command, content_of("spend", data))
+    return await _move(request, member_ref(member), command, content_of("spend", data))
 
 
 @post("/members/{member:str}/holds", operation_id="place_hold", status_code=200, responses=_REFUSALS)
@@ -75,7 +75,7 @@ async def place_hold(request: ApiRequest, member: MemberPath, data: JSONBody[Hol
         raise InvalidInput(
             "A hold ends after a time or at a moment.", path="expires_in", expected="one of expires_in and expires_at"
         )
-    return await _move(request, MemberRef.parse(member), command, content_of("hold", data))
+    return await _move(request, member_ref(member), command, content_of("hold", data))
 
 
 @post("/members/{member:str}/reverse", operation_id="reverse_reference", status_code=200, responses=_REFUSALS)
@@ -84,7 +84,7 @@ async def reverse_reference(
 ) -> Response[MoveOut]:
     """Take back what is left of every transaction of the member that carries the reference."""
     command = ReverseReference(data.reference, _policy(data.policy), data.cause(request.auth.actor))
-    return await _move(request, MemberRef.parse(member), command, content_of("reverse_reference", data))
+    return await _move(request, member_ref(member), command, content_of("reverse_reference", data))
 
 
 @post("/holds/{hold:uuid}/capture", operation_id="capture_hold", status_code=200, responses=_REFUSALS)
