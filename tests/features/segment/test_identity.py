@@ -265,6 +265,16 @@ async def test_a_merge_has_its_outcome(
     assert await segment.batch(*calls) == outcomes
 
 
+async def test_nothing_is_merged_into_a_member_that_was_erased(segment: Sender) -> None:
+    await segment.batch(track("1", "erased"), anonymous("2", "stays"))
+    erase = text("UPDATE member SET erased_at = now(), external_id = NULL WHERE external_id = 'erased'")
+    async with segment.live.service.engine.begin() as connection:
+        await connection.execute(erase)
+    calls = (alias("3", "stays", "erased"), identify("4", "stays", "erased"), track("5", "erased"))
+    assert await segment.batch(*calls) == {"refused": 3}
+    assert await segment.live.balance("anon:stays") == 5
+
+
 async def test_what_is_known_of_both_is_kept(segment: Sender) -> None:
     await segment.batch(
         identify("k1", None, "known", traits={"plan": "pro"}),

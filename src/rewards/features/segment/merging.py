@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from rewards.domain.commands import MemberRef, MergeOut
-from rewards.domain.errors import InvalidInput
+from rewards.domain.errors import InvalidInput, MemberErased
 from rewards.features.segment.queries import FORWARDS_MAX, Standing
 from rewards.pipeline.identity import Identity
 
@@ -29,7 +29,7 @@ class Merges:
         """An identify that names both ids ties them: what the anonymous member has goes to the user.
 
         Nothing to merge where the anonymous member never did anything, or belongs to somebody already: on a shared
-        device the first to sign in keeps what was earned before.
+        device the first to sign in keeps what was earned before. Raises MemberErased.
         """
         standing = self._standings.get(self._identity.member(anonymous))
         if standing is None or standing.merged_into is not None:
@@ -38,7 +38,7 @@ class Merges:
 
     def on_alias(self, previous_id: str, user: MemberRef) -> tuple[MemberRef, MergeOut]:
         """The member that goes, and the command for it. An anonymous member is made if there is none, so that what is
-        still sent for it goes to the user. Raises InvalidInput when the two are one member.
+        still sent for it goes to the user. Raises InvalidInput when the two are one member, and MemberErased.
         """
         anonymous = MemberRef.parse(f"anon:{previous_id}")
         known = MemberRef.parse(f"user:{previous_id}")
@@ -65,13 +65,14 @@ class Merges:
     def _end_of(self, member: MemberRef) -> tuple[MemberRef, UUID]:
         """The member that commands for `member` really reach: merging into that one keeps chains from growing."""
         identifier = self._identity.member(member)
+        standing = self._standings.get(identifier)
         for _ in range(_FORWARDS_MAX):
-            standing = self._standings.get(identifier)
             if standing is None or standing.merged_into is None:
                 break
             identifier = standing.merged_into
-            following = self._standings.get(identifier)
-            if following is None or following.ref is None:
-                raise InvalidInput("The member was merged into one that is gone.", path="userId")
-            member = following.ref
-        return member, identifier
+            standing = self._standings.get(identifier)
+        if standing is None:
+            return member, identifier
+        if standing.ref is None:
+            raise MemberErased("The member to merge into was erased.")
+        return standing.ref, identifier

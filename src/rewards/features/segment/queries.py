@@ -17,7 +17,7 @@ from rewards.pipeline.load import rows
 FORWARDS_MAX: Final = 8
 
 STANDINGS: Final = """
-SELECT m.member_id, m.kind, m.external_id, m.merged_into
+SELECT m.member_id, m.kind, m.external_id, m.merged_into, m.erased_at
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 JOIN member m ON m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
 """
@@ -25,7 +25,7 @@ JOIN member m ON m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.m
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A member that exists. `ref` is None when its name was erased."""
+    """A member that exists. `ref` is None when it was erased."""
 
     ref: MemberRef | None
     merged_into: UUID | None
@@ -41,7 +41,8 @@ async def standings(engine: AsyncEngine, program_id: int, members: Iterable[UUID
         async with reading(engine) as connection:
             read = await rows(connection, STANDINGS, program_id, [bucket_of(member) for member in wanted], list(wanted))
         for row in read:
-            ref = MemberRef(row.kind, row.external_id) if row.external_id is not None else None
+            erased = row.external_id is None or row.erased_at is not None
+            ref = None if erased else MemberRef(row.kind, row.external_id)
             found[row.member_id] = Standing(ref, row.merged_into)
         wanted = {row.merged_into for row in read if row.merged_into is not None} - found.keys()
     return found

@@ -71,7 +71,7 @@ class Translator:
         self._merges = merges
 
     def commands(self, call: Call) -> list[Addressed]:
-        """None at all for a call that the program has no use for. Raises InvalidInput and SecretKeyNeeded."""
+        """None at all for a call that the program has no use for. Raises what is wrong with the call for good."""
         if call.type not in CALLS:
             raise InvalidInput("The type of call is unknown.", path="type", expected=f"one of {', '.join(CALLS)}")
         if self._sender.public and call.type not in PUBLIC_CALLS:
