@@ -46,6 +46,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.focus = focus
         self.now = START
         self.who = "ann"
+        for key, amount, lasts in ((0, 7, None), (0, 5, 24 * 8), (1, 4, 26)):
+            self._earn(self.currency(key), amount, lasts=lasts)
 
     @property
     def model(self) -> Model:
@@ -64,12 +66,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert answer.amount == amount
         return answer
 
-    @rule(member=st.sampled_from(["ann", "ann", "bob"]))
+    @rule(member=st.sampled_from(["ann", "ann", "ann", "bob"]))
     def switch(self, member: str) -> None:
         """Chooses whom the next commands are about."""
         self.who = member if member in self.models else "ann"
 
-    @rule(hours=st.sampled_from([0, 1, 7, 24, 24 * 2, 24 * 5, 24 * 12]), seconds=st.integers(0, 3))
+    @rule(hours=st.sampled_from([0, 1, 1, 7, 7, 24, 24 * 2, 24 * 5, 24 * 12]), seconds=st.integers(0, 3))
     def time_passes(self, hours: int, seconds: int) -> None:
         self.now += timedelta(hours=hours, seconds=seconds)
 
@@ -93,10 +95,31 @@ class LedgerMachine(RuleBasedStateMachine):
         lasts: int | None,
     ) -> None:
         late_by = timedelta(hours=self.late_hours[late % len(self.late_hours)])
+        self._earn(
+            self.currency(key),
+            amount,
+            rule_key=rule_key,
+            late_by=late_by,
+            hold=hold,
+            until_matured=until_matured,
+            lasts=lasts,
+        )
+
+    def _earn(
+        self,
+        key: str,
+        amount: int,
+        *,
+        rule_key: str = "rule:a",
+        late_by: timedelta = timedelta(0),
+        hold: timedelta | None = None,
+        until_matured: bool = False,
+        lasts: int | None = None,
+    ) -> None:
         expires_at = self.now + timedelta(hours=lasts) if lasts is not None else None
         answer = self.ledger.earn(
             self.who,
-            self.currency(key),
+            key,
             amount,
             now=self.now,
             rule=rule_key,
@@ -107,7 +130,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self.follow(answer)
         self.model.earn(
-            self.currency(key),
+            key,
             amount,
             now=self.now,
             rule=rule_key,
@@ -118,33 +141,49 @@ class LedgerMachine(RuleBasedStateMachine):
             answer=self.accepted(answer, amount),
         )
 
+    @precondition(lambda self: self._funded())
     @rule(key=picks, share=shares)
     def spend(self, key: int, share: int) -> None:
-        amount = self._share(key, share)
-        answer = self.ledger.spend(self.who, self.currency(key), amount, now=self.now)
+        self._spend(*self._share(key, share))
+
+    @precondition(lambda self: not self._funded())
+    @rule(key=picks, amount=amounts)
+    def spend_of_nothing(self, key: int, amount: int) -> None:
+        self._spend(self.currency(key), amount)
+
+    def _spend(self, key: str, amount: int) -> None:
+        answer = self.ledger.spend(self.who, key, amount, now=self.now)
         self.follow(answer)
-        match self.model.take(self.currency(key), amount):
+        match self.model.take(key, amount):
             case str(code):
                 assert answer.code == code
             case points:
-                self.model.spend(self.currency(key), points, self.now, self.accepted(answer, amount))
+                self.model.spend(key, points, self.now, self.accepted(answer, amount))
 
+    @precondition(lambda self: self._funded())
     @rule(key=picks, share=shares, lifetime=st.sampled_from([1, 24, 24 * 6, 24 * 31]))
     def hold(self, key: int, share: int, lifetime: int) -> None:
-        amount = self._share(key, share)
+        currency, amount = self._share(key, share)
         expires_at = self.now + timedelta(hours=lifetime)
-        answer = self.ledger.hold(self.who, self.currency(key), amount, now=self.now, expires_at=expires_at)
+        answer = self.ledger.hold(self.who, currency, amount, now=self.now, expires_at=expires_at)
         self.follow(answer)
-        match self.model.take(self.currency(key), amount):
+        match self.model.take(currency, amount):
             case str(code):
                 assert answer.code == code
             case points:
-                self.model.hold(self.currency(key), points, self.now, expires_at, answer=self.accepted(answer, amount))
+                self.model.hold(currency, points, self.now, expires_at, answer=self.accepted(answer, amount))
 
-    @precondition(lambda self: self.model.holds)
+    @precondition(lambda self: self.model.open_holds())
     @rule(pick=picks, amount=partial, captures=st.booleans())
     def resolve(self, pick: int, amount: int | None, captures: bool) -> None:
-        hold = _choose(list(self.model.holds), pick)
+        self._resolve(_choose(self.model.open_holds(), pick), amount, captures=captures)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=picks, captures=st.booleans())
+    def resolve_whatever_there_is(self, pick: int, captures: bool) -> None:
+        self._resolve(_choose(list(self.model.holds), pick), None, captures=captures)
+
+    def _resolve(self, hold: UUID, amount: int | None, *, captures: bool) -> None:
         command = self.ledger.capture if captures else self.ledger.release
         answer = command(self.who, hold, amount, now=self.now)
         self.follow(answer)
@@ -157,10 +196,22 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.accepted(answer, resolved)
                 self.model.release(hold, resolved, self.now)
 
-    @precondition(lambda self: self.model.bookings)
+    @precondition(lambda self: self.model.left("earn"))
     @rule(pick=picks, amount=partial, policy=st.none() | st.sampled_from(list(Clawback)))
-    def reverse(self, pick: int, amount: int | None, policy: Clawback | None) -> None:
-        transaction = _choose(list(self.model.bookings), pick)
+    def claw_back(self, pick: int, amount: int | None, policy: Clawback | None) -> None:
+        self._reverse(_choose(self.model.left("earn"), pick), amount, policy)
+
+    @precondition(lambda self: self.model.left("spend"))
+    @rule(pick=picks, amount=partial)
+    def refund(self, pick: int, amount: int | None) -> None:
+        self._reverse(_choose(self.model.left("spend"), pick), amount, None)
+
+    @precondition(lambda self: self.model.bookings)
+    @rule(pick=picks)
+    def reverse_whatever_there_is(self, pick: int) -> None:
+        self._reverse(_choose(list(self.model.bookings), pick), None, None)
+
+    def _reverse(self, transaction: UUID, amount: int | None, policy: Clawback | None) -> None:
         answer = self.ledger.reverse(self.who, transaction, amount, policy, now=self.now)
         self.follow(answer)
         match self.model.reverse(transaction, amount, policy, self.now):
@@ -207,11 +258,16 @@ class LedgerMachine(RuleBasedStateMachine):
         for member in getattr(self, "models", {}):
             assert self.ledger.violations(member) == []
 
-    def _share(self, key: int, share: int) -> int:
-        """So many quarters of what is available: all of it, a part, or too much."""
+    def _funded(self) -> list[tuple[str, int]]:
+        """The currencies in which something is available, and how much."""
         self.model.pass_time(self.now)
-        available = self.model.balances().get(self.currency(key), (0, 0, 0, 0))[0]
-        return max(1, available * share // 4)
+        return sorted((key, balance[0]) for key, balance in self.model.balances().items() if balance[0])
+
+    def _share(self, pick: int, share: int) -> tuple[str, int]:
+        """A funded currency, and so many quarters of what is available: all of it, a part, or too much."""
+        funded = self._funded()
+        key, available = funded[pick % len(funded)]
+        return key, max(1, available * share // 4)
 
 
 def _spoken(balances: dict[str, tuple[int, int, int, int]]) -> dict[str, tuple[int, int, int, int]]:

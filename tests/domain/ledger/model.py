@@ -371,6 +371,17 @@ class Model:
     def earned(self) -> list[UUID]:
         return [transaction for transaction, booking in self.bookings.items() if booking.kind == "earn"]
 
+    def left(self, kind: str) -> list[UUID]:
+        """The transactions of a kind that are not wholly reversed."""
+        return [
+            transaction
+            for transaction, booking in self.bookings.items()
+            if booking.kind == kind and booking.reversed < booking.amount
+        ]
+
+    def open_holds(self) -> list[UUID]:
+        return [hold_id for hold_id, hold in self.holds.items() if hold.points]
+
     def balances(self) -> dict[str, tuple[int, int, int, int]]:
         counts = Counter((point.currency, point.state) for point in self.points)
         return {

@@ -1,0 +1,158 @@
+"""All that one member owns, given to another."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.domain.ledger.desk import API, Desk, hours, movements
+from tests.domain.ledger.model import ZONE, currency
+
+from rewards.domain.ledger.accounts import AMOUNT_MAX, Account, Book, Origin
+from rewards.domain.ledger.entry import AmountOverflow
+from rewards.domain.ledger.hold import place_hold
+from rewards.domain.ledger.transfer import Parcel, receive, send_all
+from rewards.domain.program.compiled import Clawback, ExpiresInactive
+
+MERGE = Origin("merge")
+HOUR = timedelta(hours=1)
+
+
+def send(desk: Desk) -> Parcel:
+    return desk.run(lambda draft: send_all(draft, desk.currency.key, MERGE, currencies=desk.currencies, zone=ZONE))
+
+
+def merge(source: Desk, target: Desk) -> None:
+    parcel = send(source)
+    target.run(lambda draft: receive(draft, parcel, MERGE))
+    assert source.sound()
+    assert target.sound()
+    in_transit = sum(
+        (item.credit is Book.TRANSIT) * item.amount - (item.debit is Book.TRANSIT) * item.amount
+        for made in (*source.history, *target.history)
+        for item in made.postings
+    )
+    assert in_transit == 0, "transit nets to zero"
+    assert source.balance == "0/0/0/0"
+
+
+def in_debt(amount: int) -> Desk:
+    desk = Desk()
+    made = desk.earn(amount)
+    desk.spend(amount)
+    desk.reverse(made)
+    return desk
+
+
+def with_points(amount: int) -> Desk:
+    desk = Desk()
+    desk.earn(amount)
+    return desk
+
+
+def with_pending(amount: int) -> Desk:
+    desk = in_debt(3)
+    desk.earn(amount, until_matured=True)
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "balance"),
+    [
+        (with_points(5), Desk(), "5/0/0/0"),
+        (with_points(5), with_points(2), "7/0/0/0"),
+        (with_points(5), in_debt(2), "3/0/0/0"),
+        (with_points(2), in_debt(5), "0/0/0/3"),
+        (in_debt(5), with_points(2), "0/0/0/3"),
+        (in_debt(2), with_points(5), "3/0/0/0"),
+        (in_debt(2), in_debt(5), "0/0/0/7"),
+        (with_pending(4), Desk(), "0/4/0/3"),
+        (with_pending(4), with_points(5), "2/4/0/0"),
+    ],
+)
+def test_points_and_debt_travel(source: Desk, target: Desk, balance: str) -> None:
+    merge(source, target)
+    assert target.balance == balance
+
+
+def test_lots_keep_their_facts() -> None:
+    source, target = Desk(), Desk()
+    waits = source.earn(1, "rule:w", hold=9 * HOUR, expires=hours(50))
+    until = source.earn(2, "rule:u", until_matured=True)
+    ready = source.earn(4, "rule:r", expires=hours(30), effective_at=hours(-60))
+    for desk in (source, target):
+        desk.at(2)
+    merge(source, target)
+    for made, pending in ((waits, True), (until, True), (ready, False)):
+        before, after = source.lot(made), target.lot(made)
+        assert (after.id, after.rule, after.opened_at) == (before.id, before.rule, before.opened_at)
+        assert (after.matures_at, after.expires_at) == (before.matures_at, before.expires_at)
+        assert (after.pending if pending else after.available) == before.sent == made.amount
+    target.pass_time(9)
+    assert target.balance == "5/2/0/0"
+
+
+@pytest.mark.parametrize(
+    ("arrives_at", "balance", "posted"),
+    [
+        (3, "0/5/0/0", ["TRANSIT>PENDING 5"]),
+        (4, "5/0/0/0", ["TRANSIT>AVAILABLE 5"]),
+        (9, "0/0/0/0", ["TRANSIT>EXPIRED 5"]),
+    ],
+)
+def test_time_passes_on_the_way_too(arrives_at: float, balance: str, posted: list[str]) -> None:
+    source, target = Desk(), Desk()
+    source.earn(5, hold=4 * HOUR, expires=hours(9))
+    parcel = send(source)
+    target.at(arrives_at).run(lambda draft: receive(draft, parcel, MERGE))
+    assert (target.balance, movements(target.history[-1])) == (balance, posted)
+    assert target.sound()
+
+
+def test_holds_are_released_and_what_expired_in_them_does_not_travel() -> None:
+    source, target = Desk(), Desk()
+    source.earn(5)
+    source.earn(2, expires=hours(3))
+    made = source.run(lambda draft: place_hold(draft, source.currency, 4, API, expires_at=hours(50)))
+    assert made.hold is not None
+    source.at(4)
+    target.at(4)
+    merge(source, target)
+    assert (target.balance, source.wallet.holds[made.hold].remaining) == ("5/0/0/0", 0)
+    assert source.log(3) == ["release 4 @4", "send 5 @4"]
+
+
+def test_a_clawback_after_the_merge_finds_the_lot() -> None:
+    source, target = Desk(), with_points(9)
+    made = source.earn(5, until_matured=True)
+    merge(source, target)
+    assert movements(target.reverse(made, policy=Clawback.PENDING_ONLY)) == ["PENDING>REVOKED 5"]
+    assert target.sound()
+
+
+def test_the_later_activity_stands() -> None:
+    idle = currency("points", expires=ExpiresInactive(9 * HOUR, 0))
+    for source_at, target_at, gone_at in ((1, 2, 11), (2, 1, 11)):
+        source, target = Desk(idle), Desk(idle)
+        source.at(source_at).earn(1)
+        target.at(target_at).earn(1)
+        merge(source.at(4), target.at(4))
+        assert target.pass_time(gone_at - 0.1).balance == "2/0/0/0"
+        assert target.pass_time(gone_at).balance == "0/0/0/0"
+
+
+def test_nothing_to_give_posts_nothing() -> None:
+    source = Desk()
+    source.earn(5)
+    source.spend(5)
+    before = len(source.history)
+    merge(source, Desk())
+    assert len(source.history) == before
+
+
+def test_more_than_the_largest_amount_is_refused() -> None:
+    target = Desk()
+    target.wallet.accounts["points"] = Account("points", issued=AMOUNT_MAX, redeemed=AMOUNT_MAX)
+    parcel = send(with_points(1))
+    with pytest.raises(AmountOverflow):
+        target.run(lambda draft: receive(draft, parcel, MERGE))
