@@ -22,7 +22,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("rewards.cli.serve:serve", "Serve the HTTP API."),
     "work": ("rewards.cli.serve:work", "Run due commands, upkeep and jobs."),
     "migrate": ("rewards.cli.serve:migrate", "Bring the database to the newest schema."),
+    "program": ("rewards.cli.program:program", "Check, test, compare, publish and simulate program documents."),
     "keys": ("rewards.cli.keys:keys", "Make, list and revoke API keys of a program."),
+    "ledger": ("rewards.cli.ledger:ledger", "Prove the books; statements of the house and of members."),
+    "members": ("rewards.cli.members:members", "Import members with their opening balances."),
 }
 
 

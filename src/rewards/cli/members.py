@@ -1,0 +1,202 @@
+"""`rewards members`: bring members with their opening balances from another system."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self, TextIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from rewards.cli.root import run
+from rewards.db.transact import reading
+from rewards.domain.errors import InvalidInput
+from rewards.features.imports.importing import Importer, Opening, Tally
+from rewards.features.imports.reading import BadRow, Table
+from rewards.features.imports.runs import Progress as Done
+from rewards.features.imports.runs import Runs, digest_of
+from rewards.features.programs.store import program_id_of
+from rewards.service import Service
+from rewards.settings import Settings
+
+SHOWN_MAX: Final = 20
+_SOURCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+
+
+def _source(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not _SOURCE.fullmatch(value):
+        raise click.BadParameter("1 to 64 letters, digits and _ . : - are allowed")
+    return value
+
+
+@click.group()
+def members() -> None:
+    """Import members with their opening balances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the command."""
+
+    path: Path
+    program: str
+    currency: str
+    source: str
+    dry_run: bool
+
+
+@members.command(name="import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
+@click.option("--currency", default="points", show_default=True, metavar="KEY", help="What `points_balance` counts.")
+@click.option(
+    "--source",
+    default="import",
+    show_default=True,
+    metavar="NAME",
+    callback=_source,
+    help="The system that the balances come from. A member is imported once per source and currency.",
+)
+@click.option("--dry-run", is_flag=True, help="Only check every row; nothing is written.")
+@click.pass_context
+def import_members(ctx: click.Context, file: Path, program: str, currency: str, source: str, *, dry_run: bool) -> None:
+    """Book opening balances from a CSV file.
+
+    Columns: external_id, points_balance, and any attribute that the program declares (email, tier, joined_at, …); others
+    are passed over. Bad rows are listed in FILE.errors.csv and stop nothing. A killed import goes on where it stopped, and
+    a file imported before adds nothing. Exit code 1 when rows were bad.
+    """
+    request = Request(file, program, currency, source, dry_run)
+    with file.open("rb") as opened, Errors(file.with_name(file.name + ".errors.csv")) as errors:
+        table = Table(opened)
+        began = time.monotonic()
+        tally = run(lambda settings: _import(settings, request, table, opened, errors))
+        _summary(tally, request, errors, seconds=time.monotonic() - began)
+    ctx.exit(1 if tally.failed else 0)
+
+
+async def _import(settings: Settings, request: Request, table: Table, opened: BinaryIO, errors: Errors) -> Tally:
+    service = Service(settings)
+    async with service.running():
+        opening = await _opening(service, request)
+        passed_over = [name for name in table.columns if name not in {*opening.attributes, *BOOKED}]
+        if passed_over:
+            click.echo(f"Not attributes of the program, passed over: {', '.join(passed_over)}", err=True)
+        if request.dry_run:
+            errors.begin(after_line=0)
+            importer = Importer(opening, None, None, report=errors.add)
+            return await _with_bar(importer, table, Done(), size=os.fstat(opened.fileno()).st_size)
+        digest = await asyncio.to_thread(digest_of, request.path, source=request.source, currency=request.currency)
+        runs = Runs(service.engine, opening.program_id, digest)
+        before = await runs.read()
+        if before.finished and not before.rows_failed:
+            click.echo("This file was imported before; nothing to do.", err=True)
+            return Tally(line=before.rows_done + 1)
+        if before.finished:
+            # What was wrong may have been put right in the program. Rows that were imported are repeats.
+            before = Done()
+        elif before.rows_done:
+            click.echo(f"Going on after line {before.rows_done + 1:,}.", err=True)
+        errors.begin(after_line=before.rows_done + 1 if before.rows_done else 0)
+        importer = Importer(opening, service.intake, runs, report=errors.add)
+        return await _with_bar(importer, table, before, size=os.fstat(opened.fileno()).st_size)
+
+
+BOOKED: Final = ("external_id", "points_balance")
+
+
+async def _opening(service: Service, request: Request) -> Opening:
+    async with reading(service.engine) as connection:
+        program_id = await program_id_of(connection, request.program)
+    program = (await service.programs.get(program_id)).program
+    if request.currency not in program.currencies:
+        known = ", ".join(sorted(program.currencies))
+        raise InvalidInput(f"the program has no currency {request.currency!r}", path="--currency", expected=known)
+    return Opening(program_id, request.currency, request.source, program.attributes)
+
+
+async def _with_bar(importer: Importer, table: Table, before: Done, *, size: int) -> Tally:
+    columns = (
+        TextColumn("Importing"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} a second, {task.fields[failed]:,} bad"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=size, rows=0, rate=0.0, failed=0)
+
+        def progressed(tally: Tally) -> None:
+            rate = (tally.line - before.rows_done) / max(time.monotonic() - began, 0.001)
+            bar.update(task, completed=table.bytes_read, rows=tally.line - 1, rate=rate, failed=tally.failed)
+
+        return await importer.run(table, before, progressed=progressed)
+
+
+def _summary(tally: Tally, request: Request, errors: Errors, *, seconds: float) -> None:
+    verb = "would be imported" if request.dry_run else "imported"
+    click.echo(
+        f"{tally.imported:,} members {verb} with {tally.amount:,} {request.currency}, "
+        f"{tally.repeated:,} imported before, {tally.failed:,} bad rows; {seconds:.1f} s"
+    )
+    if tally.failed:
+        click.echo(f"Bad rows: {errors.path}", err=True)
+
+
+class Errors:
+    """`FILE.errors.csv`: line, reason, row. For its owner only, since rows are personal data; gone when there are none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+        self._shown = 0
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is None:
+            return
+        self._file.close()
+        if not self._count:
+            self.path.unlink()
+
+    def begin(self, *, after_line: int) -> None:
+        """Keeps what an interrupted import reported up to `after_line`; what it reported later comes again."""
+        kept: list[list[str]] = []
+        if after_line and self.path.exists():
+            with self.path.open(encoding="utf-8", newline="") as file:
+                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= after_line]
+        fresh = self.path.with_name(self.path.name + ".new")
+        fresh.unlink(missing_ok=True)
+        self._file = os.fdopen(
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline=""
+        )
+        csv.writer(self._file).writerows([["line", "reason", "row"], *kept])
+        self._file.flush()
+        fresh.replace(self.path)
+        self._count = len(kept)
+
+    def add(self, bad: list[BadRow]) -> None:
+        """Writes them down, and shows the first few."""
+        assert self._file is not None, "begin comes first"
+        csv.writer(self._file).writerows([each.line, each.reason, each.text] for each in bad)
+        self._file.flush()
+        self._count += len(bad)
+        for each in bad[: max(0, SHOWN_MAX - self._shown)]:
+            click.echo(f"line {each.line}: {each.reason}", err=True)
+        if self._shown <= SHOWN_MAX < self._shown + len(bad):
+            click.echo(f"… and more, all of them in {self.path}", err=True)
+        self._shown += len(bad)

@@ -1,0 +1,1 @@
+"""Bringing members and their opening balances from another system."""
