@@ -54,6 +54,7 @@ class Tally:
     """
 
     events: int = 0
+    members: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     currencies: dict[str, Flow] = field(default_factory=dict)
     results: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Puts another part of the same events beside this one."""
         self.events += other.events
+        self.members += other.members
         for mine, theirs in (
             (self.statuses, other.statuses),
             (self.results, other.results),
@@ -199,6 +201,7 @@ class Simulation:
         return found
 
     def _new(self, person: Person) -> Member:
+        self.tally.members += 1
         member = self._members.member(person.identifier, person.ref)
         state = member.state
         state.attributes, state.locale, state.timezone = dict(person.attributes), person.locale, person.timezone

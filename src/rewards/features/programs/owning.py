@@ -97,7 +97,7 @@ class Owner:
     async def _publish(self, number: int, *, action: str, expected: int | None) -> VersionRow:
         async with reading(self.engine) as connection:
             document = await queries.read_document(connection, self.program_id, number)
-        await self._check_publishable(document)
+        await self.check_publishable(document.as_written)
 
         async def store(connection: AsyncConnection) -> VersionRow:
             await lock_program(connection, self.program_id)
@@ -111,8 +111,9 @@ class Owner:
 
         return await transact(self.engine, store)
 
-    async def _check_publishable(self, stored: StoredDocument) -> None:
-        tested = await self.checker.test(stored.as_written, timeout_seconds=CHECK_SECONDS_MAX)
+    async def check_publishable(self, source: bytes) -> None:
+        """Raises `InvalidProgram` for mistakes, failing tests and another program's document."""
+        tested = await self.checker.test(source, timeout_seconds=CHECK_SECONDS_MAX)
         if not tested.report.ok:
             raise invalid(tested.report.errors)
         assert tested.report.document is not None

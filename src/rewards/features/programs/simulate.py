@@ -160,14 +160,12 @@ def simulate_file(
     if index.until is None:
         empty = Tally()
         return Simulated(empty, None if before is None else Tally(), 0, 0, None, None, index.bad, index.bad_count)
-    chosen = processes or min(PROCESSES_MAX, os.cpu_count() or 1)
-    if index.events * len(documents) <= INLINE_EVENTS_MAX:
-        chosen = 1
+    chosen = processes_for(index.events * len(documents), processes)
     parts = index.parts(chosen, apart=apart)
     jobs = [FileJob(written, part, apart, index.until) for part in parts for written in documents]
     total = index.events * len(documents)
     counted = run_jobs(jobs, chosen, lambda done: progress("deciding", done, total))
-    sides = [_joined(counted[at :: len(documents)]) for at in range(len(documents))]
+    sides = [join_parts(counted[at :: len(documents)]) for at in range(len(documents))]
     affected = None
     if before is not None:
         affected = sum(mine.differing(other) for mine, other in zip(sides[0].marks, sides[1].marks, strict=True))
@@ -183,7 +181,15 @@ def simulate_file(
     )
 
 
-def _joined(counted: Sequence[tuple[Tally, Marks]]) -> Counted:
+def processes_for(events: int, wanted: int | None) -> int:
+    """How many processes to spread so many decisions over."""
+    if events <= INLINE_EVENTS_MAX:
+        return 1
+    return wanted or min(PROCESSES_MAX, os.cpu_count() or 1)
+
+
+def join_parts(counted: Sequence[tuple[Tally, Marks]]) -> Counted:
+    """The parts of one side; marks stay apart, since members are numbered within a part."""
     joined = Counted()
     for tally, marks in counted:
         joined.tally.add(tally)

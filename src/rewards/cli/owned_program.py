@@ -1,0 +1,179 @@
+"""Commands about a program in the database: its versions, publishing, rolling back, pausing rules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.cli.documents import FILE, console, document_of, read_source
+from rewards.cli.root import run
+from rewards.db.transact import reading, transact
+from rewards.domain.program.models.document import Document
+from rewards.features.programs import queries
+from rewards.features.programs.checking import Checker
+from rewards.features.programs.owning import NOTE_LENGTH_MAX, Owner, parsed
+from rewards.features.programs.queries import StoredDocument, VersionRow
+from rewards.features.programs.store import UnknownProgram, create_program, program_id_of
+from rewards.pipeline.programs import NothingPublished
+from rewards.service import database
+from rewards.settings import Settings
+
+T = TypeVar("T")
+
+ACTOR: Final = "cli"
+PAGE_ITEMS: Final = 200
+PROGRAM = click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """An engine for one command."""
+    engine = database(settings, application_name="rewards program", role=settings.database_role)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def as_owner(program: str, act: Callable[[Owner], Awaitable[T]], *, create: bool = False) -> T:
+    """Runs `act` for a program. Raises `UnknownProgram` unless it may be created."""
+
+    async def with_owner(settings: Settings) -> T:
+        checker = Checker()
+        async with connected(settings) as engine:
+            try:
+                program_id = await _program_id(engine, settings, program, create=create)
+                return await act(Owner(engine, checker, program_id, program, ACTOR))
+            finally:
+                await checker.close()
+
+    return run(with_owner)
+
+
+async def _program_id(engine: AsyncEngine, settings: Settings, key: str, *, create: bool) -> int:
+    async with reading(engine) as connection:
+        try:
+            return await program_id_of(connection, key)
+        except UnknownProgram:
+            if not create:
+                raise
+    secret_key = settings.secret_key.get_secret_value()
+    return await transact(engine, partial(create_program, key=key, secret_key=secret_key))
+
+
+def owned_document(program: str, version: int | None) -> Document:
+    """The document of a version, by default the published one's."""
+
+    async def read(owner: Owner) -> StoredDocument:
+        return await stored_document(owner, version)
+
+    return parsed(as_owner(program, read))
+
+
+async def stored_document(owner: Owner, version: int | None) -> StoredDocument:
+    """Raises `NothingPublished`, `UnknownVersion`."""
+    async with reading(owner.engine) as connection:
+        number = version or await queries.published_number(connection, owner.program_id)
+        if number is None:
+            raise NothingPublished(f"the program {owner.program_key!r} has no published version")
+        return await queries.read_document(connection, owner.program_id, number)
+
+
+@click.command()
+@PROGRAM
+def versions(program: str) -> None:
+    """List the versions of a program, the newest first, and the rules that are paused."""
+
+    async def read(owner: Owner) -> tuple[list[VersionRow], dict[str, queries.Pause]]:
+        rows: list[VersionRow] = []
+        async with reading(owner.engine) as connection:
+            while True:
+                before = rows[-1].number if rows else None
+                page = await queries.list_versions(connection, owner.program_id, before=before, limit=PAGE_ITEMS)
+                rows += page
+                if len(page) < PAGE_ITEMS:
+                    return rows, await queries.list_pauses(connection, owner.program_id)
+
+    rows, pauses = as_owner(program, read)
+    out = console()
+    table = Table("version", "status", "author", "created", "published", "note", box=None, padding=(0, 2, 0, 0))
+    colours = {"published": "green", "draft": "yellow", "superseded": "dim"}
+    for row in rows:
+        table.add_row(
+            str(row.number),
+            f"[{colours[row.status]}]{row.status}[/]",
+            escape(row.author),
+            f"{row.created_at:%Y-%m-%d %H:%M}",
+            f"{row.published_at:%Y-%m-%d %H:%M}" if row.published_at else "-",
+            escape(row.note or ""),
+        )
+    out.print(table)
+    for pause_of in pauses.values():
+        why = f": {pause_of.reason}" if pause_of.reason else ""
+        out.print(f"[yellow]paused[/]  {pause_of.rule} by {escape(pause_of.actor)}{escape(why)}")
+
+
+@click.command()
+@click.argument("file", type=FILE, required=False)
+@click.option("--program", metavar="KEY", help="The program's key; by default the one in the document.")
+@click.option("--version", type=click.IntRange(min=1), help="Publish this draft instead of a file.")
+@click.option("--note", help="Why, for those who read the list of versions.")
+@click.option("--create", is_flag=True, help="Make the program if there is none of this key.")
+def publish(file: Path | None, program: str | None, version: int | None, note: str | None, create: bool) -> None:
+    """Publish a document as the next version, or a draft. Refused if it has mistakes or its tests fail."""
+    if (file is None) == (version is None):
+        raise click.UsageError("Give a file, or --version.")
+    if note is not None and len(note) > NOTE_LENGTH_MAX:
+        raise click.UsageError(f"A note has at most {NOTE_LENGTH_MAX} characters.")
+    if file is None:
+        if program is None:
+            raise click.UsageError("--version needs --program.")
+        shown = as_owner(program, lambda owner: owner.publish(version or 0))
+    else:
+        source = read_source(file)
+        key = program or document_of(file).program.key
+        shown = as_owner(key, lambda owner: _publish_new(owner, source, note), create=create)
+    click.echo(f"Version {shown.number} is published.")
+
+
+async def _publish_new(owner: Owner, source: bytes, note: str | None) -> VersionRow:
+    """Raises `InvalidProgram` before anything is stored."""
+    await owner.check_publishable(source)
+    row, _ = await owner.draft(source, note=note, keep_source=True)
+    return await owner.publish(row.number)
+
+
+@click.command()
+@PROGRAM
+@click.option("--to", type=click.IntRange(min=1), help="Which version; by default the one published before.")
+def rollback(program: str, to: int | None) -> None:
+    """Publish an earlier version again."""
+    row = as_owner(program, lambda owner: owner.roll_back(to))
+    click.echo(f"Version {row.number} is published.")
+
+
+@click.command()
+@click.argument("rule")
+@PROGRAM
+@click.option("--reason", help="Why, for those who find it paused.")
+def pause(rule: str, program: str, reason: str | None) -> None:
+    """Stop a rule at once, without a new version."""
+    as_owner(program, lambda owner: owner.pause(rule, reason=reason))
+    click.echo(f"{rule} is paused.")
+
+
+@click.command()
+@click.argument("rule")
+@PROGRAM
+def resume(rule: str, program: str) -> None:
+    """Let a paused rule fire again."""
+    as_owner(program, lambda owner: owner.resume(rule))
+    click.echo(f"{rule} may fire again.")

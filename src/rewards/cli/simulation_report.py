@@ -1,0 +1,152 @@
+"""What a simulation found, as tables for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rewards.cli.documents import console
+from rewards.domain.program.compiled import Program
+from rewards.domain.simulation import Flow, Tally
+from rewards.features.programs.simulate import Simulated
+
+FLOWS: Final = ("issued", "redeemed", "revoked", "expired", "outstanding")
+DECIMALS: Final = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV"), 0),
+    **dict.fromkeys(("XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+"""Decimals of money other than two (ISO 4217)."""
+Row = tuple[str, int | Decimal | None, int | Decimal | None]
+
+
+def budget_totals(program: Program) -> dict[str, int]:
+    """What each budget may give out in one period, by rule."""
+    return {rule.key: rule.budget.total for rule in program.rules.values() if rule.budget is not None}
+
+
+def figures(found: Simulated, label: str | None, money: str, budgets: Mapping[str, int]) -> dict[str, Any]:
+    """Everything, for machines. Budgets are totals per period, by rule."""
+    sides = {"after": found.after} | ({"before": found.before} if found.before is not None else {})
+    return {
+        "events": found.events,
+        "members": found.members,
+        "members_affected": found.affected,
+        "until": found.until.isoformat() if found.until else None,
+        "compared_with": label,
+        "money": money,
+        **{name: _side(tally) for name, tally in sides.items()},
+        "budgets": budgets,
+        "bad_lines": [{"line": bad.number, "message": bad.message} for bad in found.bad],
+        "bad_lines_count": found.bad_count,
+    }
+
+
+def _side(tally: Tally) -> dict[str, Any]:
+    rules: dict[str, Any] = {}
+    for (rule, result), number in sorted(tally.results.items()):
+        rules.setdefault(rule, {"results": {}, "points": {}})["results"][result] = number
+    for (rule, currency), points in sorted(tally.points.items()):
+        rules.setdefault(rule, {"results": {}, "points": {}})["points"][currency] = points
+    return {
+        "statuses": tally.statuses,
+        "currencies": {
+            key: {name: getattr(flow, name) for name in FLOWS} for key, flow in sorted(tally.currencies.items())
+        },
+        "liability_minor_units": str(tally.liability),
+        "rules": rules,
+        "budgets_used": tally.budgets,
+    }
+
+
+def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, budgets: Mapping[str, int]) -> None:
+    """The figures as tables. `names` are those of what is compared with and of the document."""
+    errors = console(stderr=True)
+    for bad in found.bad:
+        errors.print(f"line {bad.number}: {escape(bad.message)}")
+    if found.bad_count:
+        errors.print(f"{found.bad_count:,} lines are no events and were left out")
+    until = f" until {found.until:%Y-%m-%d %H:%M} UTC" if found.until else ""
+    out.print(f"{found.events:,} events of {found.members:,} members{until}.")
+    if found.affected is not None:
+        out.print(f"[bold]{found.affected:,} members would get something else.[/]")
+    before, after = found.before, found.after
+    _table(out, "points", names, _flows(before, after, money))
+    for title, told in (
+        ("events", _statuses),
+        ("firings", _firings),
+        ("points by rule", _points),
+        ("budget used", lambda side: _budgets(side, budgets)),
+    ):
+        _table(out, title, names, _counts(told(before) if before else None, told(after)))
+
+
+def _flows(before: Tally | None, after: Tally, money: str) -> list[Row]:
+    rows: list[Row] = []
+    for currency in sorted({*after.currencies, *(before.currencies if before else ())}):
+        one = before.currencies.get(currency, Flow()) if before else None
+        other = after.currencies.get(currency, Flow())
+        rows += [(f"{currency} {flow}", getattr(one, flow) if one else None, getattr(other, flow)) for flow in FLOWS]
+    rows.append(
+        (f"liability, {money}", _major(before.liability, money) if before else None, _major(after.liability, money))
+    )
+    return rows
+
+
+def _major(minor_units: Decimal, money: str) -> Decimal:
+    return minor_units.scaleb(-DECIMALS.get(money, 2))
+
+
+def _statuses(side: Tally) -> dict[str, int]:
+    return side.statuses
+
+
+def _firings(side: Tally) -> dict[str, int]:
+    return {rule: number for (rule, result), number in side.results.items() if result == "fired"}
+
+
+def _points(side: Tally) -> dict[str, int]:
+    return {f"{rule}, {currency}": amount for (rule, currency), amount in side.points.items()}
+
+
+def _budgets(side: Tally, totals: Mapping[str, int]) -> dict[str, int]:
+    return {
+        f"{key} of {totals[rule]:,}" if (rule := key.partition("/")[0]) in totals else key: used
+        for key, used in side.budgets.items()
+    }
+
+
+def _counts(before: Mapping[str, int] | None, after: Mapping[str, int]) -> list[Row]:
+    names = sorted({*after, *(before or ())})
+    return [(name, None if before is None else before.get(name, 0), after.get(name, 0)) for name in names]
+
+
+def _table(out: Console, title: str, names: tuple[str, str], rows: list[Row]) -> None:
+    """Figures side by side, with what changes; one column where there is nothing to compare with."""
+    if not rows:
+        return
+    compared = any(before is not None for _, before, _ in rows)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(title)
+    for name in (*names, "change") if compared else names[1:]:
+        table.add_column(escape(name), justify="right")
+    for name, before, after in rows:
+        if compared:
+            change = (after or 0) - (before or 0)
+            colour = "green" if change > 0 else "red" if change < 0 else "dim"
+            table.add_row(
+                escape(name), _figure(before or 0), _figure(after or 0), f"[{colour}]{_figure(change, '+')}[/]"
+            )
+        else:
+            table.add_row(escape(name), _figure(after or 0))
+    out.print()
+    out.print(table)
+
+
+def _figure(number: int | Decimal, sign: str = "") -> str:
+    return f"{number:{sign},.2f}" if isinstance(number, Decimal) else f"{number:{sign},}"

@@ -1,0 +1,213 @@
+"""`rewards program` on files, as a person would run it: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rewards.cli.program import program
+
+DOCUMENT: Final = """\
+rewards: 1
+program: {key: games, timezone: UTC}
+currencies:
+  coins: {name: Coins, worth: 2}
+events:
+  played: {properties: {minutes: integer}}
+rules:
+  - key: play
+    on: played
+    when: event.minutes > 5
+    then: [{earn: {currency: coins, amount: 3}}]
+tests:
+  - name: playing pays
+    given: [{at: "2026-11-21T10:00:00Z", member: ada, type: played, properties: {minutes: 6}}]
+    expect: {ada: {balances: {coins: 3}}}
+"""
+
+
+@dataclass
+class Desk:
+    """A directory with documents, and the command that reads them."""
+
+    directory: Path
+
+    def write(self, name: str, *changes: tuple[str, str]) -> str:
+        written = DOCUMENT
+        for before, after in changes:
+            assert before in written
+            written = written.replace(before, after)
+        path = self.directory / name
+        path.write_text(written)
+        return str(path)
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(program, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_good_document_is_ok(desk: Desk) -> None:
+    found = desk.run("check", desk.write("games.yaml"))
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert found.stdout.endswith("games.yaml: ok, 1 rule, 0 metrics, 1 test\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (
+            ("> 5", "> > 5"),
+            """\
+FILE:10:5: error: rules.play.when: found '>' where a value should be [syntax]
+    event.minutes > > 5
+                    ^
+FILE: 1 error, 0 warnings
+""",
+        ),
+        (
+            ("on: played", "on: playd"),
+            """\
+FILE:9:5: error: rules.play.on: unknown event 'playd'; did you mean played? [unknown-event]
+        on: playd
+        ^
+FILE: 1 error, 0 warnings
+""",
+        ),
+    ],
+    ids=["inside a condition", "in the file"],
+)
+def test_a_mistake_is_shown_where_it_is(desk: Desk, change: tuple[str, str], shown: str) -> None:
+    file = desk.write("games.yaml", change)
+    found = desk.run("check", file)
+    assert found.exit_code == 1
+    assert found.stderr.replace(file, "FILE") == shown
+
+
+def test_every_mistake_is_in_the_json_report(desk: Desk) -> None:
+    file = desk.write("games.yaml", ("on: played", "on: playd"), ("coins: 3}", "coin: 3}"))
+    found = desk.run("check", "--json", file)
+    assert found.exit_code == 1
+    codes = [each["code"] for each in json.loads(found.stdout)["errors"]]
+    assert codes == ["unknown-event", "unknown-currency"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ([], 0, "passed  playing pays\n1 passed, 0 failed\n"),
+        (
+            [("coins: 3}", "coins: 4}")],
+            1,
+            "failed  playing pays\n        ada: expected 4 coins available, found 3\n0 passed, 1 failed\n",
+        ),
+    ],
+)
+def test_a_document_runs_its_tests(desk: Desk, changes: list[tuple[str, str]], code: int, said: str) -> None:
+    found = desk.run("test", desk.write("games.yaml", *changes))
+    assert (found.exit_code, "\n".join(line.rstrip() for line in found.stdout.splitlines()) + "\n") == (code, said)
+
+
+def test_documents_are_compared_by_meaning(desk: Desk) -> None:
+    one, other = (
+        desk.write("one.yaml"),
+        desk.write("other.yaml", ("amount: 3", "amount: 4"), ("coins: 3}", "coins: 4}")),
+    )
+    found = desk.run("diff", one, other)
+    assert found.exit_code == 0
+    assert "~ rules.play\n    then.0.earn.amount: 3 → 4\n" in found.stdout
+    assert desk.run("diff", one, one).stdout == "No change.\n"
+
+
+def test_docs_and_schema(desk: Desk) -> None:
+    assert "flowchart" in desk.run("docs", desk.write("games.yaml")).stdout
+    assert json.loads(desk.run("schema").stdout)["title"] == "Rewards program"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("diff",),
+        ("docs",),
+        ("check", "nothing.yaml"),
+        ("simulate", "FILE"),
+        ("simulate", "FILE", "--recorded"),
+        ("publish",),
+        ("versions",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_two(desk: Desk, arguments: tuple[str, ...]) -> None:
+    file = desk.write("games.yaml")
+    found = desk.run(*(file if argument == "FILE" else argument for argument in arguments))
+    assert (found.exit_code, found.stdout) == (2, "")
+
+
+def played(number: int, day: int, minutes: int, member: str = "ada", **more: Any) -> dict[str, Any]:
+    moment = f"2026-11-{day:02}T10:00:00Z"
+    properties = {"minutes": minutes}
+    return {
+        "id": f"e{number}",
+        "type": "played",
+        "member": member,
+        "occurred_at": moment,
+        "properties": properties,
+    } | more
+
+
+def write_events(path: Path, *events: dict[str, Any] | str) -> str:
+    path.write_text("".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in events))
+    return str(path)
+
+
+def test_a_simulation_says_what_would_change(desk: Desk) -> None:
+    events = write_events(
+        desk.directory / "events.jsonl",
+        played(2, 2, 9),
+        played(1, 1, 4),
+        played(3, 3, 9, "bob"),
+        played(3, 3, 9, "bob"),
+        '{"id": "broken"}',
+    )
+    before, after = desk.write("before.yaml"), desk.write("after.yaml", ("> 5", "> 3"))
+    found = desk.run("simulate", after, "--events", events, "--against", before)
+    assert found.exit_code == 0
+    assert found.stderr == "line 5: Object missing required field `member`\n1 lines are no events and were left out\n"
+    rows = {cells[0]: cells[1:] for cells in map(cells_of, found.stdout.splitlines()) if cells}
+    assert found.stdout.startswith(
+        "4 events of 2 members until 2026-11-03 10:00 UTC.\n1 members would get something else."
+    )
+    assert rows["coins issued"] == ["6", "9", "+3"]
+    assert rows["liability, EUR"] == ["0.12", "0.18", "+0.06"]
+    assert rows["play"] == ["2", "3", "+1"]
+    assert rows["duplicate"] == ["1", "1", "+0"]
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_no_database_and_no_settings_are_needed(desk: Desk) -> None:
+    """A real process with an empty environment; no colours, since nobody looks at a pipe."""
+    file = desk.write("games.yaml", ("on: played", "on: playd"))
+    ran = subprocess.run(
+        [sys.executable, "-m", "rewards.cli", "program", "check", file],
+        capture_output=True,
+        text=True,
+        env={},
+        check=False,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "unknown event 'playd'" in ran.stderr
+    assert "\x1b" not in ran.stderr

@@ -1,0 +1,207 @@
+"""Simulations: however the events are cut up, and wherever they come from, the same is decided as live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import text
+from tests.service import Live, live, service_settings
+
+from rewards.domain.program import check_bytes, compile_program
+from rewards.domain.simulation import Tally
+from rewards.features.programs import simulate
+from rewards.features.programs.event_file import index_file, read_part
+from rewards.features.programs.recorded import Recording, simulate_recorded
+from rewards.features.programs.simulate import Simulated, Written, simulate_file
+
+DOCUMENT: Final = b"""
+rewards: 1
+program: {key: fun, timezone: UTC, late_window: 72h}
+currencies:
+  coins: {expires: {after: 5d}, worth: 1}
+  gems: {hold: 2d, worth: 10}
+types: {id: {type: string, maxLength: 64}}
+events:
+  played: {properties: {minutes: {type: integer, minimum: 0}}}
+  bought: {properties: {order: id, total: money}, required: [order, total]}
+  returned: {properties: {order: id}, required: [order]}
+metrics:
+  plays: {count: played, over: 3d}
+  spent: {sum: bought, value: event.total}
+segments:
+  active: metrics.plays >= 2
+rules:
+  - {key: play, on: played, when: event.minutes > 5, limit: {times: 2, per: day}, then: [{earn: {currency: coins, amount: event.minutes}}]}
+  - {key: buy, on: bought, then: [{earn: {currency: gems, amount: event.total, reference: event.order}}]}
+  - {key: back, on: returned, then: [{reverse: {reference: event.order}}]}
+  - {key: welcome, on: segment.entered, then: [{earn: {currency: coins, amount: 50}}]}
+"""
+BUDGET: Final = (b"{key: play, on", b"{key: play, budget: {points: 100, currency: coins, per: day}, on")
+START: Final = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def events(count: int, members: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Three weeks in no order at all, with repetitions and wrong ones."""
+    chance = random.Random(seed)
+    for number in range(count):
+        moment = START + timedelta(minutes=chance.randrange(21 * 1440))
+        order = f"o{chance.randrange(count // 4)}"
+        kind, properties = chance.choice(
+            [
+                ("played", {"minutes": chance.randrange(20)}),
+                ("bought", {"order": order, "total": chance.randrange(1, 90)}),
+                ("returned", {"order": order}),
+                ("played", {"minutes": -1}),
+                ("slept", {}),
+            ]
+        )
+        yield {
+            "id": f"e{number if chance.random() > 0.1 else number // 2}",
+            "type": kind,
+            "member": f"m{chance.randrange(members)}",
+            "occurred_at": moment.isoformat(),
+            "properties": properties,
+        }
+
+
+def written(path: Path, found: Iterator[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(each) + "\n" for each in found))
+    return path
+
+
+def silent(*_: Any) -> None:
+    """Nobody watches."""
+
+
+def figures(found: Simulated) -> list[Any]:
+    return [asdict(side) for side in (found.after, found.before) if side] + [
+        found.events,
+        found.members,
+        found.affected,
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_number_of_processes_and_either_order_give_the_same(tmp_path: Path, seed: int) -> None:
+    """A budget that is never used up forces one timeline of all members, and changes nothing else."""
+    file = written(tmp_path / "events.jsonl", events(400, 20, seed))
+    other = DOCUMENT.replace(b"> 5", b"> 9")
+    one = simulate_file(file, Written(DOCUMENT), Written(other), silent, processes=1)
+    wide = DOCUMENT.replace(BUDGET[0], BUDGET[1].replace(b"100", b"100000"))
+    together = simulate_file(file, Written(wide), Written(other), silent, processes=1)
+    together.after.budgets.clear()
+    assert figures(one) == figures(together)
+    assert one.affected
+
+
+def test_processes_of_their_own_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path / "events.jsonl", events(300, 20, 1))
+    alone = simulate_file(file, Written(DOCUMENT), Written(DOCUMENT), silent)
+    monkeypatch.setattr(simulate, "INLINE_EVENTS_MAX", 0)
+    done: list[tuple[str, int, int]] = []
+    spread = simulate_file(file, Written(DOCUMENT), Written(DOCUMENT), lambda *told: done.append(told), processes=2)
+    assert figures(spread) == figures(alone)
+    assert spread.affected == 0
+    assert done[-1] == ("deciding", 600, 600)
+
+
+def test_a_budget_is_shared_in_time_order(tmp_path: Path) -> None:
+    lines = [
+        {
+            "id": f"e{hour}",
+            "type": "played",
+            "member": f"m{hour % 7}",
+            "occurred_at": (START + timedelta(hours=hour)).isoformat(),
+            "properties": {"minutes": 15},
+        }
+        for hour in reversed(range(24))
+    ]
+    found = simulate_file(
+        written(tmp_path / "events.jsonl", iter(lines)), Written(DOCUMENT.replace(*BUDGET)), None, silent
+    )
+    assert found.after.results["play", "fired"] == 6
+    assert found.after.budgets == {"play/points:coins/2026-11-01": 90}
+
+
+def test_an_index_reads_in_time_order_and_leaves_out_what_is_no_event(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(
+        b'{"id": "b", "type": "x", "member": "user:ada", "occurred_at": "2026-11-02T00:00:00Z"}\n'
+        b"\n"
+        b'{"id": "no zone", "type": "x", "member": "ada", "occurred_at": "2026-11-02T00:00:00"}\n'
+        b'{"id": "no member", "type": "x", "member": "", "occurred_at": "2026-11-02T00:00:00Z"}\n'
+        b'{"id": "a", "type": "x", "member": "ada", "occurred_at": "2026-11-01T00:00:00+01:00"}\n'
+        b"\xff\xfe\n"
+        b'{"id": "z", "type": "x", "member": "bob", "occurred_at": "1960-01-01T00:00:00Z"}'
+    )
+    index = index_file(file, silent)
+    assert [bad.number for bad in index.bad] == [3, 4, 6]
+    assert (index.events, index.members, index.until) == (3, 2, datetime(2026, 11, 2, tzinfo=UTC))
+    (part,) = index.parts(1, apart=False)
+    assert [(number, line and line.id) for number, line in read_part(part)] == [(1, "z"), (0, "a"), (0, "b")]
+    first, second = index_file(file, silent).parts(2, apart=True)
+    assert [[line and line.id for _, line in read_part(part)] for part in (first, second)] == [["a", "b"], ["z"]]
+
+
+async def test_what_was_recorded_is_decided_again_exactly(migrated_url: str, redis_url: str, tmp_path: Path) -> None:
+    """Live, recorded, simulated: the same firings, points, budget and balances, and nothing is written."""
+    source = DOCUMENT.replace(*BUDGET)
+    async with live(service_settings(migrated_url, redis_url), source) as running:
+        await send(running, events(300, 12, 7))
+        before = await rows(running)
+        found = await _simulated(running, migrated_url, source)
+        assert found.before is not None
+        assert found.affected == 0
+        assert (found.after.results, found.after.points) == (found.before.results, found.before.points)
+        assert (found.after.statuses, found.after.budgets) == (found.before.statuses, found.before.budgets)
+        assert found.after.currencies == found.before.currencies
+        assert found.after.results["play", "fired"] > 3
+        assert found.after.results["play", "budget"] > 0
+        generous = await _simulated(running, migrated_url, source.replace(b"> 5", b"> 3"))
+        assert generous.affected
+        assert await rows(running) == before
+
+
+async def send(running: Live, found: Iterator[dict[str, Any]]) -> None:
+    """One after the other, as happening now, so that the recorded order is this one."""
+    for each in found:
+        del each["occurred_at"]
+        answer = await running.client.post("/v1/events", json=each)
+        assert answer.status_code in {200, 422}, answer.text
+
+
+async def rows(running: Live) -> list[Any]:
+    async with running.service.engine.connect() as connection:
+        counted = []
+        for table in ("event", "transaction", "posting", "lot", "counter", "member"):
+            found = await connection.execute(
+                text(f"SELECT count(*) FROM {table} WHERE program_id = :program"), {"program": running.program_id}
+            )
+            counted.append(found.scalar_one())
+        return counted
+
+
+async def _simulated(running: Live, url: str, source: bytes) -> Simulated:
+    document = check_bytes(source).document
+    assert document is not None
+    recording = Recording(
+        url, running.service.settings.database_role, running.program_id, START, datetime(9999, 1, 1, tzinfo=UTC)
+    )
+    program = compile_program(document, version=1)
+    return await asyncio.to_thread(simulate_recorded, recording, Written(source), None, silent, published=program)
+
+
+def test_tallies_add_up() -> None:
+    one = Tally(events=2, members=1, statuses={"processed": 2}, results={("a", "fired"): 1}, budgets={"k": 3})
+    other = Tally(events=1, members=2, statuses={"duplicate": 1}, results={("a", "fired"): 2}, budgets={"k": 4})
+    one.add(other)
+    assert (one.events, one.members, one.results, one.budgets) == (3, 3, {("a", "fired"): 3}, {"k": 7})
+    assert one.statuses == {"processed": 2, "duplicate": 1}
