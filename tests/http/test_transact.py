@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta, timezone
 from typing import Final
 
 import pytest
@@ -218,6 +219,13 @@ async def test_a_constraint_that_fails_at_commit_is_a_data_error(scratch: AsyncE
         async with transaction(scratch) as connection:
             await connection.execute(text("UPDATE scratch SET parent = 99"))
     assert is_data_error(refused.value)
+
+
+async def test_a_value_that_the_driver_cannot_send_is_a_data_error(scratch: AsyncEngine) -> None:
+    beyond = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))  # in UTC, the year before the first
+    with pytest.raises(DBAPIError) as refused:
+        await transact(scratch, lambda connection: connection.exec_driver_sql("SELECT $1::timestamptz", (beyond,)))
+    assert (sqlstate(refused.value), is_data_error(refused.value)) == (None, True)
 
 
 async def test_an_unreachable_database_is_unavailable() -> None:

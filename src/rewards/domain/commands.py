@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from rewards.domain.errors import InvalidInput
 from rewards.domain.program.compiled import Clawback
 
 KINDS = ("user", "anon", "group")
+YEARS: Final = range(2, 9999)
+"""The years that have the same moments in every time zone; outside of them calendars end."""
+
+
+def check_moment(moment: datetime | None, path: str) -> None:
+    """Raises `InvalidInput` for a moment that could not be told in every time zone."""
+    if moment is not None and moment.year not in YEARS:
+        raise InvalidInput(
+            f"the year {moment.year} is beyond the calendar",
+            path=path,
+            expected=f"a year from {YEARS[0]} to {YEARS[-1]}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,9 @@ class Event:
     replay: bool = False
     received_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        check_moment(self.occurred_at, "occurred_at")
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -74,6 +89,9 @@ class Earn:
     until_matured: bool = False
     expires_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        check_moment(self.expires_at, "expires_at")
+
 
 @dataclass(frozen=True, slots=True)
 class Spend:
@@ -90,6 +108,10 @@ class PlaceHold:
     amount: int
     until: timedelta | datetime
     cause: Cause = Cause()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.until, datetime):
+            check_moment(self.until, "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +176,9 @@ class Import:
     cause: Cause = Cause()
     expires_at: datetime | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_moment(self.expires_at, "expires_at")
 
 
 @dataclass(frozen=True, slots=True)

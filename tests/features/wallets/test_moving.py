@@ -299,3 +299,20 @@ async def test_moving_points_needs_the_scope_for_it(bank: Bank) -> None:
     headers = {"Authorization": f"Bearer {bank.live.public_key}", "Idempotency-Key": "public"}
     answer = await bank.live.client.post("/v1/members/x/earn", json=EARN, headers=headers)
     assert problem(answer) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("/members/edge/earn", {**EARN, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
+        ("/members/edge/holds", {**EARN, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
+        ("/events", {"id": "e", "type": "visited", "occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),
+        ("/events", {"id": "e", "type": "visited", "occurred_at": "9999-12-31T23:59:59-14:00"}, "occurred_at"),
+    ],
+)
+async def test_moments_beyond_the_calendar(bank: Bank, path: str, body: dict[str, Any], where: str) -> None:
+    if path == "/events":
+        body = {**body, "member": "edge"}
+    answer = await bank.post(path, **body)
+    assert problem(answer) == (422, "invalid-input")
+    assert [mistake["path"] for mistake in answer.json()["errors"]] == [where]
