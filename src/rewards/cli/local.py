@@ -23,8 +23,9 @@ from rewards.db.migrate import migrate
 from rewards.db.transact import transact
 from rewards.domain.program.check import check_bytes
 from rewards.features.keys.issuing import KeyRequest, create_key
+from rewards.features.keys.queries import find_caller
 from rewards.features.programs.store import Draft, add_version, create_program, find_program, publish_version
-from rewards.http.auth import SCOPES
+from rewards.http.auth import SCOPES, token_digest
 from rewards.http.server import base_url, bind, bind_from
 from rewards.http.server import serve as serve_http
 from rewards.local import AlreadyRunning, LocalServers
@@ -124,7 +125,8 @@ async def _prepare(settings: Settings, directory: Path) -> Keys:
         source = await asyncio.to_thread(SAMPLE.read_bytes)
         program_id = await transact(engine, lambda connection: _publish_sample(connection, source, secret_key))
         facts = await asyncio.to_thread(_read_facts, directory)
-        if facts and facts.get("database_url") == settings.database_url.get_secret_value():
+        # The same keys as last time, unless the database is another one or somebody revoked them.
+        if facts and await find_caller(engine, token_digest(secret_key, facts["server_key"])) is not None:
             return Keys(facts["server_key"], facts["public_key"])
         server, _ = await create_key(
             engine,
@@ -153,7 +155,9 @@ async def _publish_sample(connection: AsyncConnection, source: bytes, secret_key
     report = check_bytes(source)
     if not report.ok:
         raise click.ClickException(f"{SAMPLE} has mistakes; see `rewards program check {SAMPLE}`")
-    program_id: int = found.id if found is not None else await create_program(connection, SAMPLE_KEY, secret_key=secret_key)
+    program_id: int = (
+        found.id if found is not None else await create_program(connection, SAMPLE_KEY, secret_key=secret_key)
+    )
     draft = Draft(document=report.data, source=source.decode(), author="cli", note="sample program")
     await publish_version(connection, program_id, await add_version(connection, program_id, draft))
     return program_id

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
@@ -62,6 +63,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             self._on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """A signal that was obeyed is spent: whoever called `serve` goes on and cleans up, and exits with 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
 
 def serve(
