@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import ClassVar, Final, TypeVar
 
-import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -83,16 +82,8 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 
 def is_data_error(error: DBAPIError) -> bool:
-    """Whether the values themselves were refused: trying again would fail again.
-
-    By the server (SQLSTATE class 22 or 23), or by the driver, which cannot even send a moment before the first year.
-    """
-    return (sqlstate(error) or "")[:2] in {"22", "23"} or _cannot_be_sent(error)
-
-
-def _cannot_be_sent(error: DBAPIError) -> bool:
-    cause = error.orig.__cause__ if error.orig is not None else None
-    return isinstance(cause, asyncpg.InterfaceError) and isinstance(cause, ValueError)
+    """Whether the values themselves were refused (SQLSTATE class 22 or 23): trying again would fail again."""
+    return (sqlstate(error) or "")[:2] in {"22", "23"}
 
 
 async def transact(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
