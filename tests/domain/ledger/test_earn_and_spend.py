@@ -14,7 +14,7 @@ from rewards.domain.errors import RewardsError
 from rewards.domain.ledger.accounts import AMOUNT_MAX, Account, Kind, Lot, Origin
 from rewards.domain.ledger.earn import earn
 from rewards.domain.ledger.entry import AmountOverflow, InvalidAmount
-from rewards.domain.ledger.spend import InsufficientPoints, NotSpendable, spend
+from rewards.domain.ledger.spend import InsufficientPoints, LotsDisagree, NotSpendable, spend
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.ledger.wallet import Draft, Unloaded, Wallet
 from rewards.domain.program.compiled import ExpiresAfter, Round
@@ -141,6 +141,20 @@ def test_a_spend_that_cannot_be_is_refused_and_leaves_nothing(amount: Any, refus
     with pytest.raises(refusal):
         spend(draft, desk.currency, amount, API)
     assert (draft.accounts, draft.lots, draft.transactions, draft.seq) == ({}, {}, [], 2)
+
+
+@pytest.mark.parametrize("amount", [0, -1, AMOUNT_MAX + 1, True, 1.0])
+def test_an_earn_of_no_amount_is_refused(amount: Any) -> None:
+    with pytest.raises(InvalidAmount):
+        Desk().earn(amount)
+
+
+def test_an_account_that_disagrees_with_its_lots_pays_nothing() -> None:
+    desk = Desk()
+    desk.earn(5)
+    desk.wallet.accounts["points"].available = 6
+    with pytest.raises(LotsDisagree):
+        desk.spend(1)
 
 
 def test_insufficient_points_say_what_was_found() -> None:

@@ -12,6 +12,7 @@ from rewards.domain.ledger.accounts import AMOUNT_MAX, Account, Book, Origin
 from rewards.domain.ledger.entry import AmountOverflow
 from rewards.domain.ledger.hold import place_hold
 from rewards.domain.ledger.transfer import Parcel, receive, send_all
+from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.program.compiled import Clawback, ExpiresInactive
 
 MERGE = Origin("merge")
@@ -120,6 +121,23 @@ def test_holds_are_released_and_what_expired_in_them_does_not_travel() -> None:
     merge(source, target)
     assert (target.balance, source.wallet.holds[made.hold].remaining) == ("5/0/0/0", 0)
     assert source.log(3) == ["release 4 @4", "send 5 @4"]
+
+
+def test_what_expires_first_pays_debt_first() -> None:
+    source, target = Desk(), in_debt(3)
+    late, soon = source.earn(3, "late", expires=hours(50)), source.earn(3, "soon", expires=hours(9))
+    merge(source, target)
+    assert (target.lot(soon).revoked, target.lot(late).revoked) == (3, 0)
+
+
+def test_debt_asks_for_the_lots_that_are_to_pay_it() -> None:
+    target = with_points(5)
+    parcel = send(in_debt(2))
+    target.wallet = Wallet(target.wallet.accounts, complete=False)
+    draft = target.draft()
+    with pytest.raises(Unloaded):
+        receive(draft, parcel, MERGE)
+    assert (draft.accounts, draft.transactions) == ({}, [])
 
 
 def test_a_clawback_after_the_merge_finds_the_lot() -> None:

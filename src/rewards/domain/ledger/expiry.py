@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.ledger.accounts import Account, Lot
-from rewards.domain.program.compiled import Currency, ExpiresAfter, ExpiresInactive, ExpiresOn, Expiry, Round
+from rewards.domain.program.compiled import Currency, ExpiresInactive, ExpiresOn, Expiry, Round
 
 _LEAP_DAY: Final = (2, 29)
 
@@ -24,9 +25,15 @@ def expires_at(expiry: Expiry, earned_at: datetime, zone: ZoneInfo) -> datetime 
     if expiry is None or isinstance(expiry, ExpiresInactive):
         return None
     try:
-        if isinstance(expiry, ExpiresAfter):
-            return _rounded(_later(earned_at, expiry.months, expiry.length, zone), expiry.round, zone)
-        return _end_of_next(expiry, earned_at, zone)
+        if isinstance(expiry, ExpiresOn):
+            return _end_of_next(expiry, earned_at.astimezone(zone).date(), zone)
+        if expiry.round is not Round.NONE and not expiry.length:
+            # Whole months depend on the day alone, so that most earns of a day find the answer.
+            return _end_of_period(earned_at.astimezone(zone).date(), expiry.months, expiry.round, zone)
+        moment = _later(earned_at, expiry.months, expiry.length, zone)
+        if expiry.round is Round.NONE:
+            return moment
+        return _end_of_period(moment.astimezone(zone).date(), 0, expiry.round, zone)
     except (OverflowError, ValueError):  # beyond the calendar's year 9999: never
         return None
 
@@ -48,6 +55,7 @@ def deadline(lot: Lot, inactive: datetime | None) -> datetime | None:
     return min(lot.expires_at, inactive)
 
 
+@lru_cache(maxsize=1024)
 def local_midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first instant (UTC) of a calendar day. Where clocks skip midnight, that is when they do."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
@@ -57,25 +65,28 @@ def _later(moment: datetime, months: int, length: timedelta, zone: ZoneInfo) -> 
     """`months` calendar months later at the same wall clock (31 January + 1 month = end of February), then `length`."""
     if months:
         local = moment.astimezone(zone)
-        count = local.year * 12 + local.month - 1 + months
-        year, month = count // 12, count % 12 + 1
-        day = min(local.day, monthrange(year, month)[1])
-        moment = local.replace(year=year, month=month, day=day, fold=0)
+        moment = datetime.combine(_months_later(local.date(), months), local.timetz())
     return moment.astimezone(UTC) + length
 
 
-def _rounded(moment: datetime, rounding: Round, zone: ZoneInfo) -> datetime:
-    if rounding is Round.NONE:
-        return moment
-    local = moment.astimezone(zone)
-    if rounding is Round.YEAR_END or local.month == 12:
-        return local_midnight(date(local.year + 1, 1, 1), zone)
-    return local_midnight(date(local.year, local.month + 1, 1), zone)
+def _months_later(day: date, months: int) -> date:
+    count = day.year * 12 + day.month - 1 + months
+    year, month = count // 12, count % 12 + 1
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
-def _end_of_next(expiry: ExpiresOn, earned_at: datetime, zone: ZoneInfo) -> datetime:
+@lru_cache(maxsize=1024)
+def _end_of_period(day: date, months: int, rounding: Round, zone: ZoneInfo) -> datetime:
+    """The end of the month or year that holds the day `months` after `day`."""
+    last = _months_later(day, months)
+    if rounding is Round.YEAR_END or last.month == 12:
+        return local_midnight(date(last.year + 1, 1, 1), zone)
+    return local_midnight(date(last.year, last.month + 1, 1), zone)
+
+
+@lru_cache(maxsize=1024)
+def _end_of_next(expiry: ExpiresOn, today: date, zone: ZoneInfo) -> datetime:
     """Points earned on the day itself expire at its end; 29 February is the 28th where there is none."""
-    today = earned_at.astimezone(zone).date()
     last = _day_of(expiry, today.year)
     if last < today:
         last = _day_of(expiry, today.year + 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from rewards.domain.errors import Refusal
+from rewards.domain.errors import Refusal, RewardsError
 from rewards.domain.ledger.accounts import Book, Kind, Origin, Transaction
 from rewards.domain.ledger.entry import Entry, check_amount, lot_for_change, spendable
-from rewards.domain.ledger.wallet import Draft, Unloaded
+from rewards.domain.ledger.wallet import Draft
 from rewards.domain.program.compiled import Currency
 
 
@@ -21,6 +21,12 @@ class NotSpendable(Refusal):
     """The currency only counts; it cannot be spent or held."""
 
     code = "not-spendable"
+
+
+class LotsDisagree(RewardsError):
+    """Account and lots hold different sums: the stored ledger is broken and `rewards ledger verify` says where."""
+
+    code = "lots-disagree"
 
 
 def spend(draft: Draft, currency: Currency, amount: int, origin: Origin) -> Transaction:
@@ -48,8 +54,9 @@ def check_spendable(draft: Draft, currency: Currency, amount: int) -> None:
             available=available,
             requested=amount,
         )
-    if sum(lot.available for lot in draft.open_lots(currency.key)) < amount:
-        raise Unloaded(lots=True)
+    in_lots = sum(lot.available for lot in draft.open_lots(currency.key))
+    if in_lots != available:
+        raise LotsDisagree(f"{available} {currency.key} in the account, {in_lots} in its lots", currency=currency.key)
 
 
 def take(entry: Entry, into: Book, amount: int) -> list[tuple[UUID, int]]:

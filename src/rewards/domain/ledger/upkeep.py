@@ -16,7 +16,7 @@ from rewards.domain.ledger.entry import Entry, lot_for_change, spend_order
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.hold import expire_hold
 from rewards.domain.ledger.wallet import Draft, Wallet
-from rewards.domain.program.compiled import Currency
+from rewards.domain.program.compiled import Currency, ExpiresInactive
 
 _MATURED: Final = Origin("system", reason="matured")
 _EXPIRED: Final = Origin("system", reason="expired")
@@ -127,10 +127,12 @@ def _due(draft: Draft, currencies: Mapping[str, Currency], zone: ZoneInfo, until
     due: list[_Due] = []
     inactive: dict[str, datetime | None] = {}
     for currency in draft.currencies():
-        account = draft.peek(currency)
-        gone = inactive[currency] = inactive_at(currencies.get(currency), account, zone)
-        if gone is not None and gone <= until and (account.available or account.pending):
-            draft.open_lots(currency)  # all of them expire, so all must be at hand
+        policy = currencies.get(currency)
+        if policy is not None and isinstance(policy.expires, ExpiresInactive):
+            account = draft.peek(currency)
+            gone = inactive[currency] = inactive_at(policy, account, zone)
+            if gone is not None and gone <= until and (account.available or account.pending):
+                draft.open_lots(currency)  # all of them expire, so all must be at hand
     for lot in draft.each_lot():
         if not lot.open:
             continue
@@ -139,11 +141,9 @@ def _due(draft: Draft, currencies: Mapping[str, Currency], zone: ZoneInfo, until
         gone = deadline(lot, inactive.get(lot.currency))
         if gone is not None and gone <= until:
             due.append(_Due(gone, _Rank.EXPIRE, lot.currency, lot.id))
-    due.extend(
-        _Due(hold.expires_at, _Rank.RELEASE, hold.currency, hold.id)
-        for hold in draft.all_holds()
-        if hold.expires_at <= until and hold.remaining
-    )
+    for hold in draft.all_holds():
+        if hold.expires_at <= until and hold.remaining:
+            due.append(_Due(hold.expires_at, _Rank.RELEASE, hold.currency, hold.id))  # noqa: PERF401 - runs per command
     return due
 
 
