@@ -72,7 +72,7 @@ def typed(attribute: Attribute, cell: str) -> Any:
     try:
         return attribute.accept(readings[-1])
     except SchemaViolation as wrong:
-        raise SchemaViolation(f"{attribute.key}: {_reason(wrong)}", **wrong.details) from None
+        raise SchemaViolation(f"{attribute.key}: {_reason(wrong)}") from None
 
 
 @dataclass(slots=True)

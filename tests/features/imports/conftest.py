@@ -1,0 +1,9 @@
+"""The command line on the database of these tests."""
+
+import pytest
+from tests.features.ledger.command import Command, rewards
+
+
+@pytest.fixture
+def command(migrated_url: str, redis_url: str) -> Command:
+    return rewards(migrated_url, redis_url)
