@@ -84,7 +84,6 @@ class Settings(BaseSettings):
     event_retention_days: Positive = 400
     trace_retention_days: Positive = 90
     outbox_retention_days: Positive = 30
-    metric_retention_days: Positive = 30
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

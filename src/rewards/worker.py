@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db import tables
 from rewards.db.partitions import ensure_partitions
-from rewards.db.retention import drop_expired
+from rewards.db.retention import drop_expired, forget_traces
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
 from rewards.features.events.jobs import DueCommands
@@ -101,9 +101,13 @@ class Worker:
                 outbox_days=self._service.settings.outbox_retention_days,
             ),
         )
-        if made or dropped:
-            log.info("partitions", made=made, dropped=dropped)
-        return 0
+        trace_days = self._service.settings.trace_retention_days
+        forgotten = await transact(
+            self._owner, lambda connection: forget_traces(connection, now, trace_days=trace_days)
+        )
+        if made or dropped or forgotten:
+            log.info("upkeep", partitions_made=made, partitions_dropped=dropped, traces_forgotten=forgotten)
+        return forgotten
 
 
 async def published(engine: AsyncEngine) -> list[int]:
