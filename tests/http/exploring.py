@@ -33,7 +33,7 @@ async def explore(
 ) -> dict[str, int]:
     """Send cases that fit the description and cases that do not to every operation.
 
-    Raises what Schemathesis found: an answer of 5xx, or one whose status, headers or body are not described.
+    Raises all that Schemathesis found: answers of 5xx, and those whose status, headers or body are not described.
     Returns how many cases each operation got.
     """
     loop = asyncio.get_running_loop()
@@ -53,6 +53,7 @@ async def explore(
 
     def try_all() -> None:
         """Generation blocks, so it runs in a thread; the requests run here, where the connections belong."""
+        findings: list[Exception] = []
         for found in schema.get_all_operations():
             assert isinstance(found, Ok), found.err()
             operation = found.ok()
@@ -66,7 +67,12 @@ async def explore(
                 max_examples=cases_each, deadline=None, database=None, phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
-            seed(0)(bounded(given(case=cases)(send)))()
+            try:
+                seed(0)(bounded(given(case=cases)(send)))()
+            except Exception as finding:  # noqa: BLE001 - whatever it is, the other operations are explored too
+                findings.append(finding)
+        if findings:
+            raise ExceptionGroup("answers that are not described", findings)
 
     await asyncio.to_thread(try_all)
     return sent

@@ -6,14 +6,16 @@ import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from rewards import telemetry
+from rewards.domain.errors import InvalidInput
 from rewards.http.auth import RESPONSE_HEADERS
 from rewards.http.parameters import SLASH_INSIDE
+from rewards.http.problems import MEDIA_TYPE, problem_bytes, status_of
 from rewards.http.request_ids import SCOPE_KEY, request_id_from
 
 log = structlog.get_logger("rewards.http")
@@ -42,12 +44,19 @@ API_HEADERS: Final = (
     (_CSP, b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+_PROBLEM_HEADERS: Final = [(b"content-type", MEDIA_TYPE.encode())]
 PREFLIGHT_HEADERS: Final = (
     (b"access-control-allow-methods", b"GET, POST"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, Content-Encoding, Idempotency-Key, X-Request-Id"),
     (b"access-control-max-age", b"600"),
     (b"vary", b"Origin"),
 )
+
+
+class MalformedAddress(InvalidInput):
+    """The path or the query is no UTF-8, or holds a NUL character: no id of ours can be meant by it."""
+
+    code = "malformed-parameter"
 
 
 class HttpMetrics:
@@ -91,8 +100,6 @@ class Edge:
         request_id = request_id_from(scope["headers"])
         scope[SCOPE_KEY] = request_id
         telemetry.request_id.set(request_id)
-        if ESCAPED_SLASH.search(scope.get("raw_path") or b""):
-            scope["path"] = _path_of(scope["raw_path"])
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -103,10 +110,15 @@ class Edge:
             await send(message)
 
         try:
-            if scope["method"] == "OPTIONS" and (preflight := _preflight(scope)) is not None:
-                await send_on({"type": "http.response.start", "status": 204, "headers": preflight})
-                await send_on({"type": "http.response.body", "body": b"", "more_body": False})
+            if (wrong := _wrong_address(scope)) is not None:
+                body = problem_bytes(wrong, instance=f"urn:rewards:request:{request_id}")
+                size = (b"content-length", str(len(body)).encode())
+                await _answer(send_on, status_of(wrong), body, [*_PROBLEM_HEADERS, size])
+            elif scope["method"] == "OPTIONS" and (preflight := _preflight(scope)) is not None:
+                await _answer(send_on, 204, b"", preflight)
             else:
+                if ESCAPED_SLASH.search(scope.get("raw_path") or b""):
+                    scope["path"] = _path_of(scope["raw_path"])
                 await self.app(scope, receive, send_on)
         finally:
             seconds = time.perf_counter() - started
@@ -114,6 +126,26 @@ class Edge:
             self._metrics.observe(scope["method"], route, status, seconds)
             if status >= INTERNAL_ERRORS or seconds > SLOW_SECONDS:
                 log.warning("slow or failed", method=scope["method"], route=route, status=status, seconds=seconds)
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _wrong_address(scope: Message) -> MalformedAddress | None:
+    """Decoders replace what is no UTF-8, which would let two addresses name one member; PostgreSQL stores no NUL."""
+    for part, raw in (("path", scope.get("raw_path") or b""), ("query", scope.get("query_string") or b"")):
+        if b"%" not in raw and raw.isascii():
+            continue
+        plain = unquote_to_bytes(raw)
+        try:
+            plain.decode()
+        except UnicodeDecodeError:
+            return MalformedAddress(f"The {part} is not UTF-8.", path=part, expected="percent-encoded UTF-8")
+        if b"\0" in plain:
+            return MalformedAddress(f"The {part} holds a NUL character.", path=part, expected="text without NUL")
+    return None
 
 
 def _path_of(raw: bytes) -> str:

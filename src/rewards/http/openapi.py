@@ -103,6 +103,7 @@ def describe(app: Litestar) -> dict[str, Any]:
         if operation is not None:
             _complete(operation, path, handler)
     _bound_integers(document)
+    _join_unions(document)
     return document
 
 
@@ -203,6 +204,19 @@ def _bound_integers(node: Any) -> None:
             node.setdefault("maximum", SAFE_INTEGER_MAX)
         for item in node.values():
             _bound_integers(item)
+
+
+def _join_unions(node: Any) -> None:
+    """A value may be of several types of a union at once; the framework says `oneOf`, which forbids that."""
+    if isinstance(node, list):
+        for item in node:
+            _join_unions(item)
+    elif isinstance(node, dict):
+        if isinstance(kinds := node.get("oneOf"), list):
+            node["anyOf"] = kinds
+            del node["oneOf"]
+        for item in node.values():
+            _join_unions(item)
 
 
 def reference_router() -> Router:

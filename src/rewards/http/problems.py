@@ -56,6 +56,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "overloaded": 429,
     UNEXPECTED: 500,
     "unbalanced-posting": 500,
+    "lots-disagree": 500,
     "wrong-secret-key": 500,
     "database-busy": 503,
     "database-unavailable": 503,

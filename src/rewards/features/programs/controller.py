@@ -9,14 +9,14 @@ import msgspec
 from litestar import MediaType, Response, Router, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, PathParameter, QueryParameter
 
 from rewards.db.transact import reading
 from rewards.domain.program.diff import diff
 from rewards.domain.program.docs import render
 from rewards.domain.program.schema import document_schema
 from rewards.features.programs import queries
-from rewards.features.programs.owning import CHECK_SECONDS_MAX, NOTE_LENGTH_MAX, Owner, parsed
+from rewards.features.programs.owning import CHECK_SECONDS_MAX, NOTE_LENGTH_MAX, VERSION_MAX, Owner, parsed
 from rewards.features.programs.queries import StoredDocument
 from rewards.features.programs.schemas import (
     ChangeOut,
@@ -43,8 +43,10 @@ YAML: Final = "application/yaml"
 MARKDOWN: Final = "text/markdown"
 _YAML_TYPES: Final = ("text/yaml", "application/yaml", "text/x-yaml", "application/x-yaml")
 
-Number = FromPath[int]
-VersionNumber = FromQuery[Annotated[int | None, QueryParameter(ge=1, description="Default: the published one.")]]
+Number = FromPath[Annotated[int, PathParameter(ge=1, le=VERSION_MAX)]]
+VersionNumber = FromQuery[
+    Annotated[int | None, QueryParameter(ge=1, le=VERSION_MAX, description="Default: the published one.")]
+]
 
 
 @dataclass
@@ -149,10 +151,14 @@ async def roll_back(request: ApiRequest, data: JSONBody[RollBack]) -> Version:
 async def compare(
     request: ApiRequest,
     before: FromQuery[
-        Annotated[int | None, QueryParameter(name="from", ge=1, description="Default: the published version.")]
+        Annotated[
+            int | None, QueryParameter(name="from", ge=1, le=VERSION_MAX, description="Default: the published version.")
+        ]
     ] = None,
     after: FromQuery[
-        Annotated[int | None, QueryParameter(name="to", ge=1, description="Default: the newest version.")]
+        Annotated[
+            int | None, QueryParameter(name="to", ge=1, le=VERSION_MAX, description="Default: the newest version.")
+        ]
     ] = None,
 ) -> DiffOut:
     """What changes from one version to another: sections, keys and fields, whatever the layout."""

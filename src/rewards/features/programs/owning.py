@@ -31,6 +31,8 @@ from rewards.features.programs.store import (
 CHECK_SECONDS_MAX: Final = 5.0
 """How long checking one document may take, its tests included."""
 NOTE_LENGTH_MAX: Final = 1_000
+VERSION_MAX: Final = 2**31 - 1
+"""What the database counts versions up to."""
 
 
 class NothingBefore(Refusal):

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from rewards.domain.program.check import Report
 from rewards.domain.program.problems import Position, Problem
-from rewards.features.programs.owning import NOTE_LENGTH_MAX
+from rewards.features.programs.owning import NOTE_LENGTH_MAX, VERSION_MAX
 from rewards.features.programs.queries import Pause, VersionRow
 from rewards.http.decoding import Body
 
@@ -89,8 +89,8 @@ class RollBack(Body, frozen=True):
     `published` guards against repetition: where another version is published, nothing is changed.
     """
 
-    to: Annotated[int, Meta(ge=1)] | None = None
-    published: Annotated[int, Meta(ge=1)] | None = None
+    to: Annotated[int, Meta(ge=1, le=VERSION_MAX)] | None = None
+    published: Annotated[int, Meta(ge=1, le=VERSION_MAX)] | None = None
 
 
 class PauseRule(Body, frozen=True):
