@@ -48,6 +48,12 @@ class CannotStore(RewardsError):
     code = "cannot-store"
 
 
+class InternalError(RewardsError):
+    """A defect of the service, logged with its cause. Nothing was changed."""
+
+    code = "internal-error"
+
+
 class TooManyAttempts(RewardsError):
     """The batch had to start over too often. Nothing was changed; try again."""
 
@@ -260,6 +266,12 @@ class _Attempt:
                 continue
             except Refusal as refusal:
                 return self._refused(item, refusal, ids)
+            except RewardsError:
+                raise
+            except Exception as defect:
+                # Deciding is pure, so whatever broke concerns this command alone: the others of its batch go on.
+                log.exception("deciding_failed", command=type(item.command).__name__, member=str(item.row_id))
+                raise InternalError("the command could not be decided; nothing was changed") from defect
             return self._accepted(item, outcome)
         raise TooManyAttempts("deciding this command needs too much that is not loaded")
 

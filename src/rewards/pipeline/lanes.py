@@ -15,7 +15,7 @@ import structlog
 from rewards.db.transact import StorageError, UnknownCommit
 from rewards.domain.errors import RewardsError
 from rewards.domain.outcome import Status
-from rewards.pipeline.batch import Batches, Result
+from rewards.pipeline.batch import Batches, InternalError, Result
 from rewards.pipeline.submission import Receipt, Submission
 
 log = structlog.get_logger()
@@ -123,12 +123,6 @@ class _Lane:
                 )
                 return results, done.deferred
         raise AssertionError("unreachable")
-
-
-class InternalError(RewardsError):
-    """A defect of the service, logged with its cause."""
-
-    code = "internal-error"
 
 
 def _first_answer(result: Result) -> Result:
