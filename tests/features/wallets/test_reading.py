@@ -158,7 +158,6 @@ async def test_postings_of_a_statement_add_up_to_its_balances(bank: Bank) -> Non
         ("balance", {"at": "0001-01-01T00:00:00+14:00"}, "query.at"),
         ("balance", {"at": "2999-01-01T00:00:00Z"}, "query.at"),
         ("balance", {"currency": "gold"}, "query.currency"),
-        ("balance", {"currency": "a\0b"}, "query.currency"),
         ("statement", {"from": "2026-13-01T00:00:00Z"}, "query.from"),
         ("statement", {"to": "x"}, "query.to"),
         ("statement", {"currency": "gold"}, "query.currency"),
