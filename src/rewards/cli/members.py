@@ -91,7 +91,7 @@ async def _import(settings: Settings, request: Request, table: Table, opened: Bi
         if passed_over:
             click.echo(f"Not attributes of the program, passed over: {', '.join(passed_over)}", err=True)
         if request.dry_run:
-            errors.begin(after_line=0)
+            errors.start(after_line=0)
             importer = Importer(opening, None, None, report=errors.add)
             return await _with_bar(importer, table, Done(), size=os.fstat(opened.fileno()).st_size)
         digest = await asyncio.to_thread(digest_of, request.path, source=request.source, currency=request.currency)
@@ -105,7 +105,7 @@ async def _import(settings: Settings, request: Request, table: Table, opened: Bi
             before = Done()
         elif before.rows_done:
             click.echo(f"Going on after line {before.rows_done + 1:,}.", err=True)
-        errors.begin(after_line=before.rows_done + 1 if before.rows_done else 0)
+        errors.start(after_line=before.rows_done + 1 if before.rows_done else 0)
         importer = Importer(opening, service.intake, runs, report=errors.add)
         return await _with_bar(importer, table, before, size=os.fstat(opened.fileno()).st_size)
 
@@ -173,7 +173,7 @@ class Errors:
         if not self._count:
             self.path.unlink()
 
-    def begin(self, *, after_line: int) -> None:
+    def start(self, *, after_line: int) -> None:
         """Keeps what an interrupted import reported up to `after_line`; what it reported later comes again."""
         kept: list[list[str]] = []
         if after_line and self.path.exists():
@@ -191,7 +191,7 @@ class Errors:
 
     def add(self, bad: list[BadRow]) -> None:
         """Writes them down, and shows the first few."""
-        assert self._file is not None, "begin comes first"
+        assert self._file is not None, "start comes first"
         csv.writer(self._file).writerows([each.line, each.reason, each.text] for each in bad)
         self._file.flush()
         self._count += len(bad)

@@ -1,7 +1,7 @@
 """Verification: silent on whatever the service wrote, and loud on every kind of damage done behind its back."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -23,10 +23,12 @@ from rewards.domain.commands import (
     Spend,
 )
 from rewards.features.ledger.findings import Finding
+from rewards.features.ledger.spending import skips_a_lot
 from rewards.features.ledger.verification import Verification
 from rewards.pipeline.intake import Addressed
 from rewards.service import database
 
+SOON = datetime.now(UTC) + timedelta(days=30)
 PROGRAM = """
 rewards: 1
 program: {key: books, name: Books, timezone: Europe/Berlin, locale: en, money: EUR}
@@ -215,6 +217,37 @@ async def test_damage_is_found(books: Books, damage: str, invariant: str) -> Non
     found = [finding for finding in await books.verify() if finding.invariant.startswith(invariant)]
     assert found
     assert {finding.member for finding in found} <= {await books.member("ann"), None}
+
+
+@pytest.mark.parametrize(
+    ("postings", "skips"),
+    [
+        ([(1, 1, 5, False), (2, 2, 5, False), (3, 1, -5, True), (3, 2, -1, True)], False),
+        ([(1, 1, 5, False), (2, 2, 5, False), (3, 1, -4, True), (3, 2, -1, True)], True),
+        ([(1, 1, 5, False), (2, 2, 5, False), (3, 2, -1, True)], True),
+        ([(1, 2, 5, False), (2, 2, -1, True), (3, 1, 5, False)], False),  # the earlier one came later
+        ([(1, 2, 5, False), (2, 2, -1, True), (3, 1, 5, False), (4, 2, -1, True)], True),
+        ([(1, 1, 5, False), (2, 2, 5, False), (3, 2, -5, False)], False),  # an expiry takes none before its time
+        ([], False),
+    ],
+)
+def test_a_spend_leaves_no_earlier_lot_open(postings: list[tuple[int, int, int, bool]], *, skips: bool) -> None:
+    seqs, places, changes, takes = (list(column) for column in zip(*postings, strict=True)) if postings else ([],) * 4
+    assert skips_a_lot(seqs, places, changes, takes) is skips
+
+
+async def test_points_spent_in_the_wrong_order_are_found(books: Books) -> None:
+    """The lot that was spent is made to expire last, so the other one should have gone first."""
+    await books.do("eve", Earn("points", 10, expires_at=SOON))
+    await books.do("eve", Earn("points", 10))
+    await books.do("eve", Spend("points", 5))
+    assert await books.verify() == []
+    await books.damage(
+        f"UPDATE lot SET expires_at = expires_at + interval '9 years' WHERE {MINE} AND redeemed > 0", "eve"
+    )
+    [finding] = await books.verify()
+    assert finding.invariant == "each step is allowed"
+    assert "open, which is to be spent earlier" in finding.subject + finding.found
 
 
 @pytest.mark.parametrize(

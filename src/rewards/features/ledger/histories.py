@@ -1,6 +1,6 @@
 """Going through members' histories step by step with the pure checker, streamed in bounded memory.
 
-For what no fold can tell: whether a spend took the lots that it may at that moment. And to explain what a fold found.
+To explain what a fold or a replay found: which step was wrong, and how.
 """
 
 from __future__ import annotations

@@ -33,11 +33,6 @@ SELECT (SELECT count(*) FROM member WHERE program_id = $1 AND bucket = $2) AS me
        (SELECT count(*) FROM posting WHERE program_id = $1 AND bucket = $2) AS postings
 """
 
-MEMBERS_WHO_TOOK: Final = """
-SELECT DISTINCT member_id FROM transaction WHERE program_id = $1 AND bucket = $2 AND kind IN ('spend', 'hold')
-"""
-"""Whose history must be gone through step by step: which lots a spend or hold may take depends on the moment."""
-
 ACCOUNTS_OF: Final = """
 SELECT member_id, currency, available, pending, held, debt, issued, redeemed, expired, revoked, sent, received,
        last_activity_at

@@ -1,7 +1,7 @@
 """Proving a program's books: every invariant of the ledger, bucket by bucket, each bucket as it was at one moment.
 
-The folds of all postings are compared in SQL. Members that they find something about, and members who spent or held points,
-are then gone through step by step. What spans buckets is compared last, in one snapshot of its own.
+The folds of all postings are compared in SQL, and spending is replayed against the lots that were open. Members about whom
+that finds something are then gone through step by step, which explains it. What spans buckets is compared last, in one snapshot of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rewards.features.ledger.budgets import Budgets, always_budgeted
 from rewards.features.ledger.checks import CHECK_BUCKET, NAMES
 from rewards.features.ledger.findings import Finding, Size
 from rewards.features.ledger.histories import step_through
+from rewards.features.ledger.spending import wrong_takers
 from rewards.features.ledger.totals import ByCurrency, House, Totals
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Published
@@ -83,8 +84,8 @@ class Verification:
             Finding(NAMES[row.number], row.member_id, row.subject, row.found, row.expected)
             for row in await rows(connection, CHECK_BUCKET, self._program_id, bucket, *floors)
         ]
-        members = {row.member_id for row in await rows(connection, queries.MEMBERS_WHO_TOOK, self._program_id, bucket)}
-        members |= {finding.member for finding in found if finding.member is not None}
+        members = {finding.member for finding in found if finding.member is not None}
+        members |= {member async for member in wrong_takers(connection, self._program_id, bucket)}
         steps = step_through(connection, self._program_id, bucket, sorted(members))
         found += [finding async for finding in steps]
         if sources := self._budgets.sources:
