@@ -21,7 +21,7 @@ from rewards.domain.effects import Effect
 from rewards.domain.errors import RewardsError
 from rewards.domain.memory import Member, Members, Remember
 from rewards.domain.outcome import Outcome
-from rewards.domain.program.compiled import Currency, Program
+from rewards.domain.program.compiled import Currency, ExpiresInactive, Program
 
 REJECTED: Final = "rejected"
 DUPLICATE: Final = "duplicate"
@@ -158,6 +158,7 @@ class Simulation:
         self.marks = Marks()
         remember = Remember.REFERENCED if program.needs_references else Remember.NOTHING
         self._members = Members(program, remember=remember, heard=self._heard)
+        self._expire_inactive = any(isinstance(of.expires, ExpiresInactive) for of in program.currencies.values())
         self._apart = apart
         self._horizon = horizon
         self._current: tuple[int, Member] | None = None
@@ -235,7 +236,8 @@ class Simulation:
         """Posts what fell due by the horizon, and adds the member's accounts."""
         if not member.state.wallet.accounts:
             return
-        self._members.decide(member, Due(), self._horizon)
+        if self._expire_inactive or (member.due_at is not None and member.due_at <= self._horizon):
+            self._members.decide(member, Due(), self._horizon)
         for currency, account in member.state.wallet.accounts.items():
             self.tally.currencies.setdefault(currency, Flow()).add(
                 Flow(

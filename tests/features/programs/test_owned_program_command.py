@@ -1,0 +1,70 @@
+"""`rewards program` on a program in the database, as real processes: publish, look, roll back, pause, simulate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.service import SECRET_KEY
+
+DOCUMENT = """\
+rewards: 1
+program: {key: KEY, timezone: UTC}
+currencies: {coins: {worth: 1}}
+events: {played: {}}
+rules:
+  - {key: play, on: played, then: [{earn: {currency: coins, amount: AMOUNT}}]}
+"""
+
+
+def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "REWARDS_DATABASE_URL": migrated_url,
+        "REWARDS_REDIS_URL": redis_url,
+        "REWARDS_SECRET_KEY": SECRET_KEY,
+    }
+
+    def rewards(*arguments: str) -> tuple[int, str, str]:
+        ran = subprocess.run(
+            [sys.executable, "-m", "rewards.cli", "program", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+            timeout=100,
+        )
+        return ran.returncode, ran.stdout, ran.stderr
+
+    def written(amount: str) -> str:
+        path = tmp_path / f"{amount.strip('-')}.yaml"
+        path.write_text(DOCUMENT.replace("KEY", "owned").replace("AMOUNT", amount))
+        return str(path)
+
+    code, _, said = rewards("publish", written("1"))
+    assert (code, "there is no program 'owned'" in said) == (1, True)
+    assert rewards("publish", written("1"), "--create", "--note", "the first") == (0, "Version 1 is published.\n", "")
+    assert rewards("publish", written("2")) == (0, "Version 2 is published.\n", "")
+
+    code, said, _ = rewards("diff", written("3"), "--program", "owned")
+    assert (code, "then.0.earn.amount: 2 → 3" in said) == (0, True)
+    (tmp_path / "events.jsonl").write_text(
+        '{"id": "1", "type": "played", "member": "ada", "occurred_at": "2026-11-01T10:00:00Z"}\n'
+    )
+    code, said, _ = rewards("simulate", written("3"), "--events", str(tmp_path / "events.jsonl"), "--program", "owned")
+    assert code == 0
+    assert ["coins", "issued", "2", "3", "+1"] in [line.split() for line in said.splitlines()]
+    code, said, _ = rewards("simulate", written("3"), "--recorded", "--program", "owned")
+    assert (code, said.splitlines()[0]) == (0, "0 events of 0 members.")
+
+    assert rewards("rollback", "--program", "owned") == (0, "Version 1 is published.\n", "")
+    assert rewards("pause", "play", "--program", "owned", "--reason", "too much")[0] == 0
+    code, said, _ = rewards("versions", "--program", "owned")
+    lines = [line.split() for line in said.splitlines()]
+    assert (code, [line[:2] for line in lines[1:3]]) == (0, [["2", "superseded"], ["1", "published"]])
+    assert lines[3] == ["paused", "play", "by", "cli:", "too", "much"]
+    assert rewards("resume", "play", "--program", "owned") == (0, "play may fire again.\n", "")
+    code, _, said = rewards("resume", "pley", "--program", "owned")
+    assert (code, "did you mean play?" in said) == (1, True)
