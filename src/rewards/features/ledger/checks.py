@@ -253,9 +253,18 @@ CHECKS: Final[dict[str, str]] = {
             FROM history WHERE reverses IS NOT NULL GROUP BY member_id, reverses, kind, currency
         ) r
         LEFT JOIN history o ON o.member_id = r.member_id AND o.id = r.reverses AND o.currency = r.currency
-        WHERE o.id IS NULL OR r.taken > o.amount
-           OR NOT ((r.kind = 'clawback' AND o.kind IN ('earn', 'import'))
-                OR (r.kind = 'refund' AND o.kind IN ('spend', 'capture')))
+        LEFT JOIN LATERAL (
+            -- What a merged member was issued is taken back from the one that it became. Ids carry the bucket.
+            SELECT t.kind, t.amount
+            FROM transaction t
+            JOIN member m ON m.program_id = t.program_id AND m.bucket = t.bucket AND m.member_id = t.member_id
+            WHERE o.id IS NULL AND t.program_id = $1 AND t.id = r.reverses AND t.currency = r.currency
+              AND t.bucket = (get_byte(uuid_send(r.reverses), 6) & 15) * 16 + get_byte(uuid_send(r.reverses), 7) / 16
+              AND m.merged_into IS NOT NULL
+        ) f ON true
+        WHERE (o.id IS NULL AND f.kind IS NULL) OR r.taken > coalesce(o.amount, f.amount)
+           OR NOT ((r.kind = 'clawback' AND coalesce(o.kind, f.kind) IN ('earn', 'import'))
+                OR (r.kind = 'refund' AND coalesce(o.kind, '') IN ('spend', 'capture')))
     """,
     "reversal totals are the sums of the reversals": """
         SELECT coalesce(s.member_id, r.member_id), 'reversed of ' || coalesce(s.transaction_id, r.reverses),

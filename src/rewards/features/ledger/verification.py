@@ -21,16 +21,13 @@ from rewards.features.ledger.checks import CHECK_BUCKET, NAMES
 from rewards.features.ledger.findings import Finding, Size
 from rewards.features.ledger.histories import step_through
 from rewards.features.ledger.spending import wrong_takers
-from rewards.features.ledger.totals import ByCurrency, House, Totals
+from rewards.features.ledger.totals import ByCurrency, House, Totals, plan_for_bulk
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Published
 
 TRANSIT: Final = "transit nets to zero"
 HOUSE: Final = "house totals are the sums of the accounts"
 _RETAINED: Final = ("outbox", "event", "answer")
-
-# For this transaction only. Estimates about folds are poor, and a nested loop over them never ends.
-_PLANNING: Final = ("SET LOCAL work_mem = '64MB'", "SET LOCAL enable_nestloop = off")
 
 
 class Verification:
@@ -77,8 +74,7 @@ class Verification:
 
     async def _bucket(self, connection: AsyncConnection, bucket: int) -> list[Finding]:
         assert self._budgets is not None, "buckets come first"
-        await connection.exec_driver_sql(_PLANNING[0])
-        await connection.exec_driver_sql(_PLANNING[1])
+        await plan_for_bulk(connection)
         floors = [await _floor(connection, table) for table in _RETAINED]
         found = [
             Finding(NAMES[row.number], row.member_id, row.subject, row.found, row.expected)
