@@ -131,8 +131,8 @@ Step = tuple[float, str, Any]
                 (3, "ada", refund(1)),
             ],
             3,
-            {"ada": {"points": 55}, "anon:x": {"points": 55}},
-            id="merged: what came before keeps its own references",
+            {"ada": {"points": 5}, "anon:x": {"points": 5}},
+            id="merged: what came before is taken back from the one that it became",
         ),
     ],
 )

@@ -32,7 +32,7 @@ from rewards.domain.commands import (
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import Ids, bucket_of, unix_ms
 from rewards.domain.ledger.accounts import Hold, Lot, Transaction
-from rewards.domain.ledger.reverse import Original
+from rewards.domain.ledger.reverse import CLAWED_BACK, Original
 from rewards.domain.ledger.upkeep import lot_due_at
 from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome
@@ -118,6 +118,14 @@ class Member:
             for posting in original.postings:
                 if posting.lot is not None and posting.lot in self.lots:
                     state.wallet.lots.setdefault(posting.lot, self.lots[posting.lot])
+
+    def take_over(self, absorbed: Member) -> None:
+        """What the other one was issued can be taken back from this one; what it spent is its own closed history."""
+        issued = {key: made for key, made in absorbed.originals.items() if made.kind in CLAWED_BACK}
+        self.originals = issued | self.originals
+        for reference, made in absorbed.references.items():
+            mine = self.references.get(reference, [])
+            self.references[reference] = [*(key for key in made if key in issued), *mine]
 
     def store(self, outcome: Outcome, remember: Remember) -> None:
         """What the command changed."""
@@ -206,9 +214,9 @@ class Members:
 
     def decide(self, member: Member, command: Command, at: datetime, *, actor: str = "system") -> Outcome:
         """Decides and stores, legs for other members included. Raises `RewardsError`, and nothing was changed then."""
-        into = member.state.merged_into
-        if into is not None and type(command) is not MergeOut:
-            member = self._members[into]
+        if type(command) is not MergeOut:
+            while member.state.merged_into is not None:
+                member = self._members[member.state.merged_into]
         program = self.program
         if type(command) is Event:
             kind = program.event_type(command.type)
@@ -247,7 +255,9 @@ class Members:
 
     def _follow(self, leg: Leg, at: datetime, actor: str) -> None:
         other = self.member(leg.member, MemberRef(leg.kind, leg.external_id))
-        self.decide(other, MergeIn(UUID(leg.payload["origin"]), leg.payload), at, actor=actor)
+        origin = UUID(leg.payload["origin"])
+        self.decide(other, MergeIn(origin, leg.payload), at, actor=actor)
+        other.take_over(self._members[origin])
 
     def advance(self, until: datetime) -> None:
         """Hears all silences up to `until`, in time order, each at its moment."""

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from rewards.domain.commands import MergeIn, MergeOut
 from rewards.domain.errors import InvalidInput, Refusal
@@ -19,6 +20,7 @@ from rewards.domain.play.deciding import place_in_segments
 from rewards.domain.play.limits import merge as merge_limits
 from rewards.domain.play.metrics import merge as merge_metric
 from rewards.domain.profile import finish_profile
+from rewards.domain.state import ABSORBED_MAX
 from rewards.domain.work import Work
 
 SOURCE: Final = "merge"
@@ -51,11 +53,12 @@ def decide_merge_out(work: Work, command: MergeOut) -> Outcome:
         "metrics": work.metrics,
         "limits": work.limits,
         "segments": list(work.segments),
+        "absorbed": [str(member) for member in work.absorbed],
         "parcels": [_packed(parcel) for parcel in parcels],
     }
     work.legs.append(Leg(1, command.into_id, command.into.kind, command.into.external_id, "merge_in", payload))
     work.merged_into = command.into_id
-    work.metrics, work.limits, work.segments = {}, {}, ()
+    work.metrics, work.limits, work.segments, work.absorbed = {}, {}, (), ()
     return _merged(work)
 
 
@@ -72,7 +75,8 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
         if key not in work.attributes:
             work.set_attribute(key, value)
     work.locale = work.locale or parcel["locale"]
-    work.timezone = work.timezone or parcel["timezone"]
+    if work.timezone is None and parcel["timezone"] is not None:
+        work.timezone, work.zone = parcel["timezone"], ZoneInfo(parcel["timezone"])
     late_seconds = int(work.program.late_window.total_seconds())
     known = {metric.id: metric for metric in work.program.metrics.values()}
     for metric_id, other in parcel["metrics"].items():
@@ -83,6 +87,8 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
         work.set_limit(rule, merge_limits(work.limits.get(rule), other))
     # Who was in a segment under either name does not enter it again.
     work.segments = tuple(dict.fromkeys((*work.segments, *parcel["segments"])))
+    gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]
+    work.absorbed = tuple(dict.fromkeys((*gone, *work.absorbed)))[:ABSORBED_MAX]
     origin = Origin(source=SOURCE, actor=work.actor)
     for packed in parcel["parcels"]:
         receive(work.draft, _unpacked(packed), origin)

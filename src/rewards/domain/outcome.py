@@ -61,7 +61,7 @@ class Leg:
 class Outcome:
     """`state` is the member afterwards; `accounts`, `lots` and `holds` are just the rows that changed.
 
-    `reversed` maps a transaction id to the total taken back of it so far. `balances` are the four buckets by currency.
+    `reversed` maps a transaction id to the total that this member has taken back of it so far. `balances` are the four buckets by currency.
     """
 
     status: Status

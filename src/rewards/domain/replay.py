@@ -91,8 +91,9 @@ class Replay:
         """What is kept of a member, or of the one it was merged into; an empty one if nothing happened to it."""
         ref = MemberRef.parse(member)
         found = self.members.member(self._identify(ref), ref)
-        into = found.state.merged_into
-        return found if into is None else self.members.member(into, ref)
+        while found.state.merged_into is not None:
+            found = self.members.member(found.state.merged_into, ref)
+        return found
 
     def balances(self, member: str) -> dict[str, dict[str, int]]:
         """The four buckets of every currency as of now, with all that has matured or expired."""

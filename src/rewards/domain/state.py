@@ -11,6 +11,8 @@ from rewards.domain.ledger.reverse import Original
 from rewards.domain.ledger.wallet import Wallet
 
 STATE_VERSION: Final = 1
+ABSORBED_MAX: Final = 100
+"""Beyond it the oldest is forgotten: what it earned can no longer be taken back from the member that it became."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class MemberState:
     last_now: datetime | None = None
     silence_at: datetime | None = None
     merged_into: UUID | None = None
+    absorbed: tuple[UUID, ...] = ()
+    """The members merged into this one, directly or by way of others, newest first; at most `ABSORBED_MAX`."""
     erased_at: datetime | None = None
     wallet: Wallet = field(default_factory=Wallet)
     originals: dict[UUID, Original] = field(default_factory=dict)

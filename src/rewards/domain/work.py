@@ -57,6 +57,7 @@ class Work:
     locale: str | None = None
     timezone: str | None = None
     merged_into: UUID | None = None
+    absorbed: tuple[UUID, ...] = ()
 
     @classmethod
     def begin(
@@ -88,6 +89,7 @@ class Work:
             segments=state.segments,
             locale=state.locale,
             timezone=state.timezone,
+            absorbed=state.absorbed,
         )
 
     def set_metric(self, metric_id: str, value: Any) -> None:
@@ -186,6 +188,7 @@ class Work:
             seq=draft.seq,
             last_now=self.now,
             merged_into=self.merged_into or old.merged_into,
+            absorbed=self.absorbed,
             erased_at=old.erased_at,
             wallet=draft.commit(),
         )
@@ -200,7 +203,7 @@ class Work:
             accounts=draft.accounts,
             lots=draft.lots,
             holds=draft.holds,
-            reversed=self.reversed,
+            reversed={key: total - old.originals[key].reversed_elsewhere for key, total in self.reversed.items()},
             reservations=self.reservations,
             event=event,
             legs=self.legs,
@@ -210,14 +213,15 @@ class Work:
 
 def balances(state: MemberState, program: Program) -> dict[str, dict[str, int]]:
     """The four buckets of every currency of the program, zero where the member has none yet."""
-    nothing = Account("")
     accounts = state.wallet.accounts
-    return {
-        currency: {"available": of.available, "pending": of.pending, "held": of.held, "debt": of.debt}
-        for currency in program.currencies
-        for of in (accounts.get(currency, nothing),)
-    }
+    shown = {}
+    for currency in program.currencies:
+        of = accounts.get(currency, _NOTHING)
+        shown[currency] = {"available": of.available, "pending": of.pending, "held": of.held, "debt": of.debt}
+    return shown
 
+
+_NOTHING = Account("")
 
 REVERSIBLE = frozenset({Kind.EARN, Kind.IMPORT, Kind.SPEND, Kind.CAPTURE})
 """The kinds that a caller can take back; the others are consequences and follow by themselves."""

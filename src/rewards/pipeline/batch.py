@@ -23,6 +23,7 @@ from rewards.domain.state import MemberState
 from rewards.pipeline.counters import CountersShort, candidate_keys, claim, read_counters
 from rewards.pipeline.dead_letters import keep_dead_letter
 from rewards.pipeline.dedup import Seen, check_same, is_decided, repeat_of, seen_before, stored_receipts
+from rewards.pipeline.forwarding import paths, settled
 from rewards.pipeline.load import Clock, insert_members, load_more, load_wallets, lock_members
 from rewards.pipeline.observing import BatchMetrics
 from rewards.pipeline.programs import Programs, Published
@@ -166,13 +167,16 @@ class _Attempt:
         merges = [item for item in self.submissions if isinstance(item.command, MergeOut)]
         if self.plan.missing or merges:
             await insert_members(connection, program_id, [*self.plan.missing, *merges])
-        wanted = sorted({item.row_id for item in self.submissions})
-        self.states = await lock_members(connection, program_id, wanted)
+        wanted = {item.row_id for item in self.submissions}
+        merging = await self._merge_paths(connection, merges) if merges else set()
+        self.states = await lock_members(connection, program_id, sorted(wanted | merging))
         missing = [item for item in self.submissions if item.row_id not in self.states]
         if missing:
             self.plan.missing = missing
             raise StartOver
-        self._forward_merged()
+        if any(self.states[member].merged_into not in {None, *merging} for member in merging):
+            raise StartOver  # the end of a path was merged while we waited for its lock
+        await self._forward_merged(connection)
         complete = frozenset(item.row_id for item in self.submissions if item.lots_needed)
         self.clock: Clock = await load_wallets(connection, program_id, self.states, complete=complete)
         if self.clock.revision != self.published.revision:
@@ -190,15 +194,24 @@ class _Attempt:
             connection, program_id, self.counter_keys, lock=bool(self.plan.locked_counters)
         )
 
-    def _forward_merged(self) -> None:
-        """Commands for a member that was merged go to the one it became. There are no chains."""
-        moved = False
-        for item in self.submissions:
-            into = self.states[item.row_id].merged_into
-            if into is not None and not isinstance(item.command, MergeOut):
-                item.target = into
-                moved = True
+    async def _merge_paths(self, connection: AsyncConnection, merges: list[Submission]) -> set[UUID]:
+        """Where merges lead is locked with the rest, so that no two of them can make a circle."""
+        ends = {item.row_id for item in merges}
+        ends.update(item.command.into_id for item in merges if isinstance(item.command, MergeOut))
+        found = await paths(connection, self.published.program_id, ends)
+        return {member for path in found.values() for member in path}
+
+    async def _forward_merged(self, connection: AsyncConnection) -> None:
+        """Commands for a member that was merged go to the one that it has become by now."""
+        moved = [
+            item
+            for item in self.submissions
+            if self.states[item.row_id].merged_into is not None and not isinstance(item.command, MergeOut)
+        ]
         if moved:
+            found = await paths(connection, self.published.program_id, {item.row_id for item in moved})
+            for item in moved:
+                item.forward(found[item.row_id])
             raise StartOver
 
     async def _decide_all(self, connection: AsyncConnection) -> None:
@@ -252,10 +265,13 @@ class _Attempt:
             state = self.states[item.row_id]
             ids = Ids(key, bucket=state.bucket, unix_ms=unix_ms(self.clock.wall), seq=state.seq)
             try:
+                command = item.command
+                if isinstance(command, MergeOut):
+                    command = settled(command, state, self.states)
                 outcome = apply(
                     self.published.program,
                     state,
-                    item.command,
+                    command,
                     now=self.clock.now,
                     ids=ids,
                     counters=self.counters,

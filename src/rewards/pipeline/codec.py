@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -29,6 +30,8 @@ def encode_state(state: MemberState, metrics: Iterable[Metric]) -> bytes:
     document: dict[str, Any] = {"v": STATE_VERSION, "m": state.metrics, "l": state.limits, "s": state.segments}
     if state.silence_at is not None:
         document["w"] = int(state.silence_at.timestamp())
+    if state.absorbed:
+        document["a"] = [member.bytes for member in state.absorbed]
     encoded = _encode(document)
     if len(encoded) > STATE_BYTES_MAX:
         log.warning("member_state_cut", member=str(state.id), size_bytes=len(encoded))
@@ -41,7 +44,7 @@ EMPTY: Final = _encode({"v": STATE_VERSION})
 
 
 def decode_state(encoded: bytes, into: MemberState) -> None:
-    """Fills `metrics`, `limits`, `segments` and `silence_at` of a member just loaded."""
+    """Fills `metrics`, `limits`, `segments`, `silence_at` and `absorbed` of a member just loaded."""
     document = _decode(encoded)
     while document["v"] < STATE_VERSION:
         document = _UPGRADES[document["v"]](document)
@@ -50,3 +53,4 @@ def decode_state(encoded: bytes, into: MemberState) -> None:
     into.segments = tuple(document.get("s", ()))
     wake = document.get("w")
     into.silence_at = datetime.fromtimestamp(wake, UTC) if wake is not None else None
+    into.absorbed = tuple(UUID(bytes=member) for member in document.get("a", ()))

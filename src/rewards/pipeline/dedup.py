@@ -31,12 +31,12 @@ class Seen:
 async def seen_before(
     connection: AsyncConnection, program_id: int, submissions: Sequence[Submission]
 ) -> dict[Submission, Seen]:
-    """Dedup rows of these commands. After a merge both the member as sent and the one it became are asked."""
+    """Dedup rows of these commands. After merges the member as sent is asked, the one it became and all between."""
     asked = [
         (item, member)
         for item in submissions
         if item.key is not None
-        for member in dict.fromkeys((item.member_id, item.row_id))
+        for member in dict.fromkeys((item.member_id, *item.passed, item.row_id))
     ]
     if not asked:
         return {}

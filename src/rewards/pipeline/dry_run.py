@@ -13,6 +13,7 @@ from rewards.domain.outcome import Outcome
 from rewards.domain.state import MemberState
 from rewards.pipeline.counters import candidate_keys, read_counters
 from rewards.pipeline.dedup import check_same, is_decided, seen_before, stored_receipts
+from rewards.pipeline.forwarding import paths
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.load import load_more, load_wallets, lock_members
 from rewards.pipeline.programs import Published
@@ -26,7 +27,7 @@ async def dry_run(engine: AsyncEngine, published: Published, addressed: Addresse
         states = await lock_members(connection, item.program_id, [item.member_id], lock=False)
         state = states.get(item.member_id)
         if state is not None and state.merged_into is not None:
-            item.target = state.merged_into
+            item.forward((await paths(connection, item.program_id, [item.member_id]))[item.member_id])
             states = await lock_members(connection, item.program_id, [item.row_id], lock=False)
             state = states.get(item.row_id)
         if state is None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Account, Book, Hold, Kind, Lot, Posting
-from rewards.domain.ledger.reverse import Original
+from rewards.domain.ledger.reverse import CLAWED_BACK, Original
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.state import MemberState
 from rewards.pipeline import queries
@@ -153,8 +153,10 @@ async def load_more(
         if wanted.hold not in wallet.holds:
             state.absent.add(wanted.hold)
     if wanted.reference is not None:
-        key = identity.reference(member, wanted.reference)
-        found = await rows(connection, queries.TRANSACTIONS_BY_REFERENCE, program_id, bucket, member, key)
+        owners = [member, *state.absorbed]
+        keys = [identity.reference(owner, wanted.reference) for owner in owners]
+        buckets = [bucket_of(owner) for owner in owners]
+        found = await rows(connection, queries.TRANSACTIONS_BY_REFERENCE, program_id, buckets, owners, keys)
         state.references[wanted.reference] = tuple(row.id for row in found)
         await _load_transactions(connection, program_id, state, list(state.references[wanted.reference]))
     if wanted.transaction is not None:
@@ -162,10 +164,17 @@ async def load_more(
 
 
 async def _load_transactions(connection: AsyncConnection, program_id: int, state: MemberState, ids: list[UUID]) -> None:
-    """Transactions with their postings, what was taken back of them, and every lot that they touched, open or not."""
+    """Transactions with their postings, what was taken back of them, and every lot that they touched, open or not.
+
+    Of absorbed members only what was issued: its points came along. What they spent is their own closed history.
+    """
+    owners = [state.id, *state.absorbed]
+    buckets = [bucket_of(owner) for owner in owners]
     postings: dict[UUID, list[Posting]] = {}
     heads: dict[UUID, Any] = {}
-    for row in await rows(connection, queries.LOAD_TRANSACTIONS, program_id, state.bucket, state.id, ids):
+    for row in await rows(connection, queries.LOAD_TRANSACTIONS, program_id, buckets, owners, ids):
+        if not row.own and Kind(row.kind) not in CLAWED_BACK:
+            continue
         heads[row.id] = row
         moved = postings.setdefault(row.id, [])
         if row.ordinal is not None:
@@ -178,6 +187,7 @@ async def _load_transactions(connection: AsyncConnection, program_id: int, state
             amount=row.amount,
             postings=tuple(postings[identifier]),
             reversed_so_far=row.reversed,
+            reversed_elsewhere=row.elsewhere,
         )
     state.absent.update(identifier for identifier in ids if identifier not in heads)
     lots = list(

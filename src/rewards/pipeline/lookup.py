@@ -18,6 +18,7 @@ from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.ledger.wallet import Draft
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
+from rewards.pipeline.forwarding import paths
 from rewards.pipeline.load import Clock, load_wallets, lock_members
 from rewards.pipeline.programs import Programs, Published
 
@@ -36,20 +37,21 @@ class Found:
     """A member as asked for, and its state; after a merge the state of the member that it became."""
 
     ref: MemberRef
-    asked: UUID
+    passed: tuple[UUID, ...]
+    """The member asked for and those it was merged into one after the other; the last is the one found."""
     state: MemberState
 
     @property
     def merged_into(self) -> str | None:
         """The id of the member that the one asked for was merged into."""
-        if self.state.id == self.asked:
+        if len(self.passed) == 1:
             return None
         return str(MemberRef(self.state.kind, self.state.external_id))
 
     @property
     def ids(self) -> list[UUID]:
         """The members whose rows belong to the one asked for: what came before a merge stays where it was recorded."""
-        return list(dict.fromkeys((self.state.id, self.asked)))
+        return list(reversed(self.passed))
 
     @property
     def bucket(self) -> int:
@@ -70,17 +72,19 @@ async def find_member(
 ) -> Found:
     """Raises `UnknownMember` and `MemberErased`. With `lock`, of a merge only the member that became is locked."""
     asked = published.identity.member(ref)
+    passed: tuple[UUID, ...] = (asked,)
     state = await _read(connection, published, asked, lock=False)
-    wanted = state.merged_into if state is not None else None
-    if state is not None and (lock or wanted is not None):
-        state = await _read(connection, published, wanted or asked, lock=lock)
-        if state is not None and state.merged_into is not None:  # it was merged while we waited for the lock
-            state = await _read(connection, published, state.merged_into, lock=lock)
+    while state is not None and (lock or state.merged_into is not None):
+        if state.merged_into is not None:
+            passed = (*passed[:-1], *(await paths(connection, published.program_id, passed[-1:]))[passed[-1]])
+        state = await _read(connection, published, passed[-1], lock=lock)
+        if state is not None and state.merged_into is None:  # else it was merged while we waited for the lock
+            break
     if state is None:
         raise UnknownMember(f"there is no member {str(ref)!r}", member=str(ref))
     if state.erased_at is not None:
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
-    return Found(ref, asked, state)
+    return Found(ref, passed, state)
 
 
 async def _read(connection: AsyncConnection, published: Published, member: UUID, *, lock: bool) -> MemberState | None:

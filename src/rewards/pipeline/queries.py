@@ -65,6 +65,19 @@ FROM hold h
 WHERE h.program_id = $1 AND h.bucket = $2 AND h.member_id = $3 AND h.id = $4
 """
 
+PATHS: Final = """
+WITH RECURSIVE path AS (
+    SELECT k.member_id AS origin, k.member_id, 0 AS step FROM unnest($2::uuid[]) AS k (member_id)
+    UNION ALL
+    SELECT path.origin, m.merged_into, path.step + 1
+    FROM path
+    JOIN member m ON m.program_id = $1 AND m.bucket = get_byte(uuid_send(path.member_id), 0) AND m.member_id = path.member_id
+    WHERE m.merged_into IS NOT NULL AND path.step < 1000
+)
+SELECT origin, member_id FROM path ORDER BY origin, step
+"""
+"""From each member through all that it was merged into. There are no circles; the bound is for damaged data."""
+
 SEEN_BEFORE: Final = """
 SELECT k.ordinal, d.fingerprint, d.entry_id, d.quarantined, d.bucket, d.member_id
 FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS k (bucket, member_id, key, ordinal)
@@ -105,17 +118,26 @@ RETURNING key
 """Claims what fits, in key order. A key that does not come back was short: the batch is decided again, item by item."""
 
 TRANSACTIONS_BY_REFERENCE: Final = """
-SELECT t.id FROM transaction t
-WHERE t.program_id = $1 AND t.bucket = $2 AND t.member_id = $3 AND t.reference_key = $4
-ORDER BY t.seq
+SELECT t.id
+FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS k (bucket, member_id, key, ordinal)
+JOIN transaction t ON t.program_id = $1 AND t.bucket = k.bucket AND t.member_id = k.member_id AND t.reference_key = k.key
+ORDER BY k.ordinal DESC, t.seq
 """
+"""Those of absorbed members come first: they are older."""
 
 LOAD_TRANSACTIONS: Final = """
-SELECT t.id, t.kind, t.currency, t.amount, coalesce(r.reversed, 0) AS reversed, p.ordinal, p.debit, p.credit,
-       p.amount AS moved, p.lot_id
-FROM transaction t
+WITH k AS (SELECT * FROM unnest($2::smallint[], $3::uuid[]) WITH ORDINALITY AS k (bucket, member_id, ordinal))
+SELECT t.id, t.kind, t.currency, t.amount, k.ordinal = 1 AS own, p.ordinal, p.debit, p.credit, p.amount AS moved, p.lot_id,
+       coalesce(r.reversed, 0)::bigint AS reversed, coalesce(r.elsewhere, 0)::bigint AS elsewhere
+FROM k
+JOIN transaction t ON t.program_id = $1 AND t.bucket = k.bucket AND t.member_id = k.member_id
 LEFT JOIN posting p ON p.program_id = t.program_id AND p.bucket = t.bucket AND p.member_id = t.member_id AND p.transaction_id = t.id
-LEFT JOIN reversal r ON r.program_id = t.program_id AND r.bucket = t.bucket AND r.member_id = t.member_id AND r.transaction_id = t.id
-WHERE t.program_id = $1 AND t.bucket = $2 AND t.member_id = $3 AND t.id = ANY($4::uuid[])
+LEFT JOIN LATERAL (
+    SELECT sum(r.reversed) AS reversed, sum(r.reversed) FILTER (WHERE by.ordinal > 1) AS elsewhere
+    FROM k AS by
+    JOIN reversal r ON r.program_id = $1 AND r.bucket = by.bucket AND r.member_id = by.member_id AND r.transaction_id = t.id
+) r ON true
+WHERE t.id = ANY($4::uuid[])
 ORDER BY t.id, p.ordinal
 """
+"""The member itself is the first of `$3`, then come those that it has absorbed; any of them may have taken something back."""

@@ -14,7 +14,7 @@ from rewards.domain.outcome import Outcome, Status
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """`member_id` is the member as sent; `target` the one it was merged into, once known.
+    """`member_id` is the member as sent; `target` the one it has become by merges, once known, and `passed` those between.
 
     `key` and `fingerprint` identify the command; without a key it is never a duplicate (wake-ups and jobs).
     `due` is the key of the `due` row that this command settles, deleted in the same transaction.
@@ -29,6 +29,7 @@ class Submission:
     actor: str = "system"
     due: UUID | None = None
     target: UUID | None = None
+    passed: tuple[UUID, ...] = ()
     lots_needed: bool = False
     references_needed: tuple[str, ...] = ()
 
@@ -36,6 +37,11 @@ class Submission:
     def row_id(self) -> UUID:
         """The member whose row is locked."""
         return self.target or self.member_id
+
+    def forward(self, path: tuple[UUID, ...]) -> None:
+        """Sends the command to the end of a path of merges; the path begins at the row that it was for."""
+        self.passed = (*self.passed, *path[:-1])
+        self.target = path[-1]
 
     @property
     def bucket(self) -> int:

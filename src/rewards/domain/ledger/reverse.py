@@ -39,7 +39,10 @@ class NotReversible(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The transaction to take back, as stored. `reversed_so_far` sums `asked` of its reversals."""
+    """The transaction to take back, as stored. `reversed_so_far` sums `asked` of its reversals.
+
+    `reversed_elsewhere` is the part of it that another member took back, who was merged into this one.
+    """
 
     transaction: UUID
     kind: Kind
@@ -47,6 +50,7 @@ class Original:
     amount: int
     postings: tuple[Posting, ...]
     reversed_so_far: int
+    reversed_elsewhere: int = 0
 
     @property
     def remaining(self) -> int:
