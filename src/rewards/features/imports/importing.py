@@ -19,7 +19,7 @@ from rewards.features.imports.reading import BadRow, Row, Table
 from rewards.features.imports.runs import Progress, Runs
 from rewards.pipeline.batch import Result
 from rewards.pipeline.intake import Addressed, Intake
-from rewards.pipeline.lanes import InternalError, Overloaded
+from rewards.pipeline.lanes import Overloaded
 from rewards.pipeline.submission import Receipt
 
 ROWS_PER_CHUNK: Final = 400
@@ -174,8 +174,6 @@ class Importer:
     async def _settle(self, chunk: _Chunk) -> None:
         tally = self.tally
         for row, result in zip(chunk.sent, chunk.results, strict=False):
-            if isinstance(result, InternalError):
-                raise ImportInterrupted(f"line {row.line}: {result.message}") from result
             reason = _refusal(result)
             if reason is not None:
                 chunk.bad.append(BadRow(row.line, reason, str(row.ref)))
