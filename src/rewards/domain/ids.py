@@ -50,8 +50,8 @@ def uuid8(unix_ms: int, bucket: int, rest: int) -> UUID:
 class Ids:
     """The ids of one command, derived from its key and an ordinal: deciding it again gives the same ones.
 
-    `seq` (the member's sequence number before the command) leads the derived bits, so that the ids of a member sort in the
-    order in which they were made, also within a millisecond.
+    `seq` (the member's sequence number before the command) and the ordinal lead the derived bits, so that the ids of a
+    member sort in the order in which they were made, also within a millisecond.
     """
 
     __slots__ = ("_bucket", "_key", "_ordinal", "_seq", "_unix_ms")
@@ -67,7 +67,8 @@ class Ids:
         self._ordinal += 1
         ordinal = self._ordinal
         digest = hashlib.blake2b(self._key + ordinal.to_bytes(4, "big"), digest_size=8).digest()
-        rest = (self._seq + ordinal & 0xFFF_FFFF) << 38 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
+        order = (self._seq & 0x3FFF) << 14 | ordinal & 0x3FFF
+        rest = order << 38 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
         return uuid8(self._unix_ms, self._bucket, rest)
 
     def lot(self, member: UUID, material: str) -> UUID:
