@@ -157,8 +157,8 @@ async def load_more(
         keys = [identity.reference(owner, wanted.reference) for owner in owners]
         buckets = [bucket_of(owner) for owner in owners]
         found = await rows(connection, queries.TRANSACTIONS_BY_REFERENCE, program_id, buckets, owners, keys)
-        state.references[wanted.reference] = tuple(row.id for row in found)
-        await _load_transactions(connection, program_id, state, list(state.references[wanted.reference]))
+        await _load_transactions(connection, program_id, state, [row.id for row in found])
+        state.references[wanted.reference] = tuple(row.id for row in found if row.id in state.originals)
     if wanted.transaction is not None:
         await _load_transactions(connection, program_id, state, [wanted.transaction])
 
