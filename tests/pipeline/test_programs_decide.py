@@ -132,3 +132,17 @@ async def test_a_paused_rule_and_a_new_version_count_at_once(games: Live) -> Non
     answer = await games.event(type="played", member="pauser", properties={})
     assert answer["program_version"] == 2
     assert answer["balances"]["points"]["available"] == 2
+
+
+async def test_points_moved_directly_place_members_in_segments_of_balances(migrated_url: str, redis_url: str) -> None:
+    program = PROGRAM.replace("regular: metrics.plays >= 3", "regular: balances.points >= 100")
+    async with live(service_settings(migrated_url, redis_url), program) as rich:
+        earned = await rich.client.post(
+            "/v1/members/rich/earn", json={"currency": "points", "amount": 100}, headers={"Idempotency-Key": "e1"}
+        )
+        assert [effect["type"] for effect in earned.json()["effects"]] == ["segment.entered", "earn"]
+        assert earned.json()["balances"]["points"]["available"] == 110
+        spent = await rich.client.post(
+            "/v1/members/rich/spend", json={"currency": "points", "amount": 50}, headers={"Idempotency-Key": "s1"}
+        )
+        assert spent.json()["effects"] == [{"type": "segment.left", "segment": "regular"}]

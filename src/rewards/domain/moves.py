@@ -15,6 +15,8 @@ from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome, Status
 from rewards.domain.play.actions import take_back
+from rewards.domain.play.deciding import follow_emitted, place_in_segments
+from rewards.domain.play.segments import reassess
 from rewards.domain.program.compiled import Currency
 from rewards.domain.work import NotFound, Work, balances
 
@@ -43,13 +45,18 @@ def _origin(cause: Cause) -> Origin:
 
 
 def answered(work: Work, *transactions: Transaction, **more: Any) -> Outcome:
-    """The outcome with its answer: what was posted, and the balances afterwards."""
+    """The outcome with its answer: what was posted, what that led to, and the balances afterwards."""
+    already = len(work.effects)
+    place_in_segments(work)  # conditions may read balances
+    follow_emitted(work, work.now)
     outcome = work.finish(Status.PROCESSED)
     outcome.answer = {
         **more,
         "transactions": [transaction_view(made) for made in transactions],
         "balances": balances(outcome.state, work.program),
     }
+    if len(work.effects) > already:
+        outcome.answer["effects"] = work.effects[already:]
     return outcome
 
 
@@ -76,7 +83,9 @@ def transaction_view(made: Transaction) -> dict[str, Any]:
 def decide_earn(work: Work, command: Earn) -> Outcome:
     policy = currency(work, command.currency)
     if command.expires_at is not None and command.expires_at <= work.now:
-        raise InvalidInput("the points would have expired already", path="expires_at", expected="a moment in the future")
+        raise InvalidInput(
+            "the points would have expired already", path="expires_at", expected="a moment in the future"
+        )
     made = earn(
         work.draft,
         policy,
@@ -98,7 +107,7 @@ def decide_import(work: Work, command: Import) -> Outcome:
             work.set_attribute(key, attribute.accept(value))
     policy = currency(work, command.currency)
     if command.amount == 0:
-        return answered(work)
+        return _imported(work)
     made = earn(
         work.draft,
         policy,
@@ -111,7 +120,13 @@ def decide_import(work: Work, command: Import) -> Outcome:
         expires=command.expires_at,
         kind=Kind.IMPORT,
     )
-    return answered(work, made)
+    return _imported(work, made)
+
+
+def _imported(work: Work, *made: Transaction) -> Outcome:
+    """Who moves in from another system is in its segments from the start, without having entered them just now."""
+    reassess(work)
+    return answered(work, *made)
 
 
 def decide_spend(work: Work, command: Spend) -> Outcome:

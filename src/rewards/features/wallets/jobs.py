@@ -33,11 +33,13 @@ SELECT DISTINCT program_id, member_id FROM (
 """
 
 INACTIVE_WALLETS: Final = """
-SELECT a.program_id, a.member_id FROM account a JOIN program p ON p.id = a.program_id
-WHERE a.program_id = $1 AND a.currency = $2 AND a.available > 0
-  AND a.last_activity_at + make_interval(months => $3, secs => $4) <= now() + p.clock_offset
-LIMIT $5
+SELECT a.bucket, a.member_id FROM account a JOIN program p ON p.id = a.program_id
+WHERE a.program_id = $1 AND a.currency = $2 AND a.available + a.pending > 0 AND (a.bucket, a.member_id) > ($3, $4)
+  AND (a.last_activity_at AT TIME ZONE $5 + make_interval(months => $6)) AT TIME ZONE $5 + make_interval(secs => $7)
+      <= now() + p.clock_offset
+ORDER BY a.bucket, a.member_id LIMIT $8
 """
+"""Months are those of the program's zone, as when they expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +56,35 @@ class Sweep:
         return await self._submit({(row.program_id, row.member_id) for row in found})
 
     async def run_inactive(self, program_id: int) -> int:
-        """Wallets whose points expire for want of activity: found by a scan, so asked rarely."""
-        published = await self.programs.get(program_id)
-        members: set[tuple[int, UUID]] = set()
-        for currency in published.program.currencies.values():
-            expiry = currency.expires
-            if isinstance(expiry, ExpiresInactive):
-                seconds = 0.0 if expiry.months else expiry.length.total_seconds()
-                async with reading(self.engine) as connection:
-                    found = await rows(
-                        connection, INACTIVE_WALLETS, program_id, currency.key, expiry.months, seconds, SWEEP_MAX
-                    )
-                members |= {(row.program_id, row.member_id) for row in found}
-        return await self._submit(members)
+        """All wallets whose points expire for want of activity: found by a scan, so asked rarely."""
+        program = (await self.programs.get(program_id)).program
+        touched = 0
+        for currency in program.currencies.values():
+            if isinstance(currency.expires, ExpiresInactive):
+                touched += await self._run_inactive(program_id, program.zone.key, currency.key, currency.expires)
+        return touched
+
+    async def _run_inactive(self, program_id: int, zone: str, currency: str, expiry: ExpiresInactive) -> int:
+        seconds = expiry.length.total_seconds()
+        bucket, member, touched = -1, UUID(int=0), 0
+        while True:
+            async with reading(self.engine) as connection:
+                found = await rows(
+                    connection,
+                    INACTIVE_WALLETS,
+                    program_id,
+                    currency,
+                    bucket,
+                    member,
+                    zone,
+                    expiry.months,
+                    seconds,
+                    SWEEP_MAX,
+                )
+            touched += await self._submit({(program_id, row.member_id) for row in found})
+            if len(found) < SWEEP_MAX:
+                return touched
+            bucket, member = found[-1].bucket, found[-1].member_id
 
     async def _submit(self, members: set[tuple[int, UUID]]) -> int:
         if not members:

@@ -135,10 +135,11 @@ class HoldState(Struct, frozen=True):
 
 
 class MoveOut(Struct, frozen=True, omit_defaults=True):
-    """What was posted, and the balances afterwards. A repetition whose stored answer is gone says only that."""
+    """What was posted, what it led to by rules, and the balances afterwards. A repetition whose stored answer is gone says only that."""
 
     transactions: list[Moved] = []
     balances: dict[str, Buckets] = {}
+    effects: list[dict[str, Any]] = []
     hold: HoldState | None = None
     answer_expired: bool = False
 
