@@ -121,8 +121,9 @@ def _earn(firing: Firing, action: EarnAction) -> None:
         until_matured=action.until_matured,
         expires=action.expires,
     )
-    held_back = any(posting.credit is Book.PENDING for posting in transaction.postings)
-    work.ledger_effect(transaction, name="earn", rule=firing.rule.key, **({"pending": True} if held_back else {}))
+    effect = work.ledger_effect(transaction, name="earn", rule=firing.rule.key)
+    if transaction.postings[0].credit is Book.PENDING:  # issuing comes first; what follows only pays debt
+        effect["pending"] = True
 
 
 def _spend(firing: Firing, action: SpendAction) -> None:

@@ -382,5 +382,5 @@ def _latest_sightings(slots: list[int], kept: list[list[int]]) -> tuple[list[int
 
 
 def _parts(stored: list[Any]) -> tuple[Any, str | None, int | None]:
-    payload, by, slot = [*stored, None, None][:3]
-    return payload, by, slot
+    size = len(stored)
+    return stored[0], stored[1] if size > 1 else None, stored[2] if size > 2 else None

@@ -39,15 +39,15 @@ def _run(
         return "paused"
     if (rule.starts is not None and occurred_at < rule.starts) or (rule.ends is not None and occurred_at > rule.ends):
         return "schedule"
-    firing = Firing(work, rule, bound, occurred_at)
-    if rule.when is not None:
-        verdict = rule.when.test(bound)
-        line["seen"] = rule.when.seen(bound)
+    when = rule.when
+    if when is not None:
+        verdict = when.test(bound)
+        line["seen"] = when.seen(bound)
         if verdict is not True:
             if isinstance(verdict, Missing):
                 line["missing"] = verdict.field
             if rule.otherwise:
-                line["otherwise"] = _act(firing, otherwise=True, line=line)
+                line["otherwise"] = _act(Firing(work, rule, bound, occurred_at), otherwise=True, line=line)
             return "condition_false"
     if rule.exclusive is not None and rule.exclusive in taken:
         line["group"] = rule.exclusive
@@ -57,7 +57,7 @@ def _run(
         if blocked is not None:
             line.update(blocked.details())
             return "cooldown" if blocked.limit is None else "limit"
-    result = _act(firing, otherwise=False, line=line)
+    result = _act(Firing(work, rule, bound, occurred_at), otherwise=False, line=line)
     if result == "fired" and rule.exclusive is not None:
         taken.add(rule.exclusive)
     return result
@@ -89,7 +89,7 @@ def _act(firing: Firing, *, otherwise: bool, line: dict[str, Any]) -> str:
                 work.limits.get(rule.key),
                 at=firing.occurred_at,
                 zone=work.zone,
-                late_seconds=int(work.program.late_window.total_seconds()),
+                late_seconds=work.program.late_seconds,
             ),
         )
     return "fired"

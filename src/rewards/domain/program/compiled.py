@@ -354,8 +354,11 @@ class Program:
     """Event types whose rules may reverse or mature by reference."""
     silent_metrics: tuple[str, ...] = field(init=False)
     """Metrics that segments read: silence alone can change what a segment says."""
+    late_seconds: int = field(init=False)
+    """`late_window` in seconds."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "late_seconds", int(self.late_window.total_seconds()))
         read = {metric: None for segment in self.segments if segment.when is not None for metric in segment.metrics}
         object.__setattr__(self, "silent_metrics", tuple(read))
 
