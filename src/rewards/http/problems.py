@@ -57,6 +57,7 @@ STATUSES: Final[Mapping[str, int]] = {
     UNEXPECTED: 500,
     "unbalanced-posting": 500,
     "lots-disagree": 500,
+    "unreadable": 500,
     "wrong-secret-key": 500,
     "database-busy": 503,
     "database-unavailable": 503,
@@ -132,11 +133,11 @@ def problem_members(error: RewardsError, *, instance: str | None = None) -> dict
     }
     if instance is not None:
         members["instance"] = instance
-    if "path" in details and "errors" not in details:
+    if "path" in details:
         mistake = {"path": details.pop("path"), "message": error.message}
         if "expected" in details:
             mistake["expected"] = details.pop("expected")
-        details["errors"] = [mistake]
+        details.setdefault("errors", [mistake])
     return {**details, **members}
 
 

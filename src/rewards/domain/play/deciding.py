@@ -6,7 +6,7 @@ follow breadth-first, at most `DEPTH_MAX` deep and `EFFECTS_MAX` effects in all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from rewards.domain.work import Work, balances
 
 DEPTH_MAX: Final = 5
 EFFECTS_MAX: Final = 100
+NAMES_SHOWN_MAX: Final = 20
 AHEAD_MAX: Final = timedelta(minutes=5)
 """How far a sender's clock may run ahead; such an event counts as happening now."""
 
@@ -40,7 +41,7 @@ def decide_event(work: Work, command: Event) -> Outcome:
         problem = InvalidInput(
             f"the program declares no event type {command.type!r}",
             path="type",
-            expected="one of the program's event types",
+            expected=_some(work.program.events),
         )
         if work.program.unknown is not Unknown.ACCEPT:
             return _hold_back(work, command, occurred_at, work.program.unknown, problem)
@@ -54,6 +55,13 @@ def decide_event(work: Work, command: Event) -> Outcome:
         return finish(work, Status.TOO_LATE, record)
     _follow(work, type_key, properties, command.context, occurred_at)
     return finish(work, Status.PROCESSED, record)
+
+
+def _some(names: Iterable[str]) -> str:
+    """Names as what would be right; of many only the first."""
+    known = sorted(names)
+    more = ", …" if len(known) > NAMES_SHOWN_MAX else ""
+    return f"one of {', '.join(known[:NAMES_SHOWN_MAX])}{more}"
 
 
 def finish(work: Work, status: Status, record: EventRecord) -> Outcome:

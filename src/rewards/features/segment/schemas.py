@@ -12,7 +12,18 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from rewards.domain.errors import InvalidInput, RewardsError
-from rewards.http.decoding import BodyTooLarge, explain, gunzip, inspect, is_suspicious, malformed, refuse_deep
+from rewards.http.decoding import (
+    BodyTooLarge,
+    bounded_float,
+    explain,
+    gunzip,
+    inspect,
+    inspect_floats,
+    is_suspicious,
+    is_too_large,
+    malformed,
+    refuse_deep,
+)
 
 BATCH_BYTES_MAX: Final = 500 * 1024
 CALL_BYTES_MAX: Final = 32 * 1024
@@ -61,6 +72,10 @@ class Call(msgspec.Struct, frozen=True, rename="camel"):
             self.type, self.event, self.message_id, self.user_id, self.anonymous_id, self.previous_id, self.group_id,
             self.name, self.category, self.properties, self.traits,
         ]  # fmt: skip
+
+
+_decode_bounded = msgspec.json.Decoder(Call, float_hook=bounded_float).decode
+_decode_unbounded = msgspec.json.Decoder(Call, float_hook=float).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +152,7 @@ def _read_call(raw: bytes) -> Call | InvalidInput:
         return InvalidInput("The call is too large.", path="", expected=f"at most {CALL_BYTES_MAX} bytes")
     try:
         refuse_deep(raw)
-        call = msgspec.json.decode(raw, type=Call)
+        call = _decode_call(raw)
         if is_suspicious(raw):
             inspect(call.values())
     except InvalidInput as error:
@@ -146,6 +161,18 @@ def _read_call(raw: bytes) -> Call | InvalidInput:
         return explain(error, Call)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return malformed(error)
+    return call
+
+
+def _decode_call(raw: bytes) -> Call:
+    """What is stored is bounded; a time stamp may be any number, since one that makes no sense is ignored."""
+    try:
+        return _decode_bounded(raw)
+    except msgspec.ValidationError as error:
+        if not is_too_large(error):
+            raise
+    call = _decode_unbounded(raw)
+    inspect_floats([*call.values(), call.context])
     return call
 
 
