@@ -81,7 +81,9 @@ class Worker:
             pass
 
     async def _inactive(self) -> int:
-        return sum([await self.sweep.run_inactive(program_id) for program_id in await published(self._service.engine)])
+        for program_id in await published(self._service.engine):
+            await self.sweep.run_inactive(program_id)
+        return 0
 
     async def _rank(self) -> int:
         service = self._service
@@ -127,6 +129,9 @@ async def _repeat(job: Job) -> None:
             log.warning(
                 "job_failed", job=job.name, error=type(error).__name__, exc_info=not isinstance(error, RewardsError)
             )
+        except Exception:
+            # A defect must not end the job for good and unheard.
+            log.exception("job_defective", job=job.name)
         if found:
             continue
         if job.hurry is None:

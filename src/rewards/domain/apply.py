@@ -36,7 +36,7 @@ from rewards.domain.merging import decide_merge_in, decide_merge_out
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.deciding import decide_event
 from rewards.domain.play.segments import schedule_silence
-from rewards.domain.profile import decide_due, decide_profile, decide_segments
+from rewards.domain.profile import decide_due, decide_profile, decide_segments, hear_silence
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
 from rewards.domain.work import Work
@@ -71,13 +71,16 @@ def apply(
 ) -> Outcome:
     """Decides one command for one member at `now` (never before the member's last command).
 
-    `counters` tells what of the shared budgets is used. What has matured or expired by `now` is posted first.
+    `counters` tells what of the shared budgets is used. What has matured or expired by `now` is posted first,
+    and segments that silence has ended are left: no answer depends on how punctual a worker is.
     """
     if state.erased_at is not None:
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
     work = Work.begin(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
+    if program.silent_metrics and state.silence_at is not None and state.silence_at <= work.now:
+        hear_silence(work)
     outcome = _DECIDE[type(command)](work, command)
     if program.silent_metrics:
-        schedule_silence(work, outcome)
+        schedule_silence(work, outcome, anew=type(command) is Due)
     return outcome

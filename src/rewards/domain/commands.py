@@ -51,7 +51,8 @@ class MemberRef:
 class Event:
     """Something the member did. `client` marks events that a browser sent with a public key.
 
-    `replay` decides a quarantined one again; `received_at` is then when it first came in, which its lateness counts from.
+    `replay` decides a quarantined one again. `received_at` is when it first came in, which its lateness counts from, if that
+    was before now: for a quarantined one, and for one that was accepted to be decided later.
     """
 
     client_id: str

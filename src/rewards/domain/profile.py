@@ -96,6 +96,12 @@ def finish_profile(work: Work) -> Outcome:
     return outcome
 
 
+def hear_silence(work: Work) -> None:
+    """Decides the segments before anything else of a command, where time alone has changed what they read."""
+    place_in_segments(work)
+    follow_emitted(work, work.now)
+
+
 def decide_due(work: Work, _: Due) -> Outcome:
     """Maturity and expiry are posted for every command; here silence is heard as well."""
     place_in_segments(work)

@@ -37,7 +37,7 @@ _TAKES_LOTS: Final = (Spend, PlaceHold, Capture, Release, Reverse, ReverseRefere
 
 _ACCEPT_FOR_LATER: Final = """
 INSERT INTO due (program_id, bucket, member_id, key, due_at, name, payload)
-VALUES ($1, $2, $3, $4, now(), $5, $6)
+SELECT $1, $2, $3, $4, now() + p.clock_offset, $5, $6 FROM program p WHERE p.id = $1
 ON CONFLICT DO NOTHING
 """
 

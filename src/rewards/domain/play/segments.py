@@ -34,10 +34,11 @@ def reassess(work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
-def schedule_silence(work: Work, outcome: Outcome) -> None:
+def schedule_silence(work: Work, outcome: Outcome, *, anew: bool = False) -> None:
     """Asks to be woken when silence changes what a segment reads, unless an earlier wake-up is already arranged.
 
-    A wake-up that comes too early does no harm: it decides the same and arranges the next one.
+    `anew` asks in any case: a wake-up that is being settled may be the very one that another command moved on meanwhile.
+    One that comes too early does no harm: it decides the same and arranges the next one.
     """
     state = outcome.state
     arranged = work.state.silence_at
@@ -47,6 +48,8 @@ def schedule_silence(work: Work, outcome: Outcome) -> None:
     if moment is not None and (arranged is None or moment < arranged):
         outcome.wake_at = moment
         arranged = moment
+    elif anew:
+        outcome.wake_at = arranged
     state.silence_at = arranged
 
 

@@ -7,7 +7,7 @@ worker dies; a lease that ends makes the row claimable again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -15,9 +15,10 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import StorageError, transact
-from rewards.domain.commands import Command, Due, MemberRef, MergeIn
+from rewards.domain.commands import Command, Due, Event, MemberRef, MergeIn
 from rewards.domain.errors import RewardsError
 from rewards.features.events.schemas import EventIn
+from rewards.pipeline.batch import TooManyAttempts
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
 from rewards.pipeline.programs import NothingPublished, Programs, Published
@@ -27,6 +28,9 @@ log = structlog.get_logger("rewards.worker")
 
 CLAIM_MAX: Final = 500
 LEASE_SECONDS: Final = 30
+
+POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
+"""Nothing is wrong with the command itself: it is tried again when its lease ends."""
 
 CLAIM: Final = """
 UPDATE due d SET leased_until = now() + make_interval(secs => $2), attempts = least(d.attempts + 1, 1000)
@@ -46,6 +50,12 @@ UPDATE due SET failure = $5, due_at = 'infinity'
 WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND key = $4
 """
 """A command that can never run is kept where people can find it, and claimed no more."""
+
+
+class Unreadable(RewardsError):
+    """A row of `due` holds no command that this version of the service knows."""
+
+    code = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +78,26 @@ class DueCommands:
     async def _run_program(self, program_id: int, rows: list[Any]) -> None:
         try:
             published = await self.programs.get(program_id)
-            results = await self.lanes.submit_all([_submission(published, row) for row in rows])
-        except (StorageError, Overloaded, ShuttingDown, NothingPublished) as error:
+            ready = await self._readable(published, rows)
+            results = await self.lanes.submit_all(list(ready))
+        except (*POSTPONED, NothingPublished) as error:
             log.warning("due_commands_postponed", program_id=program_id, count=len(rows), code=error.code)
             return
-        for row, result in zip(rows, results, strict=True):
-            if isinstance(result, RewardsError) and not isinstance(result, StorageError):
+        for row, result in zip(ready.values(), results, strict=True):
+            if isinstance(result, RewardsError) and not isinstance(result, POSTPONED):
                 await self._set_aside(row, result)
+
+    async def _readable(self, published: Published, rows: list[Any]) -> dict[Submission, Any]:
+        """The commands, each with its row. A row that holds none is set aside."""
+        ready: dict[Submission, Any] = {}
+        for row in rows:
+            try:
+                ready[_submission(published, row)] = row
+            except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as wrong:
+                await self._set_aside(row, Unreadable(f"{type(wrong).__name__}: {wrong}"))
+            except RewardsError as wrong:
+                await self._set_aside(row, wrong)
+        return ready
 
     async def _set_aside(self, row: Any, error: RewardsError) -> None:
         log.error("due_command_set_aside", program_id=row.program_id, name=row.name, code=error.code)
@@ -94,9 +117,14 @@ def _submission(published: Published, row: Any) -> Submission:
     return made
 
 
-def _event(published: Published, _: Any, payload: dict[str, Any]) -> Submission:
-    event = msgspec.convert(payload["event"], EventIn)
-    return submission(published, event.addressed(actor=payload["actor"], client=payload["client"]))
+def _event(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
+    """An event counts as received when it was accepted, however long it waited: so it is not late by our own fault."""
+    sent = msgspec.convert(payload["event"], EventIn)
+    made = submission(published, sent.addressed(actor=payload["actor"], client=payload["client"]))
+    event = made.command
+    assert isinstance(event, Event)
+    made.command = replace(event, occurred_at=event.occurred_at or row.due_at, received_at=row.due_at)
+    return made
 
 
 def _leg(published: Published, row: Any, payload: dict[str, Any]) -> Submission:

@@ -132,8 +132,8 @@ ROWS: Final = (
     Rows(
         "dues",
         _DUE,
-        insert("due", _DUE)
-        + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE SET due_at = excluded.due_at, leased_until = NULL, attempts = 0",
+        insert("due", _DUE) + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE"
+        " SET due_at = excluded.due_at, leased_until = NULL, attempts = 0, failure = NULL",
         _due,
     ),
     Rows(
