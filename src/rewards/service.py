@@ -6,14 +6,14 @@ Shared by the HTTP application, the worker and the command line.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rewards.db.engine import make_engine
+from rewards.db.engine import NO_SETTINGS, POINT_LOOKUPS, make_engine
 from rewards.domain.program.compile import compile_program
 from rewards.domain.program.compiled import Program
 from rewards.domain.program.models.document import Document
@@ -37,7 +37,13 @@ def compiled(document: dict[str, Any], version: int, paused: frozenset[str]) -> 
     return compile_program(Document.model_validate(document), version=version, paused=paused)
 
 
-def database(settings: Settings, *, application_name: str, role: str | None) -> AsyncEngine:
+def database(
+    settings: Settings,
+    *,
+    application_name: str,
+    role: str | None,
+    server_settings: Mapping[str, str] = NO_SETTINGS,
+) -> AsyncEngine:
     """A pool as the settings say; `role=None` acts as the URL's own user, for migrations and partitions."""
     return make_engine(
         settings.database_url.get_secret_value(),
@@ -49,6 +55,7 @@ def database(settings: Settings, *, application_name: str, role: str | None) -> 
         statement_timeout_seconds=settings.statement_timeout_seconds,
         lock_timeout_seconds=settings.lock_timeout_seconds,
         idle_in_transaction_timeout_seconds=settings.idle_in_transaction_timeout_seconds,
+        server_settings=server_settings,
     )
 
 
@@ -59,13 +66,17 @@ class Service:
         self.settings = settings
         self.secret_key = settings.secret_key.get_secret_value()
         self.engine = database(settings, application_name="rewards", role=settings.database_role)
+        # Batches have connections of their own: reading keeps them from nothing, and their sessions plan differently.
+        self.lane_engine = database(
+            settings, application_name="rewards-lanes", role=settings.database_role, server_settings=POINT_LOOKUPS
+        )
         self.valkey = make_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
         self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
         self.registry = CollectorRegistry()
         metrics = BatchMetrics(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
-        self.batches = Batches(self.engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set)
+        self.batches = Batches(self.lane_engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set)
         self.lanes = Lanes(
             self.batches,
             lanes=settings.lanes,
@@ -84,5 +95,6 @@ class Service:
             yield
         finally:
             await self.lanes.drain()
+            await self.lane_engine.dispose()
             await self.engine.dispose()
             await self.valkey.aclose()

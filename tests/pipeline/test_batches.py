@@ -148,7 +148,7 @@ def counted(batches: Live) -> Iterator[list[str]]:
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         sent.append(statement.split(None, 2)[0])
 
-    engine = batches.service.engine.sync_engine
+    engine = batches.service.lane_engine.sync_engine
     sql_event.listen(engine, "before_cursor_execute", count)
     try:
         yield sent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 DRIVER: Final = "postgresql+asyncpg"
+NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
+
+POINT_LOOKUPS: Final[Mapping[str, str]] = MappingProxyType(
+    {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+)
+"""For sessions that only ever reach rows by key, a few hundred at a time: one plan for good, always through the index.
+
+Left to itself the planner plans the same statement again and again, and reads small tables whole.
+"""
 
 # Once a session. Does nothing where the role is missing, is ours already, or may not be taken: `/readyz` tells.
 TAKE_ROLE: Final = """
@@ -41,6 +52,7 @@ def make_engine(
     statement_timeout_seconds: float = 10,
     lock_timeout_seconds: float = 3,
     idle_in_transaction_timeout_seconds: float = 15,
+    server_settings: Mapping[str, str] = NO_SETTINGS,
 ) -> AsyncEngine:
     """A pool whose sessions act as `role`, speak UTC, and give up in time. `role=None` stays the URL's user.
 
@@ -65,6 +77,7 @@ def make_engine(
                 "lock_timeout": _milliseconds(lock_timeout_seconds),
                 "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout_seconds),
                 "jit": "off",  # short statements: compiling them costs more than it saves
+                **server_settings,
             },
         },
     )

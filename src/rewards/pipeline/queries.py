@@ -1,6 +1,8 @@
 """The reading SQL of a batch. One statement per intent; `$1` is the program, arrays run over members or commands.
 
 Every statement carries the bucket with the member, so that it touches one range of each index and can be routed by bucket.
+The keys come first and each looks its rows up in a LATERAL subquery that cannot be flattened (OFFSET 0, FOR UPDATE): whatever
+the planner believes of a table's size, it has no other way than the index, key by key.
 """
 
 from typing import Final
@@ -9,13 +11,16 @@ LOCK_MEMBERS: Final = """
 SELECT m.bucket, m.member_id, m.kind, m.external_id, m.attributes, m.locale, m.timezone, m.state, m.seq, m.last_now,
        m.merged_into, m.erased_at
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
-JOIN member m ON m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
-ORDER BY m.bucket, m.member_id
-FOR UPDATE OF m
+CROSS JOIN LATERAL (
+    SELECT * FROM member m
+    WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+    FOR UPDATE
+) m
 """
-"""The row itself comes back as it is after a wait; only what is joined to it would be stale, so nothing is."""
+"""Locks in the order of the keys, which come sorted. The row itself comes back as it is after a wait; only what is joined
+to it would be stale, so nothing is."""
 
-READ_MEMBERS: Final = LOCK_MEMBERS.replace("FOR UPDATE OF m", "")
+READ_MEMBERS: Final = LOCK_MEMBERS.replace("FOR UPDATE\n", "OFFSET 0\n")
 
 INSERT_MEMBERS: Final = """
 INSERT INTO member (program_id, bucket, member_id, kind, external_id, attributes, state, created_at)
@@ -23,6 +28,13 @@ SELECT $1, k.bucket, k.member_id, k.kind, k.external_id, '{}', $6, now()
 FROM unnest($2::smallint[], $3::uuid[], $4::text[], $5::text[]) AS k (bucket, member_id, kind, external_id)
 ORDER BY k.bucket, k.member_id
 ON CONFLICT DO NOTHING
+RETURNING member_id
+"""
+
+DELETE_MEMBERS: Final = """
+DELETE FROM member m
+USING unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
 """
 
 LOAD_ACCOUNTS: Final = """
@@ -30,7 +42,11 @@ SELECT p.revision, clock_timestamp() AS wall, p.clock_offset, k.member_id, a.cur
        a.issued, a.redeemed, a.expired, a.revoked, a.sent, a.received, a.last_activity_at
 FROM program p
 CROSS JOIN unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
-LEFT JOIN account a ON a.program_id = p.id AND a.bucket = k.bucket AND a.member_id = k.member_id
+LEFT JOIN LATERAL (
+    SELECT * FROM account a
+    WHERE a.program_id = $1 AND a.bucket = k.bucket AND a.member_id = k.member_id
+    OFFSET 0
+) a ON true
 WHERE p.id = $1
 """
 
@@ -40,8 +56,12 @@ _LOT: Final = """l.member_id, l.id, l.currency, l.rule, l.opened_at, l.amount, l
 LOAD_LOTS: Final = f"""
 SELECT {_LOT}
 FROM unnest($2::smallint[], $3::uuid[], $4::bool[]) AS k (bucket, member_id, complete)
-JOIN lot l ON l.program_id = $1 AND l.bucket = k.bucket AND l.member_id = k.member_id
-WHERE l.pending + l.available + l.held > 0 AND (k.complete OR l.due_at <= $5)
+CROSS JOIN LATERAL (
+    SELECT * FROM lot l
+    WHERE l.program_id = $1 AND l.bucket = k.bucket AND l.member_id = k.member_id
+      AND l.pending + l.available + l.held > 0 AND (k.complete OR l.due_at <= $5)
+    OFFSET 0
+) l
 """
 
 LOAD_LOTS_BY_ID: Final = f"""
@@ -55,8 +75,11 @@ _HOLD: Final = "h.member_id, h.id, h.currency, h.amount, h.captured, h.released,
 LOAD_HOLDS: Final = f"""
 SELECT {_HOLD}
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
-JOIN hold h ON h.program_id = $1 AND h.bucket = k.bucket AND h.member_id = k.member_id
-WHERE h.captured + h.released < h.amount
+CROSS JOIN LATERAL (
+    SELECT * FROM hold h
+    WHERE h.program_id = $1 AND h.bucket = k.bucket AND h.member_id = k.member_id AND h.captured + h.released < h.amount
+    OFFSET 0
+) h
 """
 
 LOAD_HOLD: Final = f"""
@@ -81,19 +104,31 @@ SELECT origin, member_id FROM path ORDER BY origin, step
 SEEN_BEFORE: Final = """
 SELECT k.ordinal, d.fingerprint, d.entry_id, d.quarantined, d.bucket, d.member_id
 FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS k (bucket, member_id, key, ordinal)
-JOIN dedup d ON d.program_id = $1 AND d.bucket = k.bucket AND d.member_id = k.member_id AND d.key = k.key
+CROSS JOIN LATERAL (
+    SELECT * FROM dedup d
+    WHERE d.program_id = $1 AND d.bucket = k.bucket AND d.member_id = k.member_id AND d.key = k.key
+    OFFSET 0
+) d
 """
 
 STORED_EVENTS: Final = """
 SELECT e.id, e.status, e.answer, e.trace, e.type, e.client_id
 FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) AS k (bucket, member_id, id)
-JOIN event e ON e.program_id = $1 AND e.bucket = k.bucket AND e.member_id = k.member_id AND e.id = k.id
+CROSS JOIN LATERAL (
+    SELECT * FROM event e
+    WHERE e.program_id = $1 AND e.bucket = k.bucket AND e.member_id = k.member_id AND e.id = k.id
+    OFFSET 0
+) e
 """
 
 STORED_ANSWERS: Final = """
 SELECT a.id, a.status, a.body
 FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) AS k (bucket, member_id, id)
-JOIN answer a ON a.program_id = $1 AND a.bucket = k.bucket AND a.member_id = k.member_id AND a.id = k.id
+CROSS JOIN LATERAL (
+    SELECT * FROM answer a
+    WHERE a.program_id = $1 AND a.bucket = k.bucket AND a.member_id = k.member_id AND a.id = k.id
+    OFFSET 0
+) a
 """
 
 READ_COUNTERS: Final = "SELECT key, used FROM counter WHERE program_id = $1 AND key = ANY($2::text[])"

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from rewards.pipeline.codec import encode_state
-from rewards.pipeline.write_batch import MEMBER_COLUMNS, Row, Rows, Writes
+from rewards.pipeline.write_batch import MEMBER_COLUMNS, Row, Rows, Writes, insert
 
 _json = msgspec.json.Encoder().encode
 
@@ -18,6 +18,7 @@ def _members(writes: Writes) -> Iterator[Row]:
         yield (
             state.bucket,
             state.id,
+            state.kind,
             _json(state.attributes).decode(),
             state.locale,
             state.timezone,
@@ -25,28 +26,32 @@ def _members(writes: Writes) -> Iterator[Row]:
             state.seq,
             state.last_now,
             state.merged_into,
+            state.last_now,
         )
 
+
+_MEMBER: Final = (
+    *MEMBER_COLUMNS,
+    ("kind", "text"),
+    ("attributes", "jsonb"),
+    ("locale", "text"),
+    ("timezone", "text"),
+    ("state", "bytea"),
+    ("seq", "bigint"),
+    ("last_now", "timestamptz"),
+    ("merged_into", "uuid"),
+    ("created_at", "timestamptz"),
+)
+_CHANGING: Final = ("attributes", "locale", "timezone", "state", "seq", "last_now", "merged_into")
 
 ROWS: Final = (
     Rows(
         name="members",
-        columns=(
-            *MEMBER_COLUMNS,
-            ("attributes", "jsonb"),
-            ("locale", "text"),
-            ("timezone", "text"),
-            ("state", "bytea"),
-            ("seq", "bigint"),
-            ("last_now", "timestamptz"),
-            ("merged_into", "uuid"),
-        ),
-        sql="""
-            UPDATE member m SET attributes = r.attributes, locale = r.locale, timezone = r.timezone, state = r.state,
-                seq = r.seq, last_now = r.last_now, merged_into = r.merged_into
-            FROM :rows
-            WHERE m.program_id = $1 AND m.bucket = r.bucket AND m.member_id = r.member_id
-        """,
+        columns=_MEMBER,
+        # The row exists and is locked. As an insert that conflicts it is found by its key, however tables are analysed.
+        sql=insert("member", _MEMBER)
+        + " ON CONFLICT (program_id, bucket, member_id) DO UPDATE SET "
+        + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING),
         collect=_members,
     ),
 )

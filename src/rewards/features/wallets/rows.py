@@ -276,9 +276,9 @@ ROWS: Final = (
     Rows(
         "changed_lots",
         _LOT,
-        "UPDATE lot l SET "
-        + ", ".join(f"{name} = r.{name}" for name in (*_PARTS, "matures_at", "due_at"))
-        + " FROM :rows WHERE l.program_id = $1 AND l.bucket = r.bucket AND l.member_id = r.member_id AND l.id = r.id",
+        insert("lot", _LOT)
+        + " ON CONFLICT (program_id, bucket, member_id, id) DO UPDATE SET "
+        + _overwrite((*_PARTS, "matures_at", "due_at")),
         _changed_lots,
     ),
     Rows(
