@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rewards.domain.commands import Event
+from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
 from rewards.domain.play.facts import EventFacts
@@ -21,7 +22,6 @@ from rewards.domain.program.compiled import Missing, Unknown
 from rewards.domain.work import Work, balances
 
 DEPTH_MAX: Final = 5
-EFFECTS_MAX: Final = 100
 NAMES_SHOWN_MAX: Final = 20
 AHEAD_MAX: Final = timedelta(minutes=5)
 """How far a sender's clock may run ahead; such an event counts as happening now."""
@@ -178,7 +178,7 @@ def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) 
     program = work.program
     bound = program.bind_inputs(type_key, facts)
     order = work.id.hex
-    late_seconds = int(program.late_window.total_seconds())
+    late_seconds = program.late_seconds
     for metric in program.metrics_by_event[type_key]:
         if metric.where is not None and metric.where.test(bound) is not True:
             continue

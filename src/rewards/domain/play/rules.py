@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Reservation
 from rewards.domain.play.actions import CannotCompute, Firing, cost, perform
@@ -67,6 +68,9 @@ def _act(firing: Firing, *, otherwise: bool, line: dict[str, Any]) -> str:
     """Performs the actions, all or none of them."""
     work, rule = firing.work, firing.rule
     actions = rule.otherwise if otherwise else rule.then
+    if len(work.effects) + len(actions) > EFFECTS_MAX:
+        line["most"] = EFFECTS_MAX
+        return "effects_exceeded"
     risky = len(actions) > 1 or rule.budget is not None
     point = work.savepoint() if risky else None
     try:
