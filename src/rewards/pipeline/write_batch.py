@@ -1,4 +1,4 @@
-"""Writing a batch: every table's rows as arrays, folded into one statement of data-modifying CTEs.
+"""Writing a batch: every table's rows as one array, folded into one statement of data-modifying CTEs.
 
 Slices register what they write as `Rows`. One statement means one round trip, and PostgreSQL runs all of its parts on one
 snapshot; no part reads what another writes.
@@ -59,13 +59,19 @@ Row: TypeAlias = tuple[Any, ...]
 class Rows:
     """What one intent writes: `collect` gives a row per record, in the order of `columns` (name, PostgreSQL type).
 
-    In `sql`, `$1` is the program and `:rows` stands for the rows as a table with these columns.
+    In `sql`, `$1` is the program and `:rows` stands for the rows as a table with these columns. The rows travel as an
+    array of the composite type `row_type`, which a migration makes; when the columns change, so does its name, and the
+    versions of the service before and after can run side by side.
     """
 
     name: str
     columns: tuple[tuple[str, str], ...]
     sql: str
     collect: Callable[[Writes], Iterable[Row]]
+
+    @property
+    def row_type(self) -> str:
+        return f"written_{self.name}"
 
 
 def insert(table: str, columns: Sequence[tuple[str, str]]) -> str:
@@ -80,16 +86,11 @@ MEMBER_COLUMNS = (("bucket", "smallint"), ("member_id", "uuid"))
 @lru_cache(maxsize=512)
 def _statement(parts: tuple[Rows, ...]) -> str:
     """The folded statement for these parts; the text is stable, so that the driver prepares it once."""
-    ctes = []
-    parameter = 2
-    for part in parts:
-        arrays = []
-        for _, kind in part.columns:
-            arrays.append(f"${parameter}::{kind}[]")
-            parameter += 1
-        names = ", ".join(name for name, _ in part.columns)
-        table = f"unnest({', '.join(arrays)}) AS r ({names})"
-        ctes.append(f"{part.name} AS ({part.sql.replace(':rows', table)})")
+    # One array of rows per table: an array per column would cost the driver a look at every single value.
+    ctes = [
+        f"{part.name} AS ({part.sql.replace(':rows', f'unnest(${position}::{part.row_type}[]) AS r')})"
+        for position, part in enumerate(parts, start=2)
+    ]
     return "WITH " + ",\n".join(ctes) + "\nSELECT 1"
 
 
@@ -101,6 +102,6 @@ async def write(connection: AsyncConnection, parts: Sequence[Rows], writes: Writ
         rows = list(part.collect(writes))
         if rows:
             used.append(part)
-            arguments.extend(list(column) for column in zip(*rows, strict=True))
+            arguments.append(rows)
     if used:
         await connection.exec_driver_sql(_statement(tuple(used)), tuple(arguments))
