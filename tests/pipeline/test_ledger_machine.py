@@ -45,7 +45,7 @@ def machine(machine_url: str, redis_url: str) -> Iterator[type[ServiceMachine]]:
     ("examples", "steps"),
     [
         pytest.param(6, 30),
-        pytest.param(120, 60, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)]),
+        pytest.param(40, 50, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)]),
     ],
 )
 def test_the_service_agrees_with_the_model(machine: type[ServiceMachine], examples: int, steps: int) -> None:
