@@ -193,6 +193,14 @@ def remedy(problem: dict[str, Any]) -> str:
         (get("/keys?cursor=%F0%9F%98%80"), 400, "malformed-cursor", "query.cursor", "next_cursor"),
         (get(f"/programs/versions?cursor={'A' * 1025}"), 400, "malformed-parameter", "query.cursor", None),
         (post("/quarantine/replay", {"cursor": "AAAA"}), 400, "malformed-cursor", "query.cursor", "next_cursor"),
+        # a member whom nobody knows stays unknown
+        (event(member="stranger", type="teleported"), 422, "invalid-input", "type", "visited"),
+        (event(member="stranger", type="bought"), 422, "schema-violation", "properties.order_id", "required"),
+        (event(member="stranger", occurred_at="2999-01-01T00:00:00Z"), 422, "invalid-input", "occurred_at", "5 minutes"),
+        (move("earn", "stranger", currency="pionts"), 422, "invalid-input", "currency", "points"),
+        (move("holds", "stranger", expires_at="1970-01-01T00:00:00Z", expires_in=None), 422, "invalid-input",
+         "expires_at", "future"),
+        (get("/members/stranger"), 404, "unknown-member", None, None),
         # idempotency keys
         (post("/members/alice/earn", {}), 422, "invalid-input", "currency", "currency"),
         (move("earn", key=""), 400, "malformed-idempotency-key", "header.Idempotency-Key", "1 to 255"),

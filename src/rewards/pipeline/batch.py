@@ -24,7 +24,7 @@ from rewards.pipeline.counters import CountersShort, candidate_keys, claim, read
 from rewards.pipeline.dead_letters import keep_dead_letter
 from rewards.pipeline.dedup import Seen, check_same, is_decided, repeat_of, seen_before, stored_receipts
 from rewards.pipeline.forwarding import paths, settled
-from rewards.pipeline.load import Clock, insert_members, load_more, load_wallets, lock_members
+from rewards.pipeline.load import Clock, delete_members, insert_members, load_more, load_wallets, lock_members
 from rewards.pipeline.observing import BatchMetrics
 from rewards.pipeline.programs import Programs, Published
 from rewards.pipeline.submission import Decided, Receipt, Submission
@@ -147,6 +147,7 @@ class _Attempt:
         self.parts = parts
         self.newer_revision = 0
         self.counter_keys: frozenset[str] = frozenset()
+        self.made: set[UUID] = set()
 
     async def run(self, connection: AsyncConnection) -> BatchResult:
         self.results: dict[Submission, Result] = {}
@@ -158,15 +159,23 @@ class _Attempt:
             claimed for done in self.writes.decided if done.outcome for claimed in done.outcome.reservations
         ]
         await claim(connection, self.published.program_id, reservations)
+        if untouched := self.made - self._touched():
+            await delete_members(connection, self.published.program_id, untouched)
         await write(connection, self.parts, self.writes)
         return BatchResult(self.results, self.deferred)
+
+    def _touched(self) -> set[UUID]:
+        """The members of whom something is kept. One whose only commands were wrong stays unknown."""
+        submissions = [decided.submission for decided in self.writes.decided]
+        into = {item.command.into_id for item in submissions if isinstance(item.command, MergeOut)}
+        return into.union(item.row_id for item in submissions)
 
     async def _load(self, connection: AsyncConnection) -> None:
         program_id = self.published.program_id
         # A merge makes the member that it goes to: commands for the one that goes must find a row there at once.
         merges = [item for item in self.submissions if isinstance(item.command, MergeOut)]
         if self.plan.missing or merges:
-            await insert_members(connection, program_id, [*self.plan.missing, *merges])
+            self.made = await insert_members(connection, program_id, [*self.plan.missing, *merges])
         wanted = {item.row_id for item in self.submissions}
         merging = await self._merge_paths(connection, merges) if merges else set()
         self.states = await lock_members(connection, program_id, sorted(wanted | merging))

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rewards.db.driver import fetch
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Account, Book, Hold, Kind, Lot, Posting
@@ -37,7 +38,7 @@ class Clock:
 
 async def rows(connection: AsyncConnection, sql: str, *arguments: Any) -> Sequence[Any]:
     """All rows of one statement in the driver's own parameter style."""
-    return (await connection.exec_driver_sql(sql, arguments)).all()
+    return await fetch(connection, sql, *arguments)
 
 
 async def lock_members(
@@ -71,25 +72,35 @@ async def lock_members(
     return states
 
 
-async def insert_members(connection: AsyncConnection, program_id: int, members: Iterable[Submission]) -> None:
-    """Makes the rows of members seen for the first time and of those merged into, in key order; whoever made one meanwhile has won."""
+async def insert_members(connection: AsyncConnection, program_id: int, members: Iterable[Submission]) -> set[UUID]:
+    """Makes the rows of members seen for the first time and of those merged into, in key order; gives those that it made.
+
+    Whoever made one meanwhile has won.
+    """
     named: dict[UUID, MemberRef] = {}
     for item in members:
         named[item.member_id] = item.ref
         if isinstance(item.command, MergeOut):
             named[item.command.into_id] = item.command.into
     missing = sorted(named.items())
-    await connection.exec_driver_sql(
+    made = await rows(
+        connection,
         queries.INSERT_MEMBERS,
-        (
-            program_id,
-            [bucket_of(member) for member, _ in missing],
-            [member for member, _ in missing],
-            [ref.kind for _, ref in missing],
-            [ref.external_id for _, ref in missing],
-            EMPTY,
-        ),
+        program_id,
+        [bucket_of(member) for member, _ in missing],
+        [member for member, _ in missing],
+        [ref.kind for _, ref in missing],
+        [ref.external_id for _, ref in missing],
+        EMPTY,
     )
+    return {row.member_id for row in made}
+
+
+async def delete_members(connection: AsyncConnection, program_id: int, members: Iterable[UUID]) -> None:
+    """Takes back what `insert_members` made in this transaction; nobody else has seen it."""
+    unmade = sorted(members)
+    arguments = (program_id, [bucket_of(member) for member in unmade], unmade)
+    await connection.exec_driver_sql(queries.DELETE_MEMBERS, arguments)
 
 
 async def load_wallets(
