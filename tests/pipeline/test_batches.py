@@ -142,18 +142,29 @@ async def _members(batches: Live, program_id: int) -> list[Any]:
 
 @contextmanager
 def counted(batches: Live) -> Iterator[list[str]]:
-    """The statements that the engine sends meanwhile, without BEGIN and COMMIT."""
+    """The statements sent meanwhile, through SQLAlchemy and straight to the driver, without BEGIN and COMMIT."""
     sent: list[str] = []
 
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         sent.append(statement.split(None, 2)[0])
 
+    def hear(query: Any) -> None:
+        if query.query not in {"BEGIN;", "COMMIT;"}:
+            sent.append(query.query.split(None, 2)[0])
+
+    listeners: tuple[tuple[str, Any], ...] = (
+        ("before_cursor_execute", count),
+        ("checkout", lambda connection, *_: connection.driver_connection.add_query_logger(hear)),
+        ("checkin", lambda connection, *_: connection.driver_connection.remove_query_logger(hear)),
+    )
     engine = batches.service.lane_engine.sync_engine
-    sql_event.listen(engine, "before_cursor_execute", count)
+    for name, listener in listeners:
+        sql_event.listen(engine, name, listener)
     try:
         yield sent
     finally:
-        sql_event.remove(engine, "before_cursor_execute", count)
+        for name, listener in listeners:
+            sql_event.remove(engine, name, listener)
 
 
 @pytest.mark.parametrize("size", [1, 10, 100])

@@ -11,6 +11,8 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from rewards.db.driver import DRIVER_CONNECTION, Record
+
 DRIVER: Final = "postgresql+asyncpg"
 NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -68,6 +70,7 @@ def make_engine(
         json_deserializer=msgspec.json.decode,
         connect_args={
             "timeout": connect_timeout_seconds,
+            "record_class": Record,
             # The server's own limit comes first; this one is for a server that answers no more.
             "command_timeout": statement_timeout_seconds + 5,
             "server_settings": {
@@ -81,6 +84,11 @@ def make_engine(
             },
         },
     )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def keep_driver(connection: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info[DRIVER_CONNECTION] = connection.driver_connection
+
     if role is not None:
 
         @event.listens_for(engine.sync_engine, "connect")

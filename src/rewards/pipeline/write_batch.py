@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rewards.db.driver import fetch
 from rewards.domain.ledger.accounts import Account, Hold, Lot
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
@@ -104,4 +105,4 @@ async def write(connection: AsyncConnection, parts: Sequence[Rows], writes: Writ
             used.append(part)
             arguments.append(rows)
     if used:
-        await connection.exec_driver_sql(_statement(tuple(used)), tuple(arguments))
+        await fetch(connection, _statement(tuple(used)), *arguments)
