@@ -160,6 +160,18 @@ async def test_a_row_that_can_never_run_is_set_aside_and_spoils_no_other(
     assert await works.worker.due.run() == 0, "it is not tried again"
 
 
+async def test_an_event_that_was_set_aside_may_be_sent_again_put_right(works: Live) -> None:
+    await works.event(type="played", member="mender", properties={})
+    wrong = await accepted(works, member="mender", occurred_at="2999-01-01T00:00:00Z")
+    await works.worker.run_due()
+    told = (await works.client.get(f"/v1/members/mender/events/{wrong['id']}")).json()
+    assert (told["status"], told["failure"].partition(":")[0]) == ("rejected", "invalid-input")
+    await accepted(works, **{**wrong, "occurred_at": None})
+    await works.worker.run_due()
+    assert await works.balance("mender") == 2
+    assert (await works.client.get(f"/v1/members/mender/events/{wrong['id']}")).json()["status"] == "processed"
+
+
 async def test_an_overfull_service_puts_due_commands_off_and_keeps_them(works: Live, url: str, redis_url: str) -> None:
     for _ in range(2):
         await accepted(works, member="patient")

@@ -38,8 +38,11 @@ _TAKES_LOTS: Final = (Spend, PlaceHold, Capture, Release, Reverse, ReverseRefere
 _ACCEPT_FOR_LATER: Final = """
 INSERT INTO due (program_id, bucket, member_id, key, due_at, name, payload)
 SELECT $1, $2, $3, $4, now() + p.clock_offset, $5, $6 FROM program p WHERE p.id = $1
-ON CONFLICT DO NOTHING
+ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE
+SET due_at = excluded.due_at, name = excluded.name, payload = excluded.payload, attempts = 0, leased_until = NULL, failure = NULL
+WHERE due.failure IS NOT NULL
 """
+"""A repeat of what still waits changes nothing. One that was set aside was never decided: its id may be sent anew, put right."""
 
 
 @dataclass(frozen=True, slots=True)

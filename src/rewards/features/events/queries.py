@@ -47,7 +47,7 @@ LIMIT 1
 """One row with nulls when the event was seen and has been dropped since; no row when it never was."""
 
 WAITING: Final = """
-SELECT u.due_at
+SELECT u.failure
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 JOIN due u ON u.program_id = $1 AND u.bucket = k.bucket AND u.member_id = k.member_id AND u.key = $4
 """
@@ -109,9 +109,10 @@ async def event(connection: AsyncConnection, program_id: int, members: Sequence[
     return found[0] if found else None
 
 
-async def is_waiting(connection: AsyncConnection, program_id: int, members: Sequence[UUID], key: UUID) -> bool:
-    """Whether an event accepted for later is still to be decided."""
-    return bool(await rows(connection, WAITING, program_id, [bucket_of(member) for member in members], members, key))
+async def waiting(connection: AsyncConnection, program_id: int, members: Sequence[UUID], key: UUID) -> Any | None:
+    """An event accepted for later that is not decided; its `failure` says why it cannot be."""
+    found = await rows(connection, WAITING, program_id, [bucket_of(member) for member in members], members, key)
+    return found[0] if found else None
 
 
 async def caused(connection: AsyncConnection, program_id: int, member: UUID, event_id: UUID) -> Sequence[Any]:

@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, PathParameter, QueryParameter
 from rewards.db.transact import snapshot
 from rewards.domain.errors import RewardsError
 from rewards.features.events import queries
-from rewards.features.events.views import EventDetail, EventItem, Waiting, detail_of, item_of
+from rewards.features.events.views import EventDetail, EventItem, Waiting, detail_of, item_of, waiting_of
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, Cursors, Page, PageCursor, PageSize
@@ -82,8 +82,8 @@ async def get_event(
         found = await find_member(connection, published, ref)
         row = await queries.event(connection, program_id, found.ids, key)
         if row is None:
-            if await queries.is_waiting(connection, program_id, found.ids, key):
-                return Waiting(event)
+            if (waiting := await queries.waiting(connection, program_id, found.ids, key)) is not None:
+                return waiting_of(event, waiting.failure)
             raise NotFound("The member sent no such event.")
         if row.id is None:
             raise EffectsExpired("The event was decided, and what was kept of it has been dropped since.")

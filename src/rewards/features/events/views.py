@@ -57,11 +57,15 @@ class EventDetail(EventItem, frozen=True, kw_only=True, omit_defaults=True):
     contributions: list[Contribution] | None = None
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """An event that is stored and not decided yet."""
+class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event that is stored and not decided: `accepted` until it is, `rejected` when it cannot be, for the `failure` told.
+
+    A rejected one was never decided, so its id may be sent again with what was wrong put right.
+    """
 
     id: str
-    status: str = "accepted"
+    status: str
+    failure: str | None = None
 
 
 class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +85,10 @@ class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
 
 def item_of(row: Any) -> EventItem:
     return EventItem(**_common(row), status=row.status, effects=(row.answer or {}).get("effects", []))
+
+
+def waiting_of(identifier: str, failure: str | None) -> Waiting:
+    return Waiting(identifier, "accepted" if failure is None else "rejected", failure)
 
 
 def detail_of(row: Any, ref: MemberRef, caused: list[Any], *, metrics_of: Program | None) -> EventDetail:
