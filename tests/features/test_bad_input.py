@@ -483,3 +483,40 @@ async def test_hostile_documents(town: Town, path: str, source: bytes, code: str
         good = await town.send(post(path, DOCUMENT.encode(), media_type="application/yaml"))
         assert good.json()["ok"], good.text
     assert await town.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        (document(when=HANGING), None),
+        (document(when="event.totl > 1"), "unknown-field"),
+        (DOCUMENT.replace("key: town", "key: neighbour").encode(), "other-program"),
+    ],
+    ids=["hanging", "a typo", "another program"],
+)
+async def test_a_bad_draft_can_be_kept_and_never_published(town: Town, source: bytes, code: str | None) -> None:
+    drafted = await town.send(post("/programs/versions", source, media_type="application/yaml"))
+    assert drafted.status_code == 201, drafted.text
+    number = drafted.json()["version"]["number"]
+    problem = await refused(town, post(f"/programs/versions/{number}/publish"))
+    assert (problem["status"], problem["code"]) == (422, "invalid-program")
+    assert code is None or [mistake["code"] for mistake in problem["errors"]] == [code]
+    assert problem["errors"][0]["path"]
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/batch", "/v1/programs/check", "/v1/programs/versions"])
+async def test_a_body_that_does_not_say_how_long_it_is(town: Town, path: str) -> None:
+    """It is cut off at the limit, not read to its end."""
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 1_000_000_000:
+            read += 65_536
+            yield b" " * 65_536
+
+    before = await town.digest()
+    answer = await town.live.client.post(path, content=endless())
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+    assert read < 3_000_000
+    assert await town.digest() == before
