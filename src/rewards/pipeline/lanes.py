@@ -126,9 +126,11 @@ class _Lane:
 
 
 def _first_answer(result: Result) -> Result:
-    if isinstance(result, Receipt) and result.replayed and result.answer.get("status") == Status.DUPLICATE.value:
-        return Receipt(Status.PROCESSED, {**result.answer, "status": Status.PROCESSED.value}, trace=result.trace)
-    return result
+    """What the rerun found already done was done by the first run, whose caller still waits for the first answer."""
+    if not isinstance(result, Receipt) or not result.replayed:
+        return result
+    answer = {**result.answer, "status": Status.PROCESSED.value} if "status" in result.answer else result.answer
+    return Receipt(Status.PROCESSED, answer, trace=result.trace, refusal=result.refusal)
 
 
 def _settle(future: asyncio.Future[Result], result: Result) -> None:
