@@ -37,13 +37,15 @@ UPDATE due d SET leased_until = now() + make_interval(secs => $2), attempts = le
 FROM (
     SELECT c.program_id, c.bucket, c.member_id, c.key
     FROM due c JOIN program p ON p.id = c.program_id
-    WHERE c.due_at <= now() + p.clock_offset AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())
+    WHERE c.due_at <= now() + (SELECT max(clock_offset) FROM program) AND c.due_at <= now() + p.clock_offset
+      AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())
     ORDER BY c.due_at LIMIT $1
     FOR UPDATE OF c SKIP LOCKED
 ) ready
 WHERE d.program_id = ready.program_id AND d.bucket = ready.bucket AND d.member_id = ready.member_id AND d.key = ready.key
 RETURNING d.program_id, d.bucket, d.member_id, d.key, d.name, d.payload, d.due_at
 """
+"""The first condition is one value for all programs: there the index is read up to, and no further into what is to come."""
 
 SET_ASIDE: Final = """
 UPDATE due SET failure = $5, due_at = 'infinity'
@@ -60,7 +62,7 @@ class Unreadable(RewardsError):
 
 @dataclass(frozen=True, slots=True)
 class DueCommands:
-    """Claims what is due and submits it. `run` returns how many were claimed, zero when nothing is left."""
+    """Claims what is due and submits it. `run` returns how many were taken up, zero when nothing is left or all was put off."""
 
     engine: AsyncEngine
     programs: Programs
@@ -71,21 +73,20 @@ class DueCommands:
         by_program: dict[int, list[Any]] = {}
         for row in claimed:
             by_program.setdefault(row.program_id, []).append(row)
-        for program_id, rows in by_program.items():
-            await self._run_program(program_id, rows)
-        return len(claimed)
+        return sum([await self._run_program(program_id, rows) for program_id, rows in by_program.items()])
 
-    async def _run_program(self, program_id: int, rows: list[Any]) -> None:
+    async def _run_program(self, program_id: int, rows: list[Any]) -> int:
         try:
             published = await self.programs.get(program_id)
             ready = await self._readable(published, rows)
             results = await self.lanes.submit_all(list(ready))
         except (*POSTPONED, NothingPublished) as error:
             log.warning("due_commands_postponed", program_id=program_id, count=len(rows), code=error.code)
-            return
+            return 0  # claiming more at once would only put off more
         for row, result in zip(ready.values(), results, strict=True):
             if isinstance(result, RewardsError) and not isinstance(result, POSTPONED):
                 await self._set_aside(row, result)
+        return len(rows)
 
     async def _readable(self, published: Published, rows: list[Any]) -> dict[Submission, Any]:
         """The commands, each with its row. A row that holds none is set aside."""

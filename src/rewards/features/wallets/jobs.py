@@ -25,12 +25,14 @@ SWEEP_MAX: Final = 500
 DUE_WALLETS: Final = """
 SELECT DISTINCT program_id, member_id FROM (
     (SELECT l.program_id, l.member_id FROM lot l JOIN program p ON p.id = l.program_id
-     WHERE l.due_at <= now() + p.clock_offset ORDER BY l.due_at LIMIT $1)
+     WHERE l.due_at <= now() + (SELECT max(clock_offset) FROM program) AND l.due_at <= now() + p.clock_offset ORDER BY l.due_at LIMIT $1)
     UNION ALL
     (SELECT h.program_id, h.member_id FROM hold h JOIN program p ON p.id = h.program_id
-     WHERE h.captured + h.released < h.amount AND h.expires_at <= now() + p.clock_offset ORDER BY h.expires_at LIMIT $1)
+     WHERE h.captured + h.released < h.amount AND h.expires_at <= now() + (SELECT max(clock_offset) FROM program)
+       AND h.expires_at <= now() + p.clock_offset ORDER BY h.expires_at LIMIT $1)
 ) ready
 """
+"""The moment that is one value for all programs ends the reading of the indexes; what is to come stays unread."""
 
 INACTIVE_WALLETS: Final = """
 SELECT a.bucket, a.member_id FROM account a JOIN program p ON p.id = a.program_id
