@@ -103,6 +103,12 @@ EARN = {"earn": {"currency": "points", "amount": 1}}
         (put("rules.share_points.on", "badge.awarded"), "rules.share_points.on", "not-available-yet", None),
         (put("rules.share_points.when", "event.catgory == ''"), "rules.share_points.when", "unknown-field", "event.network"),
         (put("rules.share_points.when", "metrics.views_by_product > 1"), "rules.share_points.when", "split-metric", None),
+        (
+            put("rules.share_points.then.0.earn.amount", "metrics.views_by_product"),
+            "rules.share_points.then.0.earn.amount",
+            "split-metric",
+            None,
+        ),
         (put("rules.share_points.when", "1 / 0 > 1"), "rules.share_points.when", "constant", None),
         (put("rules.share_points.limit", {"times": 1, "per": "fortnight"}), "rules.share_points.limit.per", "value", None),
         (put("rules.share_points.starts", "tomorrow"), "rules.share_points.starts", "value", None),
@@ -162,6 +168,12 @@ EARN = {"earn": {"currency": "points", "amount": 1}}
         (put("badges", {}), "badges", "not-available-yet", None),
         (put("rules.share_points.delay", "20h"), "rules.share_points.delay", "not-available-yet", None),
         (put("rules.share_points.then.0", {"badge": {"key": "x"}}), "rules.share_points.then.0.badge", "not-available-yet", None),
+        (
+            put("rules.share_points.then.0.earn.expires", {"inactive": "12mo"}),
+            "rules.share_points.then.0.earn.expires.inactive",
+            "inactive",
+            None,
+        ),
         (put("tests.0.advance", "3h"), "tests.0.advance", "not-available-yet", None),
         (put("tests.0.expect.ada.none", ["voucher"]), "tests.0.expect.ada.none", "not-available-yet", None),
         (put("tests.0.expect.ada.balances", {"pionts": 3}), "tests.0.expect.ada.balances", "unknown-currency", "points"),
@@ -193,6 +205,32 @@ def test_all_mistakes_at_once_and_none_twice() -> None:
         ("segments.top_spenders.of", "unknown-metric", "spent_6mo"),
         ("rules.audio_interest.when", "unknown-field", "event.category"),
         ("rules.refund.then.0.reverse.reference", "unknown-field", "event.order_id"),
+    ]
+
+
+def test_an_unknown_event_hides_no_other_mistake() -> None:
+    rule = {
+        "key": "typo",
+        "on": "order_plaecd",
+        "when": "event.total > 5 && metrics.ordres_6mo > 1",  # what the event would carry is not known
+        "then": [
+            {"earn": {"currency": "pionts", "amount": "event.total * 2", "reference": "event.?order_id.orValue('x')"}},
+            {"earn": {"currency": "points", "amount": "event.total +"}},
+            {"set": {"attribute": "nickname", "value": "event.name"}},
+        ],
+    }
+    found = errors_of(
+        lambda document: document["rules"].append(rule),
+        put("metrics.typo", {"sum": "order_plaecd", "value": "event.total", "where": "metrics.orders_6mo > 1"}),
+    )
+    assert sorted(found) == [
+        ("metrics.typo.sum", "unknown-event", "order_placed"),
+        ("metrics.typo.where", "not-here", None),
+        ("rules.typo.on", "unknown-event", "order_placed"),
+        ("rules.typo.then.0.earn.currency", "unknown-currency", "points"),
+        ("rules.typo.then.1.earn.amount", "syntax", None),
+        ("rules.typo.then.2.set.attribute", "unknown-attribute", None),
+        ("rules.typo.when", "unknown-field", "metrics.orders_6mo"),
     ]
 
 

@@ -10,7 +10,8 @@ from rewards.domain.ledger.accounts import Book, Kind, Lot, Origin, Transaction
 from rewards.domain.ledger.entry import Entry, check_amount, check_room
 from rewards.domain.ledger.expiry import expires_at, local_midnight
 from rewards.domain.ledger.wallet import Draft
-from rewards.domain.program.compiled import Currency, Expiry
+from rewards.domain.program.compiled import Currency, OwnExpiry
+
 
 NO_HOLD: Final = timedelta(0)
 
@@ -25,14 +26,14 @@ def earn(
     effective_at: datetime,
     hold: timedelta | None = None,
     until_matured: bool = False,
-    expires: Expiry | datetime = None,
+    expires: OwnExpiry | datetime = None,
     kind: Kind = Kind.EARN,
 ) -> Transaction:
     """Issue `amount` points as of `effective_at`, from which their maturity and expiry count.
 
-    `hold` and `expires` override the currency's where not None (a zero `hold` for none; an `expires` of inactivity
-    belongs to currencies only and means no own expiry). `until_matured` keeps them pending without end. Debt is settled
-    from what becomes available. Raises `InvalidAmount`, `AmountOverflow`.
+    `hold` and `expires` override the currency's where not None (`NO_HOLD` and `ExpiresNever` for none at all).
+    `until_matured` keeps them pending without end. Debt is settled from what becomes available. Raises `InvalidAmount`,
+    `AmountOverflow`.
     """
     check_amount(amount)
     check_room(draft.peek(currency.key), amount)

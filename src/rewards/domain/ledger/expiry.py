@@ -12,17 +12,17 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.ledger.accounts import Account, Lot
-from rewards.domain.program.compiled import Currency, ExpiresInactive, ExpiresOn, Expiry, Round
+from rewards.domain.program.compiled import Currency, ExpiresInactive, ExpiresNever, ExpiresOn, Expiry, Round
 
 _LEAP_DAY: Final = (2, 29)
 
 
-def expires_at(expiry: Expiry, earned_at: datetime, zone: ZoneInfo) -> datetime | None:
+def expires_at(expiry: Expiry | ExpiresNever, earned_at: datetime, zone: ZoneInfo) -> datetime | None:
     """The moment (UTC) from which points earned at `earned_at` (aware) are expired, None for never.
 
     Inactivity gives None as well: it expires the account, not the lot (see `inactive_at`).
     """
-    if expiry is None or isinstance(expiry, ExpiresInactive):
+    if expiry is None or isinstance(expiry, ExpiresInactive | ExpiresNever):
         return None
     try:
         if isinstance(expiry, ExpiresOn):

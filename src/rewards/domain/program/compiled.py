@@ -116,7 +116,14 @@ class ExpiresInactive:
     months: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiresNever:
+    """An earn that says so itself, whatever its currency says."""
+
+
 Expiry: TypeAlias = ExpiresAfter | ExpiresOn | ExpiresInactive | None
+OwnExpiry: TypeAlias = ExpiresAfter | ExpiresOn | ExpiresNever | None
+"""What one earn says of its points; None: as the currency says. Inactivity is the account's, so no earn can say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +254,7 @@ class EarnAction:
     reference: Value | None
     hold: timedelta | None
     until_matured: bool
-    expires: Expiry
+    expires: OwnExpiry
     bind: str | None = None
 
 

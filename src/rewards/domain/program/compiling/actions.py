@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -20,9 +20,9 @@ from rewards.domain.program.compiled import (
     SpendAction,
 )
 from rewards.domain.program.compiling.context import Context
-from rewards.domain.program.compiling.currencies import build_expiry
+from rewards.domain.program.compiling.currencies import build_own_expiry
 from rewards.domain.program.compiling.events import Catalogue
-from rewards.domain.program.compiling.segments import check_memberships
+from rewards.domain.program.compiling.segments import check_memberships, check_splits
 from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import actions as written
@@ -34,12 +34,16 @@ AnyValue = FieldValue | CelValue | Constant
 
 @dataclass(slots=True)
 class ActionBuilder:
-    """Builds actions of one rule; `needs` gathers what must be bound for them."""
+    """Builds actions of one rule; `needs` gathers what must be bound for them.
+
+    `out_of_reach` are metrics that the rule cannot read, and why.
+    """
 
     context: Context
     catalogue: Catalogue
     scope: Scope
-    needs: list[Needs]
+    out_of_reach: Mapping[str, str]
+    needs: list[Needs] = field(default_factory=list)
 
     def build(self, action: written.Action, path: str) -> Action | None:
         """None after reporting what is wrong."""
@@ -61,6 +65,9 @@ class ActionBuilder:
         known = self.context.refers(f"{path}.currency", "currency", "currencies", content.currency, declared)
         amount = self._amount(content.amount, f"{path}.amount")
         reference = self._reference(content.reference, f"{path}.reference") if content.reference else None
+        expires = None
+        if isinstance(content, written.Earn):
+            expires = build_own_expiry(self.context, content.expires, f"{path}.expires")
         if not known or amount is None or (content.reference and reference is None):
             return None
         rate, rounding = Decimal(repr(content.rate)), Rounding(content.round)
@@ -78,7 +85,7 @@ class ActionBuilder:
             reference=reference,
             hold=None if matured else duration(content.hold),
             until_matured=matured,
-            expires=build_expiry(content.expires),
+            expires=expires,
             bind=content.bind,
         )
 
@@ -116,7 +123,7 @@ class ActionBuilder:
     def _amount(self, source: str | int, path: str) -> DecimalAmount | None:
         amount = self.context.expression(path, str(source), lambda: compile_amount(source, self.scope))
         if amount is not None:
-            self.needs.append(amount.needs)
+            self._bind(path, amount.needs)
         return amount
 
     def _reference(self, source: str, path: str) -> AnyValue | None:
@@ -131,8 +138,12 @@ class ActionBuilder:
         check_memberships(self.context, path, source)
         value = self.context.expression(path, source, lambda: compile_value(source, self.scope))
         if value is not None:
-            self.needs.append(value.needs)
+            self._bind(path, value.needs)
         return value
+
+    def _bind(self, path: str, needs: Needs) -> None:
+        check_splits(self.context, path, needs.names, self.out_of_reach)
+        self.needs.append(needs)
 
     def _fits(self, value: AnyValue, wanted: Kind, path: str, what: str) -> None:
         if Kind.ANY in {value.kind, wanted} or value.kind is wanted:
@@ -143,10 +154,3 @@ class ActionBuilder:
 
 
 _TEXTUAL = {Kind.TEXT, Kind.MOMENT}
-
-
-def emitted_types(actions: list[written.Action]) -> Iterator[str]:
-    """The events that actions raise."""
-    for action in actions:
-        if action.event is not None:
-            yield action.event.type

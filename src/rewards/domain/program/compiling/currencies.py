@@ -7,10 +7,13 @@ from rewards.domain.program.compiled import (
     Currency,
     ExpiresAfter,
     ExpiresInactive,
+    ExpiresNever,
     ExpiresOn,
     Expiry,
+    OwnExpiry,
     Round,
 )
+from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.durations import parse_length
 from rewards.domain.program.models.base import duration, texts
 from rewards.domain.program.models.document import Document
@@ -35,16 +38,35 @@ def build_currencies(document: Document) -> dict[str, Currency]:
     }
 
 
-def build_expiry(expires: Expires | str | None) -> Expiry:
+def build_expiry(expires: Expires | str) -> Expiry:
     """None for never."""
-    if expires is None or isinstance(expires, str):
+    if isinstance(expires, str):
         return None
+    if expires.inactive is not None:
+        inactive = parse_length(expires.inactive)
+        return ExpiresInactive(inactive.length, inactive.months)
+    return _of_each_earn(expires)
+
+
+def build_own_expiry(context: Context, expires: Expires | str | None, path: str) -> OwnExpiry:
+    """What an earn says of its points; reports an inactivity, which belongs to the whole account."""
+    if expires is None:
+        return None
+    if isinstance(expires, str):
+        return ExpiresNever()
+    if expires.inactive is not None:
+        message = (
+            "inactivity expires a whole balance, not one earn: say it at the currency, and here after, on or never"
+        )
+        context.problems.error(f"{path}.inactive", "inactive", message)
+        return None
+    return _of_each_earn(expires)
+
+
+def _of_each_earn(expires: Expires) -> ExpiresAfter | ExpiresOn:
     if expires.on is not None:
         month, day = expires.on.split("-")
         return ExpiresOn(int(month), int(day))
-    if expires.after is not None:
-        after = parse_length(expires.after)
-        return ExpiresAfter(after.length, after.months, Round(expires.round))
-    assert expires.inactive is not None
-    inactive = parse_length(expires.inactive)
-    return ExpiresInactive(inactive.length, inactive.months)
+    assert expires.after is not None
+    after = parse_length(expires.after)
+    return ExpiresAfter(after.length, after.months, Round(expires.round))

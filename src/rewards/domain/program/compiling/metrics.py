@@ -58,9 +58,7 @@ def _metric(
         context.problems.error(f"{path}.over", "too-long", "a window is at most 400 days")
     before = len(context.problems.errors)
     events = resolve_events(context, catalogue, each.events, f"{path}.{each.kind}")
-    if events is None:
-        return None
-    scope = scopes.metric(events)
+    scope = scopes.metric(events, each)
     where, source = None, each.where
     if source is not None:
         where = context.expression(f"{path}.where", source, lambda: compile_condition(source, scope))
@@ -68,7 +66,7 @@ def _metric(
     by = _plain(context, f"{path}.by", each.by, scope)
     if by is not None and by.kind not in {Kind.TEXT, Kind.NUMBER, Kind.FLAG, Kind.ANY}:
         context.problems.error(f"{path}.by", "type", f"by needs a text or a number, this is {by.kind.value}")
-    if len(context.problems.errors) > before:
+    if events is None or len(context.problems.errors) > before:
         return None
     metric = Metric(
         key=key,

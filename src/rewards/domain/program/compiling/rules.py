@@ -13,7 +13,7 @@ from rewards.domain.program.compiling.actions import ActionBuilder
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.events import Catalogue, resolve_events
 from rewards.domain.program.compiling.scopes import Scopes
-from rewards.domain.program.compiling.segments import check_memberships, metrics_read
+from rewards.domain.program.compiling.segments import check_memberships, check_splits, splits_out_of_reach
 from rewards.domain.program.conditions import CelCondition, compile_condition
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import rules as written
@@ -40,14 +40,13 @@ class RuleBuilder:
         starts, ends = self._moment(rule.starts), self._moment(rule.ends)
         budget = self._budget(rule, path)
         self._remarks(rule, path, starts, ends)
-        if triggers is None:
-            return None
-        scope = self.scopes.rule(triggers)
-        when = self._when(rule, path, scope, triggers)
-        actions = ActionBuilder(self.context, self.catalogue, scope, [])
+        scope = self.scopes.rule(triggers, rule)
+        out_of_reach = splits_out_of_reach(self.metrics, triggers)
+        when = self._when(rule, path, scope, out_of_reach)
+        actions = ActionBuilder(self.context, self.catalogue, scope, out_of_reach)
         then = self._actions(actions, rule.then, f"{path}.then")
         otherwise = self._actions(actions, rule.otherwise, f"{path}.otherwise")
-        if len(self.context.problems.errors) > before:
+        if triggers is None or len(self.context.problems.errors) > before:
             return None
         for needs in (*actions.needs, *([when.needs] if when else [])):
             self.plans.add(triggers, needs)
@@ -69,7 +68,9 @@ class RuleBuilder:
             intent=rule.intent,
         )
 
-    def _when(self, rule: written.Rule, path: str, scope: Scope, triggers: tuple[str, ...]) -> CelCondition | None:
+    def _when(
+        self, rule: written.Rule, path: str, scope: Scope, out_of_reach: Mapping[str, str]
+    ) -> CelCondition | None:
         source = rule.when
         if source is None:
             return None
@@ -78,7 +79,7 @@ class RuleBuilder:
         condition = self.context.expression(path, source, lambda: compile_condition(source, scope))
         if condition is None:
             return None
-        self._check_splits(path, condition, triggers)
+        check_splits(self.context, path, condition.fields, out_of_reach)
         if not condition.fields:
             outcome = condition.test(BoundFacts("", {}, Plan(scope.engine, ())))
             if isinstance(outcome, Missing):
@@ -86,13 +87,6 @@ class RuleBuilder:
             elif not outcome and not rule.otherwise:
                 self.context.problems.warn(path, "never-fires", "the condition is always false")
         return condition
-
-    def _check_splits(self, path: str, condition: CelCondition, triggers: tuple[str, ...]) -> None:
-        for key in metrics_read(condition.fields):
-            metric = self.metrics.get(key)
-            if metric is not None and metric.by is not None and not metric.events.intersection(triggers):
-                message = f"metrics.{key} is split by {metric.by.source}, which the rule's events do not count"
-                self.context.problems.error(path, "split-metric", message)
 
     def _actions(self, builder: ActionBuilder, actions: list[WrittenAction], path: str) -> tuple[Action, ...]:
         names = [action.content.bind for action in actions if action.content.bind is not None]

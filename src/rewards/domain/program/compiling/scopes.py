@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.program.compiling.events import Catalogue
@@ -18,8 +19,10 @@ from rewards.domain.program.expressions.fields import (
     metric_field,
 )
 from rewards.domain.program.expressions.scope import Engine, Scope
+from rewards.domain.program.models.base import Part
 
 MEMBER_FIELDS: Final = {"id": Kind.TEXT, "kind": Kind.TEXT, "locale": Kind.TEXT, "timezone": Kind.TEXT}
+_PROPERTY: Final = re.compile(r"event\s*\.\s*\??\s*([A-Za-z_][A-Za-z0-9_]*)")
 _NO_METRICS: Final = "a metric counts before metrics and balances are known; it may read event, context and member"
 _NO_EVENT: Final = "a segment is about the member at any time; it may read member, metrics, balances and at"
 
@@ -48,14 +51,23 @@ class Scopes:
         ]
         self.engine = Engine([*self._inputs, *self._late, *self._every_property()])
 
-    def metric(self, events: Iterable[str]) -> Scope:
-        """For `where`, `value` and `by`."""
-        fields = [*self._inputs, *self._properties(events)]
-        return Scope(self.inputs_engine, _by_name(fields), {"metrics": _NO_METRICS, "balances": _NO_METRICS})
+    def metric(self, events: Iterable[str] | None, metric: Part) -> Scope:
+        """For `where`, `value` and `by`. `events` is None where they cannot be told, as in `rule`."""
+        absent = {"metrics": _NO_METRICS, "balances": _NO_METRICS}
+        if events is None:
+            return _untold(self._inputs, metric, absent)
+        return Scope(self.inputs_engine, _by_name([*self._inputs, *self._properties(events)]), absent)
 
-    def rule(self, triggers: Iterable[str]) -> Scope:
-        """For a rule with these triggers: the union of their properties."""
-        return Scope(self.engine, _by_name([*self._inputs, *self._late, *self._properties(triggers)]))
+    def rule(self, triggers: Iterable[str] | None, rule: Part) -> Scope:
+        """For a rule with these triggers: the union of their properties.
+
+        Where the triggers cannot be told, whatever property the rule names counts as declared, so that all that is wrong
+        besides is found.
+        """
+        fields = [*self._inputs, *self._late]
+        if triggers is None:
+            return _untold(fields, rule, {})
+        return Scope(self.engine, _by_name([*fields, *self._properties(triggers)]))
 
     def segment(self) -> Scope:
         """For the conditions of segments."""
@@ -75,6 +87,19 @@ class Scopes:
             for name, each in self._catalogue.properties.get(event, {}).items():
                 kinds.setdefault(name, {}).setdefault(each.kind, event)
         return [event_field(name, next(iter(found)), _clash(name, found)) for name, found in kinds.items()]
+
+
+def _untold(fields: Iterable[Field], part: Part, absent: Mapping[str, str]) -> Scope:
+    fields = [*fields, *(event_field(name, Kind.ANY) for name in sorted(_properties_named(part.model_dump())))]
+    return Scope(Engine(fields), _by_name(fields), absent)
+
+
+def _properties_named(written: Any) -> set[str]:
+    """The `x` of every `event.x` in the texts of a part."""
+    if isinstance(written, str):
+        return set(_PROPERTY.findall(written))
+    inner = written.values() if isinstance(written, Mapping) else written if isinstance(written, list) else ()
+    return {name for each in inner for name in _properties_named(each)}
 
 
 def _clash(name: str, kinds: Mapping[Kind, str]) -> str | None:

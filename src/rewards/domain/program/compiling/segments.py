@@ -75,6 +75,22 @@ def metrics_read(fields: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def splits_out_of_reach(metrics: Mapping[str, Metric], triggers: tuple[str, ...] | None) -> dict[str, str]:
+    """The split metrics that no event of `triggers` can be read for, and why; none where the triggers cannot be told."""
+    return {
+        key: f"metrics.{key} is split by {metric.by.source}, which the rule's events do not count"
+        for key, metric in metrics.items()
+        if triggers is not None and metric.by is not None and not metric.events.intersection(triggers)
+    }
+
+
+def check_splits(context: Context, path: str, fields: tuple[str, ...], out_of_reach: Mapping[str, str]) -> None:
+    """Reports the metrics among `fields` that are `splits_out_of_reach`."""
+    for key in metrics_read(fields):
+        if key in out_of_reach:
+            context.problems.error(path, "split-metric", out_of_reach[key])
+
+
 def _reads_no_split(context: Context, path: str, condition: CelCondition, metrics: Mapping[str, Metric]) -> bool:
     for key in metrics_read(condition.fields):
         metric = metrics.get(key)
