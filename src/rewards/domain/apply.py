@@ -78,7 +78,9 @@ def apply(
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
     work = Work.begin(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
-    if program.silent_metrics and state.silence_at is not None and state.silence_at <= work.now:
+    silence_is_over = state.silence_at is not None and state.silence_at <= work.now
+    # Who was merged away has nothing left that could be counted, and is paid nothing any more.
+    if program.silent_metrics and silence_is_over and state.merged_into is None:
         hear_silence(work)
     outcome = _DECIDE[type(command)](work, command)
     if program.silent_metrics:

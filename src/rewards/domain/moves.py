@@ -8,7 +8,7 @@ from typing import Any
 from rewards.domain.commands import Capture, Cause, Earn, Import, PlaceHold, Release, Reverse, ReverseReference, Spend
 from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Kind, Origin, Transaction
-from rewards.domain.ledger.earn import earn
+from rewards.domain.ledger.earn import NO_HOLD, earn
 from rewards.domain.ledger.hold import capture, place_hold, release
 from rewards.domain.ledger.reverse import asked, reverse
 from rewards.domain.ledger.spend import spend
@@ -115,8 +115,7 @@ def decide_import(work: Work, command: Import) -> Outcome:
         _origin(command.cause),
         zone=work.program.zone,
         effective_at=work.now,
-        hold=None,
-        until_matured=False,
+        hold=NO_HOLD,  # the other system has let the member have them long ago
         expires=command.expires_at,
         kind=Kind.IMPORT,
     )

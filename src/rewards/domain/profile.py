@@ -112,7 +112,7 @@ def decide_segments(work: Work, command: SetSegments) -> Outcome:
     """Segments by rank come from a job over all members; whoever is in already does not enter again."""
     ranked = {segment.key for segment in work.program.segments if segment.when is None}
     entered = tuple(key for key in command.entered if key in ranked and key not in work.segments)
-    left = tuple(key for key in command.left if key in work.segments)
+    left = tuple(key for key in command.left if key in ranked and key in work.segments)
     work.segments = tuple(key for key in (*work.segments, *entered) if key not in left)
     announce_segments(work, entered, left)
     return finish_profile(work)

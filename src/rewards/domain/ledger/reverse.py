@@ -32,7 +32,7 @@ class ReversalExceedsOriginal(Refusal):
 
 
 class NotReversible(Refusal):
-    """Only what was issued or spent can be taken back. `details`: kind."""
+    """Only what was issued or spent in a currency of the program can be taken back. `details`: kind."""
 
     code = "not-reversible"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from rewards.domain.errors import InvalidInput, Refusal, SchemaViolation
 from rewards.domain.ledger.accounts import AMOUNT_MAX, Book, Kind
 from rewards.domain.ledger.earn import earn
-from rewards.domain.ledger.reverse import asked, reverse
+from rewards.domain.ledger.reverse import NotReversible, asked, reverse
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import mature
 from rewards.domain.program.compiled import (
@@ -41,6 +41,10 @@ _ROUNDING: Final = {
 }
 
 
+_GUARDED: Final = Context(prec=28)
+"""Fewer digits than `amounts` computes with, so that a third of 300 taken three times is 300 before it is rounded."""
+
+
 class CannotCompute(Refusal):
     """An action needs a value that the event does not carry, or one that is no amount. The rule does not fire."""
 
@@ -65,7 +69,7 @@ def points(amount: Amount, bound: Bound, rate: Decimal, rounding: Rounding) -> i
     raw = amount.compute(bound)
     if isinstance(raw, Missing):
         raise CannotCompute(f"{raw.field} is {raw.why}", field=raw.field)
-    exact = raw if rate == 1 else raw * rate
+    exact = _GUARDED.multiply(raw, rate)
     if not exact.is_finite() or exact < 0:
         raise CannotCompute(f"{amount.source} gives {exact}, which is no amount", field=amount.source)
     if exact > AMOUNT_MAX:
@@ -161,11 +165,14 @@ def take_back(
     for original in work.carrying(reference):
         if original.kind not in REVERSIBLE or original.remaining <= 0:
             continue
+        currency = work.program.currencies.get(original.currency)
+        if currency is None:
+            raise NotReversible(f"the program has no currency {original.currency} any more", kind=str(original.kind))
         transaction = reverse(
             work.draft,
             original,
             work.origin(source, reference=reference, reason=reason, note=note),
-            currency=work.program.currencies[original.currency],
+            currency=currency,
             zone=work.program.zone,
             policy=policy,
         )
