@@ -63,7 +63,6 @@ class Settings(BaseSettings):
     """Proxies whose `X-Forwarded-*` headers are believed: addresses or networks, separated by commas."""
     shutdown_seconds: Seconds = 20
     body_bytes_max: Positive = 1024 * 1024
-    document_bytes_max: Positive = 1024 * 1024
 
     lanes: Positive = 2
     lane_queue_max: Positive = 1000

@@ -14,7 +14,7 @@ from rewards.db.engine import make_engine
 from rewards.db.migrate import migrate
 from rewards.db.transact import reading, transaction
 from rewards.features.keys.issuing import KeyRequest, create_key
-from rewards.features.keys.queries import program_id_of
+from rewards.features.programs.store import program_id_of
 from rewards.http.auth import SCOPES
 from rewards.valkey import make_valkey
 
@@ -70,7 +70,6 @@ def make_key(engine: AsyncEngine) -> MakeKey:
     async def make(*scopes: str, program: str = "shop", **more: Any) -> str:
         async with reading(engine) as connection:
             program_id = await program_id_of(connection, program)
-        assert program_id is not None
         request = KeyRequest("a test", scopes=scopes, **more)
         token, _ = await create_key(engine, SECRET_KEY, program_id=program_id, request=request, actor="test")
         return token

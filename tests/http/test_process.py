@@ -266,7 +266,7 @@ async def test_keys_by_the_command_line(command_line: click.testing.CliRunner) -
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "says"),
     [
-        (["keys", "create", "--program", "nowhere", "--name", "x"], 1, "There is no program `nowhere`."),
+        (["keys", "create", "--program", "nowhere", "--name", "x"], 1, "there is no program 'nowhere'"),
         (["keys", "create", "--program", "shop", "--name", "x", "--scope", "root"], 2, "'root' is not one of"),
         (["keys", "create", "--program", "shop", "--name", "x", "--kind", "public", "--scope", "read"], 1, "expected events"),
         (["keys", "revoke", "--program", "shop", str(UUID(int=1))], 1, "has no key"),

@@ -16,7 +16,8 @@ from rewards.cli.root import run
 from rewards.db.engine import make_engine
 from rewards.db.transact import reading, transact
 from rewards.features.keys.issuing import KeyRequest, create_key
-from rewards.features.keys.queries import KeyRow, list_keys, program_id_of, revoke_key
+from rewards.features.keys.queries import KeyRow, list_keys, revoke_key
+from rewards.features.programs.store import program_id_of
 from rewards.http.auth import PUBLIC_SCOPES, SCOPES, Kind
 from rewards.http.problems import NotFound
 from rewards.settings import Settings
@@ -140,7 +141,4 @@ async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 async def _program(engine: AsyncEngine, key: str) -> int:
     async with reading(engine) as connection:
-        found = await program_id_of(connection, key)
-    if found is None:
-        raise NotFound(f"There is no program `{key}`.")
-    return found
+        return await program_id_of(connection, key)

@@ -31,7 +31,6 @@ class Submission:
     target: UUID | None = None
     passed: tuple[UUID, ...] = ()
     lots_needed: bool = False
-    references_needed: tuple[str, ...] = ()
 
     @property
     def row_id(self) -> UUID:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from rewards.domain.program.check import check_bytes
-from rewards.features.programs.checking import Checker, check_document
+from rewards.features.programs.checking import Checker
 
 SHOP = (Path(__file__).parents[3] / "seeds/shop.yaml").read_bytes()
 BOMB = b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(
@@ -89,7 +89,3 @@ async def test_an_abandoned_check_does_not_answer_the_next(checker: Checker) -> 
     with pytest.raises(asyncio.CancelledError):
         await abandoned
     assert (await checker.check(SHOP, timeout_seconds=10)).ok
-
-
-async def test_one_document_alone() -> None:
-    assert (await check_document(SHOP, timeout_seconds=10)).ok

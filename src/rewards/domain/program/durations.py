@@ -11,7 +11,6 @@ from rewards.domain.periods import Calendar, Lifetime, Rolling, Span
 LENGTH_MAX: Final = timedelta(days=3660)
 MONTHS_MAX: Final = 120
 _FORM: Final = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d|mo)")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NAMED: Final[dict[str, Span]] = {span.value: span for span in (*Calendar, *Lifetime)}
 EXPECTED: Final = "a duration such as 90s, 10m, 72h, 7d or 12mo"
 

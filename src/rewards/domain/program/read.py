@@ -64,11 +64,6 @@ def read_document(source: bytes) -> Source:
     return _Reader(text).read()
 
 
-def source_of(data: Any) -> Source:
-    """For values that were read elsewhere, such as a stored version."""
-    return Source(data)
-
-
 @dataclass(slots=True)
 class _Open:
     """A mapping or list being read. `size` counts its nodes, aliases written out."""

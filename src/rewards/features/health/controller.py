@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -15,9 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import StorageError, reading
 from rewards.features.health.queries import changeable, migrated_to
-
-Check = Callable[[], Awaitable[str | None]]
-"""Says why the service is not ready, or None."""
 
 RETRY_AFTER_SECONDS: Final = 2
 
@@ -31,12 +28,11 @@ class Health(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What must hold before traffic may come. `checks` are the composition root's own (lanes, program)."""
+    """What must hold before traffic may come: the schema is at `head`, and nobody here may change `insert_only` tables."""
 
     engine: AsyncEngine
     head: str | None
     insert_only: Sequence[str]
-    checks: Mapping[str, Check] = field(default_factory=dict)
 
     async def reasons(self) -> dict[str, str]:
         """By check, why not. Empty when ready."""
@@ -51,9 +47,6 @@ class Readiness:
             found["migrations"] = f"The schema is at {', '.join(sorted(revisions)) or 'nothing'}, not at {self.head}."
         if open_tables:
             found["privileges"] = f"The service could change history: {', '.join(open_tables)}."
-        for name, check in self.checks.items():
-            if (reason := await check()) is not None:
-                found[name] = reason
         return found
 
 

@@ -77,11 +77,6 @@ async def find_caller(engine: AsyncEngine, digest: bytes) -> Caller | None:
     )
 
 
-async def program_id_of(connection: AsyncConnection, key: str) -> int | None:
-    """The id of a program by its key."""
-    return (await connection.execute(select(program.c.id).where(program.c.key == key))).scalar_one_or_none()
-
-
 async def insert_key(
     connection: AsyncConnection,
     *,

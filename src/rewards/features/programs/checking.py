@@ -89,15 +89,6 @@ class Checker:
         return process
 
 
-async def check_document(source: bytes, *, timeout_seconds: float) -> Report:
-    """Checks one document in a process of its own. For several, keep a `Checker`."""
-    checker = Checker()
-    try:
-        return await checker.check(source, timeout_seconds=timeout_seconds)
-    finally:
-        await checker.close()
-
-
 async def _exchange(process: Process, task: str, source: bytes, timeout_seconds: float) -> dict[str, Any]:
     assert process.stdin is not None
     assert process.stdout is not None

@@ -38,7 +38,6 @@ EXPANDED_MAX: Final = 20_000
 DIVISION_BY_ZERO: Final = "division by zero"
 _LEVEL: Final = {"||": 1, "&&": 2, "+": 4, "-": 4, "*": 5, "/": 5, "%": 5}
 _ATOM: Final = 7
-_ARITHMETIC: Final = frozenset("+-*/%")
 
 Inline = Callable[[str], Node | None]
 """The condition that stands for membership in a segment, if it is to be decided in place."""
