@@ -12,7 +12,6 @@ from rewards.domain.ledger.expiry import expires_at, local_midnight
 from rewards.domain.ledger.wallet import Draft
 from rewards.domain.program.compiled import Currency, OwnExpiry
 
-
 NO_HOLD: Final = timedelta(0)
 
 
