@@ -273,6 +273,8 @@ def test_warning(change: Change, path: str, code: str) -> None:
         (b"[]", "type"),
         (b"3", "type"),
         (b"a: [", "syntax"),
+        (b'a: "\\UFFFFFFFF"', "syntax"),
+        (b'a: "\\U00110000"', "syntax"),
         (b"{}", "missing"),
         (b"x" * 2_000_000, "too-large"),
     ],

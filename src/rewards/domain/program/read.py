@@ -98,6 +98,10 @@ class _Reader:
             raise Unreadable("syntax", str(error.problem or error.context), _position(mark)) from None
         except YAMLError as error:
             raise Unreadable("syntax", str(error).partition("\n")[0]) from None
+        except Unreadable:
+            raise
+        except (OverflowError, ValueError):  # the parser takes "\UFFFFFFFF" for a character
+            raise Unreadable("syntax", "an escape names no character") from None
         except RecursionError:
             raise Unreadable("too-deep", f"nested more than {DEPTH_MAX} deep") from None
         return Source(self._result, self._places)
