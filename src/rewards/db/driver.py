@@ -34,8 +34,9 @@ async def fetch(connection: AsyncConnection, sql: str, *arguments: Any) -> Seque
         return (await connection.exec_driver_sql(sql, arguments)).all()
     try:
         found: Sequence[Any] = await driver.fetch(sql, *arguments)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        lost = driver.is_closed()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # An internal error of the driver is a server that went away between two statements: they are out of step.
+        lost = driver.is_closed() or isinstance(error, asyncpg.InternalClientError)
         if lost:
             await connection.invalidate(error)
         raise DBAPIError(sql, None, error, hide_parameters=True, connection_invalidated=lost) from error
