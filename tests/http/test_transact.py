@@ -210,6 +210,13 @@ async def test_data_errors_come_out_as_they_are(scratch: AsyncEngine, statement:
     assert (sqlstate(refused.value), is_data_error(refused.value), attempts) == (state, True, 1)
 
 
+async def test_errors_are_told_without_the_parameters(scratch: AsyncEngine) -> None:
+    statement, values = "SELECT $1::text, 1 / $2::int", ("ada@example.com", 0)
+    with pytest.raises(DBAPIError) as refused:
+        await transact(scratch, lambda connection: connection.exec_driver_sql(statement, values))
+    assert "ada@example.com" not in str(refused.value)
+
+
 async def test_a_constraint_that_fails_at_commit_is_a_data_error(scratch: AsyncEngine) -> None:
     async with transaction(scratch) as connection:
         await connection.execute(

@@ -66,6 +66,7 @@ def make_engine(
         max_overflow=0,
         pool_timeout=pool_wait_seconds,
         pool_use_lifo=True,  # idle connections stay idle, busy ones keep their caches warm
+        hide_parameters=True,  # errors are logged, and parameters hold what members did
         json_serializer=_json_text,
         json_deserializer=msgspec.json.decode,
         connect_args={
