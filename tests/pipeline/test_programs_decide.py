@@ -129,6 +129,10 @@ async def test_a_paused_rule_and_a_new_version_count_at_once(games: Live) -> Non
         await connection.execute(text("DELETE FROM rule_pause WHERE program_id = :id"), {"id": games.program_id})  # type: ignore[attr-defined]
 
     await transact(engine, republish)
+    dry = await games.client.post(
+        "/v1/events?dry_run=true", json=EventFactory(type="played", member="pauser", properties={})
+    )
+    assert dry.json()["program_version"] == 2
     answer = await games.event(type="played", member="pauser", properties={})
     assert answer["program_version"] == 2
     assert answer["balances"]["points"]["available"] == 2

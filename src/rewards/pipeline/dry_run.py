@@ -11,17 +11,36 @@ from rewards.domain.ids import Ids, bucket_of, unix_ms
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome
 from rewards.domain.state import MemberState
+from rewards.pipeline.batch import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
 from rewards.pipeline.counters import candidate_keys, read_counters
 from rewards.pipeline.dedup import check_same, is_decided, seen_before, stored_receipts
 from rewards.pipeline.forwarding import paths
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.load import load_more, load_wallets, lock_members
-from rewards.pipeline.programs import Published
+from rewards.pipeline.programs import Programs, Published
 from rewards.pipeline.submission import Receipt
 
 
-async def dry_run(engine: AsyncEngine, published: Published, addressed: Addressed) -> Receipt:
-    """Decides and forgets. Raises what the command would be refused with."""
+class _Outdated(Exception):
+    """A newer version was published than the one at hand."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+async def dry_run(engine: AsyncEngine, programs: Programs, program_id: int, addressed: Addressed) -> Receipt:
+    """Decides by the published version and forgets. Raises what the command would be refused with."""
+    published = await programs.get(program_id)
+    for _ in range(ATTEMPTS_MAX):
+        try:
+            return await _decide(engine, published, addressed)
+        except _Outdated as newer:
+            published = await programs.refresh(program_id, at_least=newer.revision)
+    raise TooManyAttempts("the program changed too often meanwhile; try again")
+
+
+async def _decide(engine: AsyncEngine, published: Published, addressed: Addressed) -> Receipt:
     item = submission(published, addressed)
     async with snapshot(engine) as connection:
         states = await lock_members(connection, item.program_id, [item.member_id], lock=False)
@@ -34,6 +53,8 @@ async def dry_run(engine: AsyncEngine, published: Published, addressed: Addresse
             state = MemberState(item.row_id, bucket_of(item.row_id), item.ref.kind, item.ref.external_id)
         complete = frozenset({item.row_id} if item.lots_needed else ())
         clock = await load_wallets(connection, item.program_id, {item.row_id: state}, complete=complete)
+        if clock.revision > published.revision:
+            raise _Outdated(clock.revision)
         seen = (await seen_before(connection, item.program_id, [item])).get(item)
         if seen is not None and is_decided(item, seen):
             check_same(item, seen.fingerprint)
@@ -44,7 +65,7 @@ async def dry_run(engine: AsyncEngine, published: Published, addressed: Addresse
         counters = await read_counters(
             connection, item.program_id, candidate_keys(published.program, moments), lock=False
         )
-        while True:
+        for _ in range(UNLOADED_MAX):
             key = item.key.bytes if item.key is not None else b""
             ids = Ids(key, bucket=state.bucket, unix_ms=unix_ms(clock.wall), seq=state.seq)
             try:
@@ -62,3 +83,4 @@ async def dry_run(engine: AsyncEngine, published: Published, addressed: Addresse
                     )
                 continue
             return Receipt(outcome.status, outcome.answer, trace=outcome.trace)
+        raise TooManyAttempts("deciding this command needs too much that is not loaded")

@@ -58,7 +58,8 @@ async def send_event(
     command = addressed(data, request.auth)
     program_id = request.auth.program_id
     if dry_run:
-        receipt = await decide_dry(request.app.state.engine, await intake.published(program_id), command)
+        state = request.app.state
+        receipt = await decide_dry(state.engine, state.programs, program_id, command)
         return _json({**_answer(receipt, trace=trace), "dry_run": True})
     if mode == "async":
         payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "client": request.auth.kind == "public"}
