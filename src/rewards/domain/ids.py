@@ -6,11 +6,11 @@ Rows are therefore partitioned and routed by id alone.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 BUCKETS: Final = 256
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,7 +18,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def keyed_hash(key: bytes, *parts: bytes, size_bytes: int = 16) -> bytes:
     """A keyed BLAKE2b of length-prefixed parts, so that no two part lists collide by concatenation."""
-    digest = hashlib.blake2b(key=key, digest_size=size_bytes)
+    digest = blake2b(key=key, digest_size=size_bytes)
     for part in parts:
         digest.update(len(part).to_bytes(4, "big"))
         digest.update(part)
@@ -35,46 +35,60 @@ def bucket_of(member: UUID) -> int:
     return member.int >> 120
 
 
+_set = object.__setattr__
+_UNKNOWN: Final = SafeUUID.unknown
+
+
+def _uuid(value: int) -> UUID:
+    """A UUID of 128 bits that are known to be in range: the constructor's checks would cost more than all the rest."""
+    made = UUID.__new__(UUID)
+    _set(made, "int", value)
+    _set(made, "is_safe", _UNKNOWN)
+    return made
+
+
+_FIXED: Final = 0x8 << 76 | 0x2 << 62
+"""The version and variant bits."""
+
+
 def uuid8(unix_ms: int, bucket: int, rest: int) -> UUID:
-    """A UUIDv8 of a moment and a bucket; `rest` (66 bits) fills what is left, its high bits sorting first."""
-    return UUID(
-        int=(unix_ms & 0xFFFF_FFFF_FFFF) << 80
-        | 0x8 << 76
-        | (bucket & 0xFF) << 68
-        | (rest >> 62 & 0xF) << 64
-        | 0x2 << 62
-        | (rest & 0x3FFF_FFFF_FFFF_FFFF)
-    )
+    """A UUIDv8 of a moment and a bucket; `rest` fills what is left: four bits beside the bucket, 62 behind the variant."""
+    return _uuid(_head(unix_ms, bucket) | _spread(rest))
+
+
+def _head(unix_ms: int, bucket: int) -> int:
+    return (unix_ms & 0xFFFF_FFFF_FFFF) << 80 | (bucket & 0xFF) << 68 | _FIXED
+
+
+def _spread(rest: int) -> int:
+    return (rest >> 62 & 0xF) << 64 | rest & 0x3FFF_FFFF_FFFF_FFFF
 
 
 class Ids:
     """The ids of one command, derived from its key and an ordinal: deciding it again gives the same ones.
 
-    `seq` (the member's sequence number before the command) and the ordinal lead the derived bits, so that the ids of a
-    member sort in the order in which they were made, also within a millisecond.
+    A UUIDv8 of the moment and the bucket; `seq` (the member's sequence number before the command) and the ordinal lead the
+    bits that are left, so that the ids of a member sort in the order in which they were made, also within a millisecond.
     """
 
-    __slots__ = ("_bucket", "_key", "_ordinal", "_seq", "_unix_ms")
+    __slots__ = ("_head", "_key", "_ordinal", "_seq")
 
     def __init__(self, key: bytes, *, bucket: int, unix_ms: int, seq: int) -> None:
         self._key = key
-        self._bucket = bucket
-        self._unix_ms = unix_ms
-        self._seq = seq
+        self._head = _head(unix_ms, bucket)
+        self._seq = (seq & 0x3FFF) << 14
         self._ordinal = 0
 
     def next(self) -> UUID:
-        self._ordinal += 1
-        ordinal = self._ordinal
-        digest = hashlib.blake2b(self._key + ordinal.to_bytes(4, "big"), digest_size=8).digest()
-        order = (self._seq & 0x3FFF) << 14 | ordinal & 0x3FFF
-        rest = order << 38 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
-        return uuid8(self._unix_ms, self._bucket, rest)
+        self._ordinal = ordinal = self._ordinal + 1
+        digest = blake2b(self._key + ordinal.to_bytes(4, "big"), digest_size=8).digest()
+        rest = (self._seq | ordinal & 0x3FFF) << 38 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
+        return _uuid(self._head | _spread(rest))
 
     def lot(self, member: UUID, material: str) -> UUID:
         """The id of a lot that merges: the same material gives the same lot of the member."""
-        digest = hashlib.blake2b(material.encode(), key=member.bytes, digest_size=16).digest()
-        return UUID(bytes=digest)
+        digest = blake2b(material.encode(), key=member.bytes, digest_size=16).digest()
+        return _uuid(int.from_bytes(digest, "big"))
 
 
 def unix_ms(moment: datetime) -> int:

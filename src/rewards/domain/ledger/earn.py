@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -71,9 +72,15 @@ def _day_lot(draft: Draft, currency: str, rule: str, expiry: datetime | None, da
 
     It opens at the start of the day whichever earn makes it, so the spending order does not depend on what was loaded.
     """
-    lot_id = draft.lot_id(f"{currency}|{rule}|{expiry}|{day_start}")
+    lot_id = draft.lot_id(_material(currency, rule, expiry, day_start))
     lot = draft.lot(lot_id)
     if lot is None:
         lot = Lot(lot_id, currency, rule, day_start, 0, expires_at=expiry)
         draft.add_lot(lot)
     return lot
+
+
+@lru_cache(maxsize=4096)
+def _material(currency: str, rule: str, expiry: datetime | None, day_start: datetime) -> str:
+    """What makes two lots one. The same few are asked for again and again."""
+    return f"{currency}|{rule}|{expiry}|{day_start}"
