@@ -8,6 +8,7 @@ import os
 import secrets
 import shlex
 import threading
+import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -205,8 +206,11 @@ def _welcome(url: str, keys: Keys) -> None:
         data=body.encode(),
         headers={"Authorization": f"Bearer {keys.server}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        answered = json.dumps(json.load(answer), indent=2)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            answered = json.dumps(json.load(answer), indent=2)
+    except urllib.error.HTTPError as refused:  # the program is the owner's by now, and may not know this event
+        answered = refused.read().decode()
     click.echo(
         f"""
 Rewards is running.
