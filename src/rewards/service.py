@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -27,6 +27,8 @@ from rewards.pipeline.observing import BatchMetrics
 from rewards.pipeline.programs import Programs
 from rewards.settings import Settings
 from rewards.valkey import make_valkey
+
+PATIENCE_SECONDS: Final = 3600.0
 
 WRITES = (*member_rows.ROWS, *wallet_rows.ROWS, *event_rows.ROWS)
 """What every slice writes in the batch's one statement."""
@@ -59,6 +61,12 @@ def database(
     )
 
 
+def owner_database(settings: Settings) -> AsyncEngine:
+    """As the owner of the schema, for migrations and upkeep: these take as long as they take, and wait for each other."""
+    patient = {"statement_timeout_seconds": PATIENCE_SECONDS, "lock_timeout_seconds": PATIENCE_SECONDS}
+    return database(settings.model_copy(update=patient), application_name="rewards-owner", role=None)
+
+
 class Service:
     """The parts that live as long as the process. Shared by the HTTP application, the worker and the CLI."""
 
@@ -76,7 +84,9 @@ class Service:
         metrics = BatchMetrics(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
-        self.batches = Batches(self.lane_engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set)
+        self.batches = Batches(
+            self.lane_engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set
+        )
         self.lanes = Lanes(
             self.batches,
             lanes=settings.lanes,

@@ -25,7 +25,7 @@ from rewards.domain.errors import RewardsError
 from rewards.features.events.jobs import DueCommands
 from rewards.features.members.jobs import rank_segments
 from rewards.features.wallets.jobs import Sweep
-from rewards.service import Service, database
+from rewards.service import Service, owner_database
 
 log = structlog.get_logger("rewards.worker")
 
@@ -50,7 +50,7 @@ class Worker:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._owner = database(service.settings, application_name="rewards-upkeep", role=None)
+        self._owner = owner_database(service.settings)
         self.due = DueCommands(service.engine, service.programs, service.lanes)
         self.sweep = Sweep(service.engine, service.programs, service.lanes)
 

@@ -30,7 +30,7 @@ from rewards.http.auth import SCOPES, token_digest
 from rewards.http.server import base_url, bind, bind_from
 from rewards.http.server import serve as serve_http
 from rewards.local import AlreadyRunning, LocalServers
-from rewards.service import Service, database
+from rewards.service import Service, database, owner_database
 from rewards.settings import LocalSettings, Settings, load_settings
 from rewards.worker import Worker
 
@@ -115,7 +115,7 @@ def _secret_key(directory: Path) -> str:
 
 async def _prepare(settings: Settings, directory: Path) -> Keys:
     """Migrates, publishes the sample program where there is none, and sees to it that there are keys."""
-    owner = database(settings, application_name="rewards-migrate", role=None)
+    owner = owner_database(settings)
     try:
         await migrate(owner)
     finally:

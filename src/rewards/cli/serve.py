@@ -12,7 +12,7 @@ from rewards.cli.root import run
 from rewards.db.migrate import migrate as migrate_database
 from rewards.http.server import base_url, bind
 from rewards.http.server import serve as serve_http
-from rewards.service import Service, database
+from rewards.service import Service, owner_database
 from rewards.settings import Settings, load_settings
 from rewards.telemetry import configure_logging, configure_tracing
 from rewards.worker import Worker
@@ -69,7 +69,7 @@ def migrate() -> None:
     """Bring the database to the newest schema and make the partitions ahead. Safe to run at every deployment."""
 
     async def upgrade(settings: Settings) -> str | None:
-        engine = database(settings, application_name="rewards-migrate", role=None)
+        engine = owner_database(settings)
         try:
             return await migrate_database(engine)
         finally:

@@ -104,7 +104,8 @@ class Batches:
             if not is_data_error(error):
                 raise
             if len(submissions) == 1:
-                log.exception(
+                # The driver's own words may quote the row, which is personal: the dead letter holds it, the log does not.
+                log.error(  # noqa: TRY400
                     "command_cannot_be_stored", sqlstate=sqlstate(error), command=type(submissions[0].command).__name__
                 )
                 await keep_dead_letter(self._engine, submissions[0], sqlstate(error))

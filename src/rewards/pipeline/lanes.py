@@ -129,8 +129,9 @@ def _first_answer(result: Result) -> Result:
     """What the rerun found already done was done by the first run, whose caller still waits for the first answer."""
     if not isinstance(result, Receipt) or not result.replayed:
         return result
-    answer = {**result.answer, "status": Status.PROCESSED.value} if "status" in result.answer else result.answer
-    return Receipt(Status.PROCESSED, answer, trace=result.trace, refusal=result.refusal)
+    first = result.first_status
+    answer = {**result.answer, "status": first} if "status" in result.answer else result.answer
+    return Receipt(Status(first), answer, trace=result.trace, refusal=result.refusal)
 
 
 def _settle(future: asyncio.Future[Result], result: Result) -> None:

@@ -55,6 +55,8 @@ class Receipt:
     answer: dict[str, Any]
     trace: list[dict[str, Any]] = field(default_factory=list)
     replayed: bool = False
+    first_status: str = Status.PROCESSED.value
+    """For a replayed event: what became of it the first time."""
     refusal: dict[str, Any] | None = None
     """A business refusal as (code, message, details), kept and replayed like any answer."""
 

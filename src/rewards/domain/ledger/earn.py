@@ -82,5 +82,5 @@ def _day_lot(draft: Draft, currency: str, rule: str, expiry: datetime | None, da
 
 @lru_cache(maxsize=4096)
 def _material(currency: str, rule: str, expiry: datetime | None, day_start: datetime) -> str:
-    """What makes two lots one. The same few are asked for again and again."""
-    return f"{currency}|{rule}|{expiry}|{day_start}"
+    """What makes two lots one. The same few are asked for again and again; an instant counts, whatever zone it is told in."""
+    return f"{currency}|{rule}|{expiry and expiry.timestamp()}|{day_start.timestamp()}"

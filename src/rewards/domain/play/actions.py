@@ -8,9 +8,10 @@ from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
-from rewards.domain.errors import InvalidInput, Refusal, SchemaViolation
+from rewards.domain.errors import Refusal, SchemaViolation
 from rewards.domain.ledger.accounts import AMOUNT_MAX, Book, Kind
 from rewards.domain.ledger.earn import earn
+from rewards.domain.ledger.entry import AmountOverflow
 from rewards.domain.ledger.reverse import NotReversible, asked, reverse
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import mature
@@ -64,7 +65,8 @@ class Firing:
 def points(amount: Amount, bound: Bound, rate: Decimal, rounding: Rounding) -> int:
     """The integer amount, in decimal arithmetic with explicit rounding.
 
-    Raises `CannotCompute` when a field is missing or the result is negative, `InvalidInput` past `AMOUNT_MAX`.
+    Raises `CannotCompute` when a field is missing or the result is negative, `AmountOverflow` past `AMOUNT_MAX`: the rule
+    does not fire, as when the sum of what was earned would pass it.
     """
     raw = amount.compute(bound)
     if isinstance(raw, Missing):
@@ -73,9 +75,7 @@ def points(amount: Amount, bound: Bound, rate: Decimal, rounding: Rounding) -> i
     if not exact.is_finite() or exact < 0:
         raise CannotCompute(f"{amount.source} gives {exact}, which is no amount", field=amount.source)
     if exact > AMOUNT_MAX:
-        raise InvalidInput(
-            f"{amount.source} gives more than {AMOUNT_MAX}", path="properties", expected=f"an amount up to {AMOUNT_MAX}"
-        )
+        raise AmountOverflow(f"{amount.source} gives more than {AMOUNT_MAX}", most=AMOUNT_MAX)
     return int(exact.to_integral_value(_ROUNDING[rounding]))
 
 

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import StorageError, reading
-from rewards.features.health.queries import changeable, migrated_to
+from rewards.features.health.queries import changeable, migrated_to, months_without_partition
 
 RETRY_AFTER_SECONDS: Final = 2
 
@@ -41,12 +41,15 @@ class Readiness:
             async with reading(self.engine) as connection:
                 revisions = await migrated_to(connection)
                 open_tables = await changeable(connection, self.insert_only)
+                closed_months = await months_without_partition(connection)
         except StorageError as error:
             return {"database": error.message}
         if revisions != ({self.head} if self.head else set()):
             found["migrations"] = f"The schema is at {', '.join(sorted(revisions)) or 'nothing'}, not at {self.head}."
         if open_tables:
             found["privileges"] = f"The service could change history: {', '.join(open_tables)}."
+        if closed_months:
+            found["partitions"] = f"No partition for {', '.join(closed_months)}: run `rewards migrate`, and a worker."
         return found
 
 

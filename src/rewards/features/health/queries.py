@@ -22,6 +22,19 @@ _CHANGEABLE: Final = text(
     """
 ).bindparams(bindparam("tables", type_=ARRAY(Text)))
 
+_NEXT_MONTHS: Final = text(
+    """
+    SELECT to_char(day, 'YYYY-MM')
+    FROM unnest(ARRAY[now(), now() + interval '2 days']) AS day
+    WHERE to_regclass('event') IS NOT NULL AND to_regclass(to_char(day AT TIME ZONE 'UTC', '"event_"YYYY_MM')) IS NULL
+    """
+)
+
+
+async def months_without_partition(connection: AsyncConnection) -> list[str]:
+    """This month, or the one that begins within two days, if there is nowhere to write its history."""
+    return sorted(set((await connection.execute(_NEXT_MONTHS)).scalars()))
+
 
 async def migrated_to(connection: AsyncConnection) -> set[str]:
     """The revisions that the schema is at; none when it was never migrated."""
