@@ -12,6 +12,7 @@ from litestar.datastructures import State
 from rewards.db.migrate import head_revision
 from rewards.db.tables.base import INSERT_ONLY
 from rewards.features.events import controller as events
+from rewards.features.events.direct import PATH, DirectEvents
 from rewards.features.events.quarantine import quarantine_router
 from rewards.features.events.reading import events_reading_router
 from rewards.features.health.controller import Readiness, health_router
@@ -37,6 +38,11 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
     """The ASGI application around a service. What is `alongside` (the worker) lives while the lanes run."""
 
     checker = Checker()
+    keys = ApiKeys(
+        service.secret_key,
+        lambda digest: find_caller(service.engine, digest),
+        limiter=RateLimiter(service.valkey),
+    )
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -61,7 +67,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             reference_router(),
         ],
         lifespan=[lifespan],
-        state=State({**_state(service), "checker": checker}),
+        state=State({**_state(service, keys), "checker": checker}),
         dto=StrictBody,
         return_dto=None,
         exception_handlers=problem_handlers(),
@@ -69,21 +75,18 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
         request_max_body_size=service.settings.body_bytes_max,
         logging_config=None,
     )
-    return Edge(app, HttpMetrics(service.registry))
+    direct = DirectEvents(service.intake, keys, body_bytes_max=service.settings.body_bytes_max)
+    return Edge(app, HttpMetrics(service.registry), direct={("POST", PATH): direct})
 
 
-def _state(service: Service) -> dict[str, Any]:
+def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
     """What handlers find in `request.app.state`."""
     return {
         "intake": service.intake,
         "engine": service.engine,
         "programs": service.programs,
         "cursors": Cursors(service.secret_key),
-        "api_keys": ApiKeys(
-            service.secret_key,
-            lambda digest: find_caller(service.engine, digest),
-            limiter=RateLimiter(service.valkey),
-        ),
+        "api_keys": keys,
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
         "metrics_registry": service.registry,
     }

@@ -106,14 +106,20 @@ class ApiKeys:
         caller = None
         if _TOKEN.fullmatch(token):
             digest = token_digest(self.secret_key, token)
-            known = self._known.get(digest)
-            if known is not None and known.fresh_until > self._clock():
-                caller = known.caller
-            else:
-                caller = await self._load_once(digest)
+            known = self._fresh(digest)
+            caller = known.caller if known is not None else await self._load_once(digest)
         if caller is None:
             raise Unauthorized("The key is unknown or revoked.")
         return caller
+
+    def known(self, token: str) -> Caller | None:
+        """The caller, if it was found so lately that nothing need be read."""
+        known = self._fresh(token_digest(self.secret_key, token))
+        return known.caller if known is not None else None
+
+    def _fresh(self, digest: bytes) -> _Known | None:
+        known = self._known.get(digest)
+        return known if known is not None and known.fresh_until > self._clock() else None
 
     def forget(self) -> None:
         """Read every key afresh."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -25,7 +26,10 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # Frameworks and servers each have their own types for this; they agree on the shape only.
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+Direct: TypeAlias = Callable[[Message, Receive, Send], Awaitable[Receive | None]]
+"""Answers a request and returns None, or leaves it to the application and returns what that is to read it from."""
 
+NOTHING_DIRECT: Final[Mapping[tuple[str, str], Direct]] = MappingProxyType({})
 ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 SLOW_SECONDS: Final = 1.0
 BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -86,11 +90,17 @@ class HttpMetrics:
 
 
 class Edge:
-    """Wraps the application: `app = Edge(litestar, HttpMetrics(registry))`."""
+    """Wraps the application: `app = Edge(litestar, HttpMetrics(registry))`.
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+    `direct` has the first word on requests of its methods and paths, before the application hears of them.
+    """
+
+    def __init__(
+        self, app: ASGIApp, metrics: HttpMetrics, *, direct: Mapping[tuple[str, str], Direct] = NOTHING_DIRECT
+    ) -> None:
         self.app = app
         self._metrics = metrics
+        self._direct = direct
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -119,7 +129,10 @@ class Edge:
             else:
                 if ESCAPED_SLASH.search(scope.get("raw_path") or b""):
                     scope["path"] = _path_of(scope["raw_path"])
-                await self.app(scope, receive, send_on)
+                direct = self._direct.get((scope["method"], scope["path"]))
+                left = receive if direct is None else await direct(scope, receive, send_on)
+                if left is not None:
+                    await self.app(scope, left, send_on)
         finally:
             seconds = time.perf_counter() - started
             route = scope.get("path_template", UNMATCHED)

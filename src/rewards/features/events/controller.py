@@ -104,6 +104,11 @@ def _command(item: EventIn | InvalidInput, caller: Caller) -> Addressed | Reward
         return error
 
 
+def answer_bytes(receipt: Receipt, *, trace: bool) -> bytes:
+    """What is sent for one event that was decided."""
+    return _encode(_answer(receipt, trace=trace))
+
+
 def _answer(receipt: Receipt, *, trace: bool) -> dict[str, Any]:
     return {**receipt.answer, "trace": receipt.trace} if trace else receipt.answer
 
