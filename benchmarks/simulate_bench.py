@@ -42,15 +42,14 @@ def events(count: int, members: int) -> Iterator[dict[str, Any]]:
 
 def _content(chance: random.Random, number: int) -> tuple[str, dict[str, Any]]:
     product = f"p{chance.randrange(500)}"
-    return chance.choice(
-        [
-            ("product_viewed", {"product_id": product, "category": "video", "dwell_seconds": chance.randrange(90)}),
-            ("product_shared", {"product_id": product, "network": "x"}),
-            ("order_placed", {"order_id": f"o{number}", "total": chance.randrange(1, 200)}),
-            ("review_posted", {"product_id": product, "stars": chance.randrange(1, 6)}),
-            ("app_opened", {"screen": "home"}),
-        ]
-    )
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("product_viewed", {"product_id": product, "category": "video", "dwell_seconds": chance.randrange(90)}),
+        ("product_shared", {"product_id": product, "network": "x"}),
+        ("order_placed", {"order_id": f"o{number}", "total": chance.randrange(1, 200)}),
+        ("review_posted", {"product_id": product, "stars": chance.randrange(1, 6)}),
+        ("app_opened", {"screen": "home"}),
+    ]
+    return chance.choice(kinds)
 
 
 def main() -> None:

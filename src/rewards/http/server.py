@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import uvicorn
 PORTS_TRIED_MAX: Final = 100
 KEEP_ALIVE_SECONDS: Final = 75
 BACKLOG: Final = 2048
+COLLECTOR_THRESHOLDS: Final = (5_000, 20, 50)
 
 
 class PortInUse(OSError):
@@ -52,6 +54,17 @@ def base_url(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
+def keep_for_good() -> None:
+    """Takes what has been made so far out of the garbage collector's rounds, and has these come less often.
+
+    A batch makes thousands of values that all live until it ends; looking through them, and through every module of
+    the service, again and again took a fifth of the processor time of an event.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
 class Server(uvicorn.Server):
     """Calls `on_ready` once it accepts connections."""
 
@@ -61,6 +74,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        keep_for_good()
         if self.started and self._on_ready is not None:
             self._on_ready()
 

@@ -102,7 +102,13 @@ def _event_receipt(submission: Submission, row: Any) -> Receipt:
             replayed=True,
         )
     answer = row.answer
-    return Receipt(Status.DUPLICATE, {**answer, "status": "duplicate"}, trace=row.trace or [], replayed=True, first_status=row.status)
+    return Receipt(
+        Status.DUPLICATE,
+        {**answer, "status": "duplicate"},
+        trace=row.trace or [],
+        replayed=True,
+        first_status=row.status,
+    )
 
 
 def _answer_receipt(_: Submission, row: Any) -> Receipt:

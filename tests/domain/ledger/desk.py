@@ -17,7 +17,7 @@ from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.ledger.verify import violations
 from rewards.domain.ledger.wallet import Draft, Wallet
-from rewards.domain.program.compiled import Clawback, Currency, Expiry
+from rewards.domain.program.compiled import Clawback, Currency, OwnExpiry
 
 T = TypeVar("T")
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -68,7 +68,9 @@ class Desk:
         self.run(lambda _: None)
         return self
 
-    def earn(self, amount: int, rule: str = "rule:a", *, expires: datetime | Expiry = None, **more: Any) -> Transaction:
+    def earn(
+        self, amount: int, rule: str = "rule:a", *, expires: datetime | OwnExpiry = None, **more: Any
+    ) -> Transaction:
         more.setdefault("effective_at", self.now)
         return self.run(
             lambda draft: earn(draft, self.currency, amount, Origin(rule), zone=ZONE, expires=expires, **more)
