@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from rewards.domain.periods import Calendar, Lifetime, Rolling, Span, add_months, period_key
 from rewards.domain.play.budgets import counter_key, remaining
-from rewards.domain.play.limits import EXACT_TIMES_MAX, SPARE_MOMENTS, Blocked, allowed, merge, record
+from rewards.domain.play.limits import (
+    EXACT_TIMES_MAX,
+    MERGED_MOMENTS_MAX,
+    SPARE_MOMENTS,
+    Blocked,
+    allowed,
+    merge,
+    record,
+)
 from rewards.domain.program.compiled import Budget, BudgetUnit, Limit
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -32,14 +40,18 @@ def after(hours: float) -> datetime:
 
 
 def fire(
-    limits: tuple[Limit, ...], cooldown: timedelta | None, hours: list[float], zone: ZoneInfo = BERLIN
+    limits: tuple[Limit, ...],
+    cooldown: timedelta | None,
+    hours: list[float],
+    *,
+    late_hours: int = 72,
+    state: object = None,
 ) -> tuple[object, list[float]]:
     """The state after trying to fire at each hour in turn, and the hours that were allowed."""
-    state: object = None
     fired = []
     for hour in hours:
-        if allowed(limits, cooldown, state, at=after(hour), zone=zone) is None:
-            state = record(limits, cooldown, state, at=after(hour), zone=zone)
+        if allowed(limits, cooldown, state, at=after(hour), zone=BERLIN) is None:
+            state = record(limits, cooldown, state, at=after(hour), zone=BERLIN, late_seconds=late_hours * 3_600)
             fired.append(hour)
     return state, fired
 
@@ -178,6 +190,92 @@ def test_a_busy_rule_never_fires_too_often_though_its_memory_is_bounded(minutes:
     assert holds(limit, [after(hour) for hour in fired])
     assert isinstance(state, dict)
     assert len(state["600s"]) <= times + SPARE_MOMENTS
+
+
+@pytest.mark.parametrize(
+    ("limit", "late_hours", "tried", "fired"),
+    [
+        # A quarantined event is as late as its quarantine was long: no replay passes a limit that once held.
+        (Limit(1, days(1)), 72, [0, 2_400, 0.5], [0, 2_400]),
+        (Limit(1, days(1)), 72, [0, 2_400, -0.5, 23.9, 24], [0, 2_400, 24]),
+        (Limit(1, days(1)), 0, [0, 30, 60, 1, 25, 31, 37], [0, 30, 60]),
+        (Limit(2, days(1)), 0, [0, 1, 60, 2, 25.1], [0, 1, 60, 25.1]),
+        (Limit(1, months(1)), 72, [0, 24 * 90, 24 * 20, 24 * 30], [0, 24 * 90, 24 * 30]),
+        (Limit(1, days(1)), 72, [0, 2_400, 2_328, 2_376], [0, 2_400, 2_328, 2_376]),  # not later than the late window
+    ],
+)
+def test_a_replay_long_after_passes_no_limit(
+    limit: Limit, late_hours: int, tried: list[float], fired: list[float]
+) -> None:
+    assert fire((limit,), None, tried, late_hours=late_hours)[1] == fired
+
+
+rolling = st.sampled_from([days(1), days(3), months(1)])
+any_order = st.lists(st.floats(0, 24 * 90, allow_nan=False), max_size=30)
+
+
+@given(per=rolling, times=st.integers(1, 4), tried=any_order, late_hours=st.sampled_from([0, 1, 72]))
+def test_no_window_holds_more_than_its_times_in_whatever_order_events_come(
+    per: Rolling, times: int, tried: list[float], late_hours: int
+) -> None:
+    limit = Limit(times, per)
+    state: object = None
+    fired: list[datetime] = []
+    for at in map(after, tried):
+        free = allowed((limit,), None, state, at=at, zone=BERLIN) is None
+        if max(fired, default=at) - at <= timedelta(hours=late_hours):
+            assert free == holds(limit, [*fired, at])  # in time, so neither more nor fewer
+        if free:
+            state = record((limit,), None, state, at=at, zone=BERLIN, late_seconds=late_hours * 3_600)
+            fired.append(at)
+    assert holds(limit, fired)
+
+
+@given(
+    per=rolling,
+    times=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    tried=st.tuples(any_order, any_order, any_order),
+    late_hours=st.tuples(st.sampled_from([0, 1, 72]), st.sampled_from([0, 1, 72])),
+)
+def test_neither_a_merge_nor_a_new_version_forgets_that_something_was_let_go(
+    per: Rolling, times: tuple[int, int], tried: tuple[list[float], ...], late_hours: tuple[int, int]
+) -> None:
+    state, one = fire((Limit(times[0], per),), None, tried[0], late_hours=late_hours[0])
+    other_state, other = fire((Limit(times[0], per),), None, tried[1], late_hours=late_hours[0])
+    merged = merge(state, other_state)
+    before = [after(hour) for hour in (*one, *other)]
+    for hour in tried[2]:
+        if allowed((Limit(times[1], per),), None, merged, at=after(hour), zone=BERLIN) is None:
+            merged = record(
+                (Limit(times[1], per),), None, merged, at=after(hour), zone=BERLIN, late_seconds=late_hours[1] * 3_600
+            )
+            before.append(after(hour))
+            # What met at the merge may be too much already; nothing is added to a window that is full.
+            assert around(per, before, after(hour)) <= times[1]
+
+
+def around(per: Rolling, moments: list[datetime], at: datetime) -> int:
+    """The most firings in any window that holds `at`."""
+    most = 0
+    for first in moments:
+        end = add_months(first, per.months, BERLIN) if per.months else first + per.length
+        if first <= at < end:
+            most = max(most, sum(first <= moment < end for moment in moments))
+    return most
+
+
+def test_what_a_merge_has_no_room_for_is_not_taken_as_free() -> None:
+    limit = Limit(600, days(365))
+    one, other = (fire((limit,), None, [hour + half for hour in range(600)])[0] for half in (0, 0.5))
+    merged = merge(one, other)
+    assert merged is not None
+    assert len(merged["31536000s"]) == MERGED_MOMENTS_MAX
+    assert fire((limit,), None, [-24 * 200, 24 * 400], state=merged)[1] == [24 * 400]
+
+
+def test_states_from_before_are_read() -> None:
+    state = {"86400s": [int(after(0).timestamp() * 1_000_000)]}
+    assert fire((Limit(1, days(1)),), None, [23, 24], state=state)[1] == [24]
 
 
 def test_more_times_than_single_moments_are_kept_for_hold_too() -> None:

@@ -5,8 +5,9 @@ length holds more than its times, wherever it lies and in whatever order the eve
 limit of once, in both directions.
 
 A rule's state maps each span to what fired: `[moments]` in microseconds for a rolling span, `[periods, counts]` for a
-calendar one, a number for a lifetime. It is bounded; a late firing before what is still kept is refused, never
-allowed on trust.
+calendar one, a number for a lifetime. It is bounded, so what was let go of a rolling span is remembered by its newest
+moment: a firing that shares a window with it is refused, never allowed on trust. Only an event that was held back for
+longer than the late window, such as a quarantined one, meets that.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ EXACT_TIMES_MAX: Final = 1_000
 early.
 """
 SPARE_MOMENTS: Final = 50
+MERGED_MOMENTS_MAX: Final = EXACT_TIMES_MAX
 PERIODS_KEPT: Final = 4
 """Events of the default late window of 72 hours fall into at most four days."""
 _GRAINS: Final = 60
 _GRAINS_KEPT: Final = 3 * _GRAINS
 _MONTH_MICROS: Final = 31 * 86_400_000_000
+_FORGOTTEN: Final = "forgotten"
+"""Beside the spans: for each rolling one the newest moment that was let go, where any was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,16 @@ def record(
     """
     before = state or {}
     after: dict[str, Any] = {}
+    forgotten: dict[str, int] = {}
+    known = before.get(_FORGOTTEN, {})
     for span, times in _spans(limits, cooldown).items():
         key = _name(span)
-        after[key] = _recorded(span, times, before.get(key), at, zone=zone, late_seconds=late_seconds)
+        after[key], gone = _recorded(span, times, before.get(key), at, zone=zone, late_seconds=late_seconds)
+        newest = max((moment for moment in (gone, known.get(key)) if moment is not None), default=None)
+        if newest is not None:
+            forgotten[key] = newest
+    if forgotten:
+        after[_FORGOTTEN] = forgotten
     return after
 
 
@@ -105,7 +116,13 @@ def merge(one: Any | None, other: Any | None) -> Any | None:
     """
     if one is None or other is None:
         return other if one is None else one
-    return {key: _together(one.get(key), other.get(key)) for key in sorted({*one, *other})}
+    merged = {key: _together(one.get(key), other.get(key)) for key in sorted({*one, *other})}
+    for key, fired in list(merged.items()):
+        if isinstance(fired, list) and len(fired) > MERGED_MOMENTS_MAX and not isinstance(fired[0], list):
+            merged[key] = fired[-MERGED_MOMENTS_MAX:]
+            gone = {key: fired[-MERGED_MOMENTS_MAX - 1]}
+            merged[_FORGOTTEN] = _together(merged.get(_FORGOTTEN), gone)
+    return merged
 
 
 def _together(one: Any, other: Any) -> Any:
@@ -113,6 +130,8 @@ def _together(one: Any, other: Any) -> Any:
         return other if one is None else one
     if isinstance(one, int):
         return one + other
+    if isinstance(one, dict):
+        return {key: max(one.get(key, other.get(key)), other.get(key, one.get(key))) for key in sorted({*one, *other})}
     if isinstance(one[0], list) and isinstance(other[0], list):
         counts = dict(zip(*one, strict=True))
         for number, count in zip(*other, strict=True):
@@ -122,20 +141,23 @@ def _together(one: Any, other: Any) -> Any:
     # Moments and grains of one span meet only if the two fired under different versions: the longer memory stays.
     if isinstance(one[0], list) or isinstance(other[0], list):
         return one if isinstance(one[0], list) else other
-    return sorted([*one, *other])[-EXACT_TIMES_MAX:]
+    return sorted([*one, *other])
 
 
 def _blocks(
     limits: tuple[Limit, ...], cooldown: timedelta | None, state: dict[str, Any], at: datetime, zone: ZoneInfo
 ) -> Iterator[Blocked]:
+    forgotten = state.get(_FORGOTTEN, {})
     for limit in limits:
-        fired = state.get(_name(limit.per))
-        if fired is not None and not _fits(limit, fired, at, zone):
+        key = _name(limit.per)
+        fired = state.get(key)
+        if fired is not None and not _fits(limit, fired, forgotten.get(key), at, zone):
             yield Blocked(limit, _until(limit, fired, at, zone))
     if cooldown is not None:
         once = Limit(1, Rolling(cooldown))
-        fired = state.get(_name(once.per))
-        if fired is not None and not _fits(once, fired, at, zone):
+        key = _name(once.per)
+        fired = state.get(key)
+        if fired is not None and not _fits(once, fired, forgotten.get(key), at, zone):
             yield Blocked(None, _until(once, fired, at, zone))
 
 
@@ -155,25 +177,26 @@ def _name(span: Rolling | Calendar | Lifetime) -> str:
     return span.value
 
 
-def _fits(limit: Limit, fired: Any, at: datetime, zone: ZoneInfo) -> bool:
+def _fits(limit: Limit, fired: Any, forgotten: int | None, at: datetime, zone: ZoneInfo) -> bool:
     per = limit.per
     if isinstance(per, Lifetime):
         return bool(fired < limit.times)
     if isinstance(per, Calendar):
         periods, counts = fired
         number = period_at(per, epoch_seconds(at), zone).number
-        if len(periods) >= PERIODS_KEPT and number < periods[0]:
+        if len(periods) >= PERIODS_KEPT and number < periods[-PERIODS_KEPT]:
             return False
         return number not in periods or counts[periods.index(number)] < limit.times
+    moment = epoch_micros(at)
+    if forgotten is not None and moment < _after(forgotten, per, zone):
+        return False
     if isinstance(fired[0], list):
-        return _fits_grains(limit.times, per, fired, epoch_micros(at))
-    return _fits_moments(limit.times, per, fired, epoch_micros(at), zone)
+        return _fits_grains(limit.times, per, fired, moment)
+    return _fits_moments(limit.times, per, fired, moment, zone)
 
 
 def _fits_moments(times: int, per: Rolling, fired: list[int], moment: int, zone: ZoneInfo) -> bool:
     """Whether no window would hold more than `times`: no `times + 1` firings in a row lie within one length."""
-    if len(fired) >= _moments_max(times) and moment < _after(fired[0], per, zone):
-        return False
     if len(fired) < times:
         return True
     at = bisect_right(fired, moment)
@@ -184,7 +207,7 @@ def _fits_moments(times: int, per: Rolling, fired: list[int], moment: int, zone:
 def _fits_grains(times: int, per: Rolling, fired: list[list[int]], moment: int) -> bool:
     grains, counts = fired
     grain = _grain(per, moment)
-    if len(grains) >= _GRAINS_KEPT and grain < grains[0] + _GRAINS:
+    if len(grains) >= _GRAINS_KEPT and grain < grains[-_GRAINS_KEPT] + _GRAINS:
         return False
     # A window of one length touches 61 grains; their firings together bound those of the window from above.
     for first in range(grain - _GRAINS, grain + 1):
@@ -213,21 +236,22 @@ def _until(limit: Limit, fired: Any, at: datetime, zone: ZoneInfo) -> datetime |
 
 def _recorded(
     span: Rolling | Calendar | Lifetime, times: int, fired: Any, at: datetime, *, zone: ZoneInfo, late_seconds: int
-) -> Any:
+) -> tuple[Any, int | None]:
+    """What fired in the span with a firing at `at`, and the newest moment that is let go for it."""
     if isinstance(span, Lifetime):
-        return (fired or 0) + 1
+        return (fired or 0) + 1, None
     if isinstance(span, Calendar):
-        return _counted(fired, period_at(span, epoch_seconds(at), zone).number, PERIODS_KEPT)
+        return _counted(fired, period_at(span, epoch_seconds(at), zone).number, PERIODS_KEPT), None
     moment = epoch_micros(at)
     if times > EXACT_TIMES_MAX:
         if fired is not None and not isinstance(fired[0], list):
-            return _coarse([*fired, moment], span)
-        return _counted(fired, _grain(span, moment), _GRAINS_KEPT)
+            return _coarse([*fired, moment], span), None
+        return _counted(fired, _grain(span, moment), _GRAINS_KEPT), None
     moments = [] if fired is None else [*_fine(fired, span)]
     insort(moments, moment)
     oldest = moments[-1] - late_seconds * 1_000_000 - (span.months * _MONTH_MICROS or _micros(span))
-    moments = moments[bisect_left(moments, oldest) :]
-    return moments[-_moments_max(times) :]
+    gone = max(bisect_left(moments, oldest), len(moments) - _moments_max(times))
+    return (moments[gone:], moments[gone - 1]) if gone > 0 else (moments, None)
 
 
 def _counted(fired: list[list[int]] | None, number: int, kept: int) -> list[list[int]]:
