@@ -1,4 +1,4 @@
-"""Statements straight to the driver. SQLAlchemy keeps the pool, the transaction and the errors; it is not on the way."""
+"""Statements straight to the driver. SQLAlchemy keeps the pool and the dialect; it is not on the way of a batch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 DRIVER_CONNECTION: Final = "rewards.driver"
 """Where a pooled connection's `info` holds the driver's own connection."""
+
+
+_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Record(asyncpg.Record):  # type: ignore[misc]  # the driver is not typed
@@ -26,18 +29,43 @@ class Record(asyncpg.Record):  # type: ignore[misc]  # the driver is not typed
 async def fetch(connection: AsyncConnection, sql: str, *arguments: Any) -> Sequence[Any]:
     """All rows of one statement in the driver's own parameter style (`$1`). Raises `DBAPIError`.
 
-    The first statement of a transaction goes through SQLAlchemy, which begins it; the others straight to the driver.
     Measured per statement that finds twelve rows: 272 µs of processor time through SQLAlchemy, 83 µs without.
     """
-    driver = connection.info.get(DRIVER_CONNECTION)
-    if driver is None or not driver.is_in_transaction():
-        return (await connection.exec_driver_sql(sql, arguments)).all()
+    driver = _driver(connection)
     try:
         found: Sequence[Any] = await driver.fetch(sql, *arguments)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        # An internal error of the driver is a server that went away between two statements: they are out of step.
-        lost = driver.is_closed() or isinstance(error, asyncpg.InternalClientError)
-        if lost:
-            await connection.invalidate(error)
-        raise DBAPIError(sql, None, error, hide_parameters=True, connection_invalidated=lost) from error
+    except _FAILURES as error:
+        raise await _translated(connection, driver, sql, error) from error
     return found
+
+
+async def execute(connection: AsyncConnection, sql: str) -> None:
+    """One statement without arguments or rows, in one round trip: what begins and ends transactions. Raises `DBAPIError`."""
+    driver = _driver(connection)
+    try:
+        await driver.execute(sql)
+    except _FAILURES as error:
+        raise await _translated(connection, driver, sql, error) from error
+
+
+async def roll_back(connection: AsyncConnection) -> None:
+    """Ends the transaction for nothing. A connection on which that cannot be done is given up, which does it too."""
+    if connection.invalidated:
+        return
+    try:
+        await execute(connection, "ROLLBACK")
+    except (DBAPIError, OSError) as error:
+        await connection.invalidate(error)
+
+
+def _driver(connection: AsyncConnection) -> Any:
+    return connection.info[DRIVER_CONNECTION]
+
+
+async def _translated(connection: AsyncConnection, driver: Any, sql: str, error: Exception) -> DBAPIError:
+    """The error as SQLAlchemy would raise it. A connection that is lost leaves the pool."""
+    # An internal error of the driver is a server that went away between two statements: they are out of step.
+    lost = driver.is_closed() or isinstance(error, asyncpg.InternalClientError)
+    if lost and not connection.invalidated:
+        await connection.invalidate(error)
+    return DBAPIError(sql, None, error, hide_parameters=True, connection_invalidated=lost)

@@ -62,6 +62,7 @@ def make_engine(
     """
     engine = create_async_engine(
         database_url(url),
+        isolation_level="AUTOCOMMIT",  # `transact` begins and commits; SQLAlchemy doing it costs more than a statement
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_wait_seconds,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.partitions import GRANTS, ensure_partitions
+from rewards.db.transact import transaction
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[3] / "migrations"
 _LOCK: Final = 0x5245_5741
@@ -51,8 +52,11 @@ def current_revision(connection: Connection) -> str | None:
 
 
 async def migrate(owner: AsyncEngine, *, now: datetime | None = None) -> str | None:
-    """Migrates as the owner of the schema, in one transaction. Returns the revision reached. Safe to run from many processes."""
-    async with owner.begin() as connection:
+    """Migrates as the owner of the schema, in one transaction. Returns the revision reached. Safe to run from many processes.
+
+    Raises as `transact` does where the database cannot be reached.
+    """
+    async with transaction(owner) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         await connection.execute(text(_ROLES))
         await connection.execute(text("GRANT rewards_app TO CURRENT_USER"))

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from rewards.db.driver import execute, roll_back
 from rewards.domain.errors import RewardsError
 
 T = TypeVar("T")
@@ -27,6 +28,9 @@ SERIALIZATION_FAILURE: Final = "40001"
 DEADLOCK_DETECTED: Final = "40P01"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 QUERY_CANCELED: Final = "57014"
+BEGIN: Final = "BEGIN"
+SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 READ_ONLY: Final = "25006"  # the server became a standby
 CONFLICTS: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 SLOW: Final = frozenset({LOCK_NOT_AVAILABLE, QUERY_CANCELED})
@@ -123,9 +127,8 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection for single SELECTs: each statement sees its own snapshot, and nothing can be committed."""
+    """A connection for single SELECTs: each statement sees its own snapshot, and nothing is to be changed."""
     async with _connected(engine) as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
         with _translated_outside():
             yield connection
 
@@ -134,19 +137,20 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A read-only REPEATABLE READ transaction: all statements see the same moment, and none may write."""
     async with _connected(engine) as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with _translated_outside():
-            yield connection
+            async with _begun(connection, SNAPSHOT):
+                yield connection
+                await roll_back(connection)
 
 
 @asynccontextmanager
 async def _committed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with _connected(engine) as connection:
         with _translated():
-            begun = await connection.begin()
-            yield connection  # leaving by an exception closes the connection, which rolls back
+            async with _begun(connection, BEGIN):
+                yield connection
         try:
-            await begun.commit()
+            await execute(connection, "COMMIT")
         except DBAPIError as error:
             state = sqlstate(error) or ""
             if state in CONFLICTS:
@@ -156,6 +160,17 @@ async def _committed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             raise UnknownCommit("The connection ended during the commit; the change may have been made.") from error
         except (ConnectionError, TimeoutError) as error:
             raise UnknownCommit("The connection ended during the commit; the change may have been made.") from error
+
+
+@asynccontextmanager
+async def _begun(connection: AsyncConnection, begin: str) -> AsyncIterator[None]:
+    """Begins; whatever the block raises rolls back."""
+    try:
+        await execute(connection, begin)
+        yield
+    except Exception:
+        await roll_back(connection)
+        raise
 
 
 @asynccontextmanager
@@ -169,6 +184,11 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise DatabaseUnavailable("The database cannot be reached.") from error
     try:
         yield connection
+    except Exception:
+        raise
+    except BaseException:
+        await connection.invalidate()  # interrupted in the middle of a statement, perhaps: nobody else is to have it
+        raise
     finally:
         await connection.close()
 

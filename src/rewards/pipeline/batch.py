@@ -22,7 +22,7 @@ from rewards.domain.outcome import Outcome, Status
 from rewards.domain.state import MemberState
 from rewards.pipeline.counters import CountersShort, candidate_keys, claim, read_counters
 from rewards.pipeline.dead_letters import keep_dead_letter
-from rewards.pipeline.dedup import Seen, check_same, is_decided, repeat_of, seen_before, stored_receipts
+from rewards.pipeline.dedup import Seen, check_same, is_decided, keys_of, repeat_of, seen_before, stored_receipts
 from rewards.pipeline.forwarding import paths, settled
 from rewards.pipeline.load import Clock, delete_members, insert_members, load_more, load_wallets, lock_members
 from rewards.pipeline.observing import BatchMetrics
@@ -188,11 +188,13 @@ class _Attempt:
             raise StartOver  # the end of a path was merged while we waited for its lock
         await self._forward_merged(connection)
         complete = frozenset(item.row_id for item in self.submissions if item.lots_needed)
-        self.clock: Clock = await load_wallets(connection, program_id, self.states, complete=complete)
+        self.clock: Clock = await load_wallets(
+            connection, program_id, self.states, complete=complete, keys=keys_of(self.submissions)
+        )
         if self.clock.revision != self.published.revision:
             self.newer_revision = self.clock.revision
             raise StartOver
-        self.seen = await seen_before(connection, program_id, self.submissions)
+        self.seen = await seen_before(connection, program_id, self.submissions) if self.clock.seen else {}
         moments = {self.clock.now}
         moments.update(
             item.command.occurred_at

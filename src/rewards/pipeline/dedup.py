@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,18 +28,23 @@ class Seen:
     member_id: UUID
 
 
+def places(submission: Submission) -> Iterable[UUID]:
+    """The members under whom a command may have been seen: as sent, the one it became by merges, and all between."""
+    if submission.target is None:
+        return (submission.member_id,)
+    return dict.fromkeys((submission.member_id, *submission.passed, submission.target))
+
+
+def keys_of(submissions: Sequence[Submission]) -> list[tuple[UUID, UUID]]:
+    """The (member, key) under which these commands may have been seen before."""
+    return [(member, item.key) for item in submissions if item.key is not None for member in places(item)]
+
+
 async def seen_before(
     connection: AsyncConnection, program_id: int, submissions: Sequence[Submission]
 ) -> dict[Submission, Seen]:
-    """Dedup rows of these commands. After merges the member as sent is asked, the one it became and all between."""
-    asked = [
-        (item, member)
-        for item in submissions
-        if item.key is not None
-        for member in dict.fromkeys((item.member_id, *item.passed, item.row_id))
-    ]
-    if not asked:
-        return {}
+    """Dedup rows of these commands."""
+    asked = [(item, member) for item in submissions if item.key is not None for member in places(item)]
     found = await rows(
         connection,
         queries.SEEN_BEFORE,

@@ -25,11 +25,15 @@ from rewards.pipeline.submission import Submission
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """One reading of the database clock, taken after the lock. `now` is the program's time, `wall` the real one."""
+    """One reading of the database clock, taken after the lock. `now` is the program's time, `wall` the real one.
+
+    `seen` tells whether any command of the batch was sent before.
+    """
 
     wall: datetime
     offset: timedelta
     revision: int
+    seen: bool
 
     @property
     def now(self) -> datetime:
@@ -104,35 +108,53 @@ async def delete_members(connection: AsyncConnection, program_id: int, members: 
 
 
 async def load_wallets(
-    connection: AsyncConnection, program_id: int, states: dict[UUID, MemberState], *, complete: frozenset[UUID]
+    connection: AsyncConnection,
+    program_id: int,
+    states: dict[UUID, MemberState],
+    *,
+    complete: frozenset[UUID],
+    keys: Sequence[tuple[UUID, UUID]] = (),
 ) -> Clock:
-    """Accounts, the lots that fall due (all open ones for `complete` members) and open holds, in later statements than the lock."""
+    """Accounts, the lots that fall due (all open ones for `complete` members) and open holds, in later statements than the lock.
+
+    `keys` are the (member, key) under which the commands may have been seen before.
+    """
     members = list(states)
-    buckets = [bucket_of(member) for member in members]
-    clock = None
+    found = await rows(
+        connection,
+        queries.LOAD_ACCOUNTS,
+        program_id,
+        [bucket_of(member) for member in members],
+        members,
+        [bucket_of(member) for member, _ in keys],
+        [member for member, _ in keys],
+        [key for _, key in keys],
+    )
+    assert found, "the program of a batch exists"
+    head = found[0]
+    clock = Clock(head.wall, head.clock_offset, head.revision, seen=head.seen is True)
     lots_of: dict[UUID, None] = {}
     holds_of: dict[UUID, None] = {}
-    for row in await rows(connection, queries.LOAD_ACCOUNTS, program_id, buckets, members):
-        if clock is None:
-            clock = Clock(row.wall, row.clock_offset, row.revision)
-        wallet = states[row.member_id].wallet
-        wallet.complete = row.member_id in complete
-        if row.currency is None:
+    for row in found:
+        member = row[0]
+        wallet = states[member].wallet
+        currency = row[1]
+        if currency is None:
             wallet.complete = True  # no account, hence no lot
             continue
-        wallet.accounts[row.currency] = Account(*row[4:16])
-        if row.pending + row.available + row.held:
-            lots_of[row.member_id] = None
-        if row.held:
-            holds_of[row.member_id] = None
-    assert clock is not None, "the program of a batch exists"
+        wallet.complete = member in complete
+        account = wallet.accounts[currency] = Account(*row[1:13])
+        if wallet.complete and (account.available or account.pending or account.held):
+            lots_of[member] = None
+        if row.due:
+            lots_of[member] = None
+        if account.held:
+            holds_of[member] = None
     if lots_of:
         some = list(lots_of)
         wanted = [member in complete for member in some]
-        found = await rows(
-            connection, queries.LOAD_LOTS, program_id, [bucket_of(m) for m in some], some, wanted, clock.now
-        )
-        for row in found:
+        arguments = (program_id, [bucket_of(m) for m in some], some, wanted, clock.now)
+        for row in await rows(connection, queries.LOAD_LOTS, *arguments):
             states[row.member_id].wallet.lots[row.id] = _lot(row)
     if holds_of:
         some = list(holds_of)

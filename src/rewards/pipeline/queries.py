@@ -37,10 +37,31 @@ USING unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
 """
 
-LOAD_ACCOUNTS: Final = """
-SELECT p.revision, clock_timestamp() AS wall, p.clock_offset, k.member_id, a.currency, a.available, a.pending, a.held, a.debt,
-       a.issued, a.redeemed, a.expired, a.revoked, a.sent, a.received, a.last_activity_at
+_KEYS_SEEN: Final = """
+SELECT true
+FROM unnest($4::smallint[], $5::uuid[], $6::uuid[]) AS c (bucket, member_id, key)
+CROSS JOIN LATERAL (
+    SELECT 1 FROM dedup d
+    WHERE d.program_id = $1 AND d.bucket = c.bucket AND d.member_id = c.member_id AND d.key = c.key
+    OFFSET 0
+) d
+LIMIT 1
+"""
+
+_LOTS_DUE: Final = """
+SELECT true
+FROM lot l
+WHERE l.program_id = $1 AND l.bucket = k.bucket AND l.member_id = k.member_id
+  AND l.pending + l.available + l.held > 0 AND l.due_at <= c.wall + p.clock_offset
+LIMIT 1
+"""
+
+LOAD_ACCOUNTS: Final = f"""
+SELECT k.member_id, a.currency, a.available, a.pending, a.held, a.debt, a.issued, a.redeemed, a.expired, a.revoked, a.sent,
+       a.received, a.last_activity_at, p.revision, c.wall, p.clock_offset, ({_KEYS_SEEN}) AS seen,
+       CASE WHEN a.pending + a.available + a.held > 0 THEN ({_LOTS_DUE}) END AS due
 FROM program p
+CROSS JOIN (SELECT clock_timestamp() AS wall OFFSET 0) c
 CROSS JOIN unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 LEFT JOIN LATERAL (
     SELECT * FROM account a
@@ -49,6 +70,9 @@ LEFT JOIN LATERAL (
 ) a ON true
 WHERE p.id = $1
 """
+"""All that nearly every batch needs, in one round trip. `seen`: whether any of the commands was sent before; `due`: whether a
+lot of the member falls due. Both are rare, and then asked for with their rows. Subqueries with LIMIT, not EXISTS, which
+the planner may answer by reading the whole table once."""
 
 _LOT: Final = """l.member_id, l.id, l.currency, l.rule, l.opened_at, l.amount, l.pending, l.available, l.held, l.redeemed,
        l.expired, l.revoked, l.sent, l.matures_at, l.expires_at"""
