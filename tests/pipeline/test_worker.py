@@ -172,6 +172,48 @@ async def test_an_event_that_was_set_aside_may_be_sent_again_put_right(works: Li
     assert (await works.client.get(f"/v1/members/mender/events/{wrong['id']}")).json()["status"] == "processed"
 
 
+async def _later(works: Live, **event: Any) -> httpx.Response:
+    return await works.client.post("/v1/events?mode=async", json=EventFactory(type="played", **event))
+
+
+async def _now(works: Live, **event: Any) -> httpx.Response:
+    return await works.client.post("/v1/events", json=EventFactory(type="played", **event))
+
+
+@pytest.mark.parametrize("sent_first", [_later, _now])
+async def test_an_id_that_waits_or_was_used_is_not_accepted_for_something_else(works: Live, sent_first: Any) -> None:
+    event: dict[str, Any] = {
+        "id": f"used-{next(numbers)}",
+        "member": f"used-{next(numbers)}",
+        "properties": {"level": 1},
+    }
+    assert (await sent_first(works, **event)).status_code in {200, 202}
+    other = await _later(works, **{**event, "properties": {"level": 2}})
+    assert (other.status_code, other.json()["code"]) == (422, "id-reused")
+    assert (await _later(works, **event)).status_code == 202
+    await works.worker.run_due()
+    assert await works.balance(event["member"]) == 1
+    assert (await works.event(type="played", **event))["status"] == "duplicate"
+    assert [row.name for row in await due_of(works, event["member"])] == ["wake"]
+
+
+async def test_of_twins_accepted_at_one_moment_one_is_told_that_its_id_is_used(works: Live) -> None:
+    event: dict[str, Any] = {"id": "twins", "member": f"twins-{next(numbers)}"}
+    answers = await asyncio.gather(*(_later(works, **event, properties={"level": level}) for level in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202, *[422] * 7]
+    await works.worker.run_due()
+    assert await works.balance(event["member"]) == 1
+
+
+async def test_what_waits_and_is_sent_again_to_be_decided_now_is_decided_once(works: Live) -> None:
+    event: dict[str, Any] = {"id": "hurried", "member": f"hurried-{next(numbers)}", "properties": {"level": 1}}
+    assert (await _later(works, **event)).status_code == 202
+    assert (await works.event(type="played", **event))["status"] == "processed"
+    await works.worker.run_due()
+    assert await works.balance(event["member"]) == 1
+    assert [row.name for row in await due_of(works, event["member"])] == ["wake"]
+
+
 async def test_an_overfull_service_puts_due_commands_off_and_keeps_them(works: Live, url: str, redis_url: str) -> None:
     for _ in range(2):
         await accepted(works, member="patient")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import transact
 from rewards.domain.commands import (
@@ -29,6 +29,7 @@ from rewards.domain.commands import (
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import bucket_of
 from rewards.pipeline.batch import Result
+from rewards.pipeline.dedup import check_same
 from rewards.pipeline.lanes import Lanes
 from rewards.pipeline.programs import Programs, Published
 from rewards.pipeline.submission import Receipt, StoredRefusal, Submission
@@ -43,6 +44,15 @@ SET due_at = excluded.due_at, name = excluded.name, payload = excluded.payload, 
 WHERE due.failure IS NOT NULL
 """
 """A repeat of what still waits changes nothing. One that was set aside was never decided: its id may be sent anew, put right."""
+
+_FINGERPRINTS: Final = """
+SELECT decode(u.payload ->> 'fingerprint', 'hex') AS fingerprint FROM due u
+WHERE u.program_id = $1 AND u.bucket = $2 AND u.member_id = $3 AND u.key = $4 AND u.payload ->> 'fingerprint' IS NOT NULL
+UNION ALL
+SELECT d.fingerprint FROM dedup d
+WHERE d.program_id = $1 AND d.bucket = $2 AND d.member_id = $3 AND d.key = $4
+"""
+"""What waits under the key, and what was decided under it: each must be what is sent now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +115,23 @@ class Intake:
         return await self._lanes.submit_all([_resubmission(published, item) for item in items])
 
     async def later(self, program_id: int, addressed: Addressed, *, name: str, payload: dict[str, Any]) -> UUID:
-        """Stores the command durably, to be decided soon by a worker; returns its key."""
+        """Stores the command durably, to be decided soon by a worker; returns its key.
+
+        Raises `IdentityConflict`, nothing changed, when the id was used for something else, be that decided or waiting.
+        """
         published = await self._programs.get(program_id)
         made = submission(published, addressed)
         assert made.key is not None, "what is accepted for later has an id"
-        row = (
-            program_id,
-            bucket_of(made.member_id),
-            made.member_id,
-            made.key,
-            name,
-            msgspec.json.encode(payload).decode(),
-        )
-        await transact(self._engine, lambda connection: connection.exec_driver_sql(_ACCEPT_FOR_LATER, row))
+        place = (program_id, bucket_of(made.member_id), made.member_id, made.key)
+        kept = msgspec.json.encode({**payload, "fingerprint": made.fingerprint.hex()}).decode()
+
+        async def accept(connection: AsyncConnection) -> None:
+            await connection.exec_driver_sql(_ACCEPT_FOR_LATER, (*place, name, kept))
+            # Asked after writing, which waits for a twin of the same moment.
+            for found in await connection.exec_driver_sql(_FINGERPRINTS, place):
+                check_same(made, bytes(found.fingerprint))
+
+        await transact(self._engine, accept)
         self._due_written()
         return made.key
 
