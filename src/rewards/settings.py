@@ -9,8 +9,11 @@ import base64
 import binascii
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, Secret, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.asyncio.connection import parse_url
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 SECRET_KEY_BYTES_MIN: Final = 32
 SECRET_KEY_DISTINCT_BYTES_MIN: Final = 8
@@ -40,6 +43,29 @@ def decode_secret_key(value: Any) -> Any:
     return Secret(key)
 
 
+def check_database_url(url: Secret[str]) -> Secret[str]:
+    """Whether something can be connected to is not asked here."""
+    try:
+        scheme = make_url(url.get_secret_value()).get_backend_name()
+    except (ArgumentError, ValueError):
+        scheme = ""
+    if scheme not in {"postgres", "postgresql"}:
+        raise ValueError("must be a URL such as postgresql://user:password@host:5432/database")
+    return url
+
+
+def check_redis_url(url: Secret[str]) -> Secret[str]:
+    """Whether something can be connected to is not asked here."""
+    try:
+        parse_url(url.get_secret_value())
+    except ValueError:
+        raise ValueError("must be a URL such as redis://:password@host:6379/0") from None
+    return url
+
+
+DatabaseUrl = Annotated[Secret[str], AfterValidator(check_database_url)]
+RedisUrl = Annotated[Secret[str], AfterValidator(check_redis_url)]
+SecretKey = Annotated[Secret[bytes], BeforeValidator(decode_secret_key)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -52,9 +78,9 @@ class Settings(BaseSettings):
         env_prefix="REWARDS_", frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
 
-    database_url: Secret[str]
-    redis_url: Secret[str]
-    secret_key: Annotated[Secret[bytes], BeforeValidator(decode_secret_key)]
+    database_url: DatabaseUrl
+    redis_url: RedisUrl
+    secret_key: SecretKey
     """Wraps member keys and keys the hashes of API keys. Losing it makes stored members unreachable."""
 
     host: str = "127.0.0.1"
@@ -96,11 +122,15 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as wrong:
-        lines = [
-            f"REWARDS_{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
-            for error in wrong.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise SettingsError("\n".join(lines)) from None
+        raise _settings_error(wrong) from None
+
+
+def _settings_error(wrong: ValidationError) -> SettingsError:
+    lines = [
+        f"REWARDS_{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg'].removeprefix('Value error, ')}"
+        for error in wrong.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return SettingsError("\n".join(lines))
 
 
 class LocalSettings(BaseSettings):
@@ -110,7 +140,15 @@ class LocalSettings(BaseSettings):
         env_prefix="REWARDS_", frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
 
-    database_url: Secret[str] | None = None
-    redis_url: Secret[str] | None = None
-    secret_key: Annotated[Secret[bytes], BeforeValidator(decode_secret_key)] | None = None
+    database_url: DatabaseUrl | None = None
+    redis_url: RedisUrl | None = None
+    secret_key: SecretKey | None = None
     port: Port | None = None
+
+
+def load_local_settings() -> LocalSettings:
+    """Read the environment. Raises SettingsError."""
+    try:
+        return LocalSettings()
+    except ValidationError as wrong:
+        raise _settings_error(wrong) from None

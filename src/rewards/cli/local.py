@@ -19,6 +19,7 @@ import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.app import make_app
+from rewards.cli.reaching import Unreachable, reach_database, reach_valkey
 from rewards.cli.serve import configure
 from rewards.db.migrate import migrate
 from rewards.db.transact import transact
@@ -30,14 +31,16 @@ from rewards.http.auth import SCOPES, token_digest
 from rewards.http.server import base_url, bind, bind_from
 from rewards.http.server import serve as serve_http
 from rewards.local import AlreadyRunning, LocalServers
+from rewards.pipeline.identity import unwrap_secret
 from rewards.service import Service, database, owner_database
-from rewards.settings import LocalSettings, Settings, load_settings
+from rewards.settings import LocalSettings, Settings, SettingsError, load_local_settings, load_settings
 from rewards.worker import Worker
 
 SAMPLE: Final = Path(__file__).resolve().parents[3] / "seeds" / "shop.yaml"
 SAMPLE_KEY: Final = "shop"
 DIRECTORY: Final = Path(".rewards")
 FIRST_PORT: Final = 8000
+UNSET: Final = "Unset it to use the embedded server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,11 @@ def local(port: int | None, directory: Path) -> None:
 
     REWARDS_DATABASE_URL and REWARDS_REDIS_URL replace the servers that it would start.
     """
-    told = LocalSettings()
+    told = _told()
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     with ExitStack() as stack:
         settings = _settings(told, directory, stack)
+        asyncio.run(_reach(told, settings))
         configure(settings)
         chosen = port or told.port
         bound = bind(settings.host, chosen) if chosen else bind_from(settings.host, FIRST_PORT)
@@ -80,6 +84,28 @@ def local(port: int | None, directory: Path) -> None:
             on_ready=lambda: threading.Thread(target=_welcome, args=(url, keys), daemon=True).start(),
         )
     click.echo("Stopped. The data is kept; run it again to go on.", err=True)
+
+
+def _told() -> LocalSettings:
+    try:
+        return load_local_settings()
+    except SettingsError as error:
+        raise SettingsError(f"{error}\nUnset what is wrong to use the embedded servers and the defaults.") from None
+
+
+async def _reach(told: LocalSettings, settings: Settings) -> None:
+    """Whether the servers that were given, rather than started here, can be used at all."""
+    try:
+        if told.database_url is not None:
+            owner = owner_database(settings)
+            try:
+                await reach_database(owner)
+            finally:
+                await owner.dispose()
+        if told.redis_url is not None:
+            await reach_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
+    except Unreachable as error:
+        raise Unreachable(f"{error}. {UNSET}") from None
 
 
 def _settings(told: LocalSettings, directory: Path, stack: ExitStack) -> Settings:
@@ -149,8 +175,10 @@ async def _prepare(settings: Settings, directory: Path) -> Keys:
 
 
 async def _publish_sample(connection: AsyncConnection, source: bytes, secret_key: bytes) -> int:
-    """The program's id. A program that exists is left as its owner has made it."""
+    """The program's id. A program that exists is left as its owner has made it. Raises `WrongSecretKey`."""
     found = await find_program(connection, SAMPLE_KEY)
+    if found is not None:
+        unwrap_secret(secret_key, bytes(found.secret))  # a database that was set up with another key is of no use here
     if found is not None and found.published is not None:
         return int(found.id)
     report = check_bytes(source)

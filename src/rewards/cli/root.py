@@ -9,8 +9,11 @@ from importlib import import_module
 from typing import Any, Final, TypeVar
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from rewards import __version__
+from rewards.cli.reaching import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE, Unreachable, why
+from rewards.db.transact import StorageError, sqlstate
 from rewards.domain.errors import RewardsError
 from rewards.settings import Settings, SettingsError, load_settings
 
@@ -54,8 +57,17 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except Unreachable as error:
+            raise click.ClickException(str(error)) from None
         except SettingsError as error:
-            raise click.UsageError(f"The environment is incomplete:\n{error}") from None
+            raise click.UsageError(f"The environment is incomplete or wrong:\n{error}") from None
+        except StorageError as error:
+            cause = f": {why(error.__cause__)}" if error.__cause__ is not None else ""
+            raise click.ClickException(f"{error.message.rstrip('.')}{cause} (REWARDS_DATABASE_URL)") from None
+        except DBAPIError as error:
+            if sqlstate(error) not in {UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE}:
+                raise
+            raise click.ClickException(f"The database refused: {why(error)}") from None
         except RewardsError as error:
             raise click.ClickException(explained(error)) from None
         except OSError as error:
