@@ -13,6 +13,7 @@ import pytest
 from tests.http.application import BODY_BYTES_MAX, Application
 from tests.http.conftest import MakeKey
 
+from rewards import __version__
 from rewards.db.engine import make_engine
 from rewards.db.migrate import head_revision
 from rewards.domain.errors import RewardsError
@@ -307,6 +308,21 @@ async def test_a_key_with_a_rate_is_slowed_down(client: httpx.AsyncClient, make_
 async def test_without_a_rate_there_is_no_limit_header(client: httpx.AsyncClient, everything: Headers) -> None:
     answer = await client.post("/v1/events", json={"id": "a"}, headers=everything)
     assert "ratelimit" not in answer.headers
+
+
+async def test_the_reference_has_one_address(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/docs/")
+    assert answer.status_code == HTTPStatus.PERMANENT_REDIRECT
+    assert answer.url.join(answer.headers["location"]).path == "/docs"
+
+
+async def test_the_bare_address_names_what_there_is(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    body = answer.json()
+    assert (body["name"], body["version"]) == ("Rewards", __version__)
+    assert set(body) == {"name", "version", "links"}
+    for link in body["links"].values():
+        assert (await client.get(link)).status_code == HTTPStatus.OK
 
 
 async def test_without_valkey_all_pass_and_it_is_asked_once_a_second() -> None:

@@ -1,4 +1,4 @@
-"""The API's own description, OpenAPI 3.1, and the reference page at `/docs`, served without any outside host.
+"""The API's own description, OpenAPI 3.1, the reference page at `/docs`, served without any outside host, and `/`.
 
 The framework describes parameters, bodies and good answers; `describe` adds what it leaves out: every error status with
 the problem schema, which key an operation needs, that bodies take no unknown fields, and how large an integer may be.
@@ -19,6 +19,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath
+from litestar.response import Redirect
 from litestar.routes import HTTPRoute
 
 from rewards import __version__
@@ -220,8 +221,8 @@ def _join_unions(node: Any) -> None:
 
 
 def reference_router() -> Router:
-    """`/openapi.json`, and the reference page `/docs` with its files."""
-    return Router("/", route_handlers=[_openapi_json, _page, _file], include_in_schema=False)
+    """`/openapi.json`, the reference page `/docs` with its files, and `/`, which names them."""
+    return Router("/", route_handlers=[_index, _openapi_json, _page, _file], include_in_schema=False)
 
 
 @cache
@@ -240,8 +241,22 @@ def _openapi_json(request: Request[Any, Any, Any]) -> bytes:
     return _described(request.app)
 
 
-@get("/docs", sync_to_thread=False)
-def _page() -> Response[bytes]:
+@get("/", sync_to_thread=False)
+def _index(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """For whoever opens the bare address: what answers here, and where to go on."""
+    prefix = request.scope.get("root_path", "").rstrip("/")
+    links = {"docs": "/docs", "openapi": "/openapi.json", "health": "/healthz", "ready": "/readyz"}
+    return {
+        "name": "Rewards",
+        "version": __version__,
+        "links": {name: f"{prefix}{path}" for name, path in links.items()},
+    }
+
+
+@get("/docs", sync_to_thread=False, media_type="text/html")
+def _page(request: Request[Any, Any, Any]) -> Response[Any]:
+    if request.scope["raw_path"].endswith(b"/"):  # the page's links are relative to an address without it
+        return Redirect("../docs", status_code=308)
     return Response(PAGE, media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
