@@ -1,14 +1,26 @@
 """Traces are forgotten by the month; everything else of the event stays."""
 
+import itertools
+import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from sqlalchemy import event as listening
 from sqlalchemy import text
-from tests.service import EventFactory, Live, service_settings
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.service import EventFactory, Live, create_database, service_settings
 
-from rewards.db.retention import forget_traces
+from rewards.db.partitions import ensure_partitions
+from rewards.db.retention import PAGES_PER_STEP, forget_traces
 from rewards.db.transact import transact
+from rewards.domain.ids import id_floor
 from rewards.service import database
+
+LONG_AGO = datetime(2020, 1, 15, tzinfo=UTC)
+EVENTS_OF_A_MONTH = 6_000
+_names = itertools.count(1)
 
 
 @pytest.mark.parametrize(("months", "days", "forgotten"), [(3, 30, True), (3, 4000, False)])
@@ -35,3 +47,83 @@ async def test_traces_of_old_months_are_forgotten(
     assert row.answer["effects"]
     again = await shop.client.post("/v1/events?trace=true", json=event)
     assert (again.json()["status"], again.json()["trace"] == []) == ("duplicate", forgotten)
+
+
+@pytest.fixture
+async def old_months(database_url: str, redis_url: str) -> AsyncIterator[AsyncEngine]:
+    """The owner of a database with two months of long ago, and traces in both."""
+    url = await create_database(database_url, f"retention_tests_{next(_names)}")
+    owner = database(service_settings(url, redis_url), application_name="tests", role=None)
+    await transact(owner, lambda connection: ensure_partitions(connection, LONG_AGO, months_behind=1))
+    async with owner.begin() as connection:
+        for month in (datetime(2019, 12, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)):
+            await connection.execute(
+                text(
+                    "INSERT INTO event (program_id, bucket, member_id, id, client_id, type, status, program_version,"
+                    " occurred_at, recorded_at, trace) SELECT 1, 0, gen_random_uuid(), :id, 'x', 'y', 'processed', 1,"
+                    " now(), now(), jsonb_build_array(repeat('z', 1500)) FROM generate_series(1, :events)"
+                ),
+                {"id": id_floor(month), "events": EVENTS_OF_A_MONTH},
+            )
+    yield owner
+    await owner.dispose()
+
+
+async def _step(owner: AsyncEngine) -> int:
+    return await transact(owner, lambda connection: forget_traces(connection, datetime.now(UTC), trace_days=30))
+
+
+async def _traces_left(owner: AsyncEngine) -> int:
+    async with owner.connect() as connection:
+        found = await connection.execute(text("SELECT count(*) FROM event WHERE trace IS NOT NULL"))
+        return int(found.scalar_one())
+
+
+async def test_each_page_of_an_old_month_is_read_once_and_a_finished_month_not_at_all(old_months: AsyncEngine) -> None:
+    updates: list[str] = []
+
+    def heard(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE event_"):
+            updates.append(statement)
+
+    listening.listen(old_months.sync_engine, "before_cursor_execute", heard)
+    left = await _traces_left(old_months)
+    assert left == 2 * EVENTS_OF_A_MONTH
+    while emptied := await _step(old_months):
+        left -= emptied
+        assert await _traces_left(old_months) == left
+    assert left == 0
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for statement in updates:
+        read = re.search(r"UPDATE (\w+) .*'\((\d+),0\)'.*'\((\d+),0\)'", statement)
+        assert read is not None
+        ranges.setdefault(read[1], []).append((int(read[2]), int(read[3])))
+    assert set(ranges) == {"event_2019_12", "event_2020_01"}
+    for pages in ranges.values():
+        assert len(pages) > 1
+        assert pages[0][0] == 0
+        assert all(one[1] == next_one[0] for one, next_one in itertools.pairwise(pages))
+        assert max(last - first for first, last in pages) == PAGES_PER_STEP
+    updates.clear()
+    assert await _step(old_months) == 0
+    assert updates == []
+
+
+async def test_a_month_that_was_written_anew_meanwhile_is_read_from_its_start(old_months: AsyncEngine) -> None:
+    await _step(old_months)
+    async with old_months.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text("VACUUM FULL event_2019_12"))
+    while await _step(old_months):
+        pass
+    assert await _traces_left(old_months) == 0
+
+
+async def test_one_worker_at_a_time_forgets(old_months: AsyncEngine) -> None:
+    async def meanwhile(connection: AsyncConnection) -> tuple[int, int]:
+        mine = await forget_traces(connection, datetime.now(UTC), trace_days=30)
+        return mine, await _step(old_months)
+
+    mine, of_another = await transact(old_months, meanwhile)
+    assert mine > 0
+    assert of_another == 0
+    assert await _step(old_months) > 0
