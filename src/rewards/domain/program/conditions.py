@@ -1,4 +1,7 @@
-"""Conditions: checked CEL of type bool. An absent field makes one undecided (`Missing`), never false."""
+"""Conditions: checked CEL of type bool. An absent field makes one undecided (`Missing`), never false.
+
+All are checked by the engine; simple ones are then decided without it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from rewards.domain.program.compiled import Bound, Missing
 from rewards.domain.program.expressions.engine import Compiled, compile_expression, failure
 from rewards.domain.program.expressions.fields import Kind, plain
 from rewards.domain.program.expressions.nodes import ExpressionError, Node
+from rewards.domain.program.expressions.plain import Test, Unusual, plain_test
 from rewards.domain.program.expressions.promote import Inline
 from rewards.domain.program.expressions.scope import Scope
 
@@ -18,7 +22,7 @@ _ERROR = cel.Type.ERROR
 
 
 class CelCondition:
-    """Implements `compiled.Condition`."""
+    """Implements `compiled.Condition` by evaluation in the engine."""
 
     __slots__ = ("_eval", "_seen", "fields", "needs", "source")
 
@@ -48,7 +52,29 @@ class CelCondition:
         """The present values of the fields, as plain JSON."""
         assert isinstance(bound, BoundFacts)
         values = bound.values
-        return {name: plain(values[variable]) for name, variable in self._seen if variable in values}
+        seen: dict[str, Any] = {}
+        for name, variable in self._seen:
+            value = values.get(variable)
+            if value is not None:
+                seen[name] = plain(value)
+        return seen
+
+
+class PlainCondition(CelCondition):
+    """One that Python decides with the same answer; the engine is asked only about values that are not as declared."""
+
+    __slots__ = ("_test",)
+
+    def __init__(self, compiled: Compiled, test: Test) -> None:
+        super().__init__(compiled)
+        self._test = test
+
+    def test(self, bound: Bound) -> bool | Missing:
+        assert isinstance(bound, BoundFacts)
+        try:
+            return self._test(bound.values)
+        except Unusual:
+            return super().test(bound)
 
 
 def compile_condition(
@@ -58,4 +84,5 @@ def compile_condition(
     compiled = compile_expression(source, scope, inline, node)
     if compiled.gives not in {Kind.FLAG, Kind.ANY}:
         raise ExpressionError(f"a condition must be true or false, this is a {compiled.gives.value}", 0, code="type")
-    return CelCondition(compiled)
+    test = plain_test(compiled.node, scope, inline)
+    return CelCondition(compiled) if test is None else PlainCondition(compiled, test)
