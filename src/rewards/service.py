@@ -70,7 +70,7 @@ def owner_database(settings: Settings) -> AsyncEngine:
 class Service:
     """The parts that live as long as the process. Shared by the HTTP application, the worker and the CLI."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         self.settings = settings
         self.secret_key = settings.secret_key.get_secret_value()
         self.engine = database(settings, application_name="rewards", role=settings.database_role)
@@ -80,12 +80,12 @@ class Service:
         )
         self.valkey = make_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
         self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
-        self.registry = CollectorRegistry()
-        metrics = BatchMetrics(self.registry)
+        self.registry = CollectorRegistry() if registry is None else registry
+        self.metrics = BatchMetrics(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
         self.batches = Batches(
-            self.lane_engine, self.programs, WRITES, metrics=metrics, due_written=self.due_written.set
+            self.lane_engine, self.programs, WRITES, metrics=self.metrics, due_written=self.due_written.set
         )
         self.lanes = Lanes(
             self.batches,
@@ -95,7 +95,7 @@ class Service:
             span_buckets=settings.batch_spans_buckets,
         )
         self.intake = Intake(self.programs, self.lanes, self.engine, due_written=self.due_written.set)
-        metrics.watch_lanes(lambda: self.lanes.waiting)
+        self.metrics.watch_lanes(lambda: self.lanes.waiting)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

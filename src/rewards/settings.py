@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Secret, ValidationError
@@ -87,6 +89,8 @@ class Settings(BaseSettings):
     port: Port = 8000
     forwarded_allow_ips: str = "127.0.0.1"
     """Proxies whose `X-Forwarded-*` headers are believed: addresses or networks, separated by commas."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Serving processes behind the one address; about one for each core. Each has lanes and pools of its own."""
     shutdown_seconds: Seconds = 20
     body_bytes_max: Positive = 1024 * 1024
 
@@ -152,3 +156,8 @@ def load_local_settings() -> LocalSettings:
         return LocalSettings()
     except ValidationError as wrong:
         raise _settings_error(wrong) from None
+
+
+def keep_metrics_in(directory: Path) -> None:
+    """Tells prometheus_client where the metrics of this process are kept; it takes that from the environment only."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import socket
+import sys
+from pathlib import Path
 
 import click
 
 from rewards.app import make_app
 from rewards.cli.root import run
 from rewards.db.migrate import migrate as migrate_database
+from rewards.http.metrics import metrics_directory, share_metrics
+from rewards.http.processes import Processes
+from rewards.http.seat import Seat, serve_seat
 from rewards.http.server import base_url, bind
 from rewards.http.server import serve as serve_http
 from rewards.service import Service, owner_database
@@ -28,12 +35,17 @@ def configure(settings: Settings) -> None:
 @click.option("--host", help="Address to listen on; REWARDS_HOST, else 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; REWARDS_PORT, else 8000. 0 chooses a free one.")
 @click.option(
-    "--worker/--no-worker", default=True, show_default=True, help="Run due commands and upkeep in this process too."
+    "--processes", type=click.IntRange(1, 64), help="Serving processes; REWARDS_PROCESSES, else 1. One uses one core."
 )
-def serve(host: str | None, port: int | None, *, worker: bool) -> None:
+@click.option(
+    "--worker/--no-worker", default=True, show_default=True, help="Run due commands and upkeep in here too, once."
+)
+def serve(host: str | None, port: int | None, processes: int | None, *, worker: bool) -> None:
     """Serve the HTTP API."""
-    chosen = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    settings = load_settings(**chosen)
+    told = {"host": host, "port": port, "processes": processes}
+    settings = load_settings(**{name: value for name, value in told.items() if value is not None})
+    if settings.processes > 1:
+        sys.exit(_serve_together(settings, worker=worker))
     configure(settings)
     bound = bind(settings.host, settings.port)
     service = Service(settings)
@@ -43,8 +55,49 @@ def serve(host: str | None, port: int | None, *, worker: bool) -> None:
         bound,
         shutdown_seconds=settings.shutdown_seconds,
         forwarded_allow_ips=settings.forwarded_allow_ips,
-        on_ready=lambda: click.echo(f"Listening on {base_url(bound)}", err=True),
+        on_ready=lambda: _announce(bound),
     )
+
+
+def _announce(bound: socket.socket) -> None:
+    click.echo(f"Listening on {base_url(bound)}", err=True)
+
+
+def _serve_together(settings: Settings, *, worker: bool) -> int:
+    """Several processes on one address. The exit code."""
+    configure_logging(settings.log_level, style=settings.log_format)
+    bound = bind(settings.host, settings.port)
+    directory = metrics_directory()
+    try:
+        return Processes(
+            bound,
+            settings.processes,
+            lambda seat: _serve_seat(settings, seat, directory, worker=worker),
+            on_ready=lambda: _announce(bound),
+        ).run()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _serve_seat(settings: Settings, seat: Seat, directory: Path, *, worker: bool) -> None:
+    """One of several processes. The first seat has the worker; due commands of the others are found when it polls."""
+    tracing = configure_tracing(settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
+    service = Service(settings, share_metrics(directory, number=seat.number))
+    alongside = [service.metrics.noting_waiting]
+    if worker and seat.number == 0:
+        alongside.append(Worker(service).running)
+    try:
+        orphaned = serve_seat(
+            make_app(service, *alongside),
+            seat,
+            shutdown_seconds=settings.shutdown_seconds,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+        )
+    finally:
+        if tracing is not None:
+            tracing.shutdown()
+    if orphaned:  # then nobody else will
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @click.command()

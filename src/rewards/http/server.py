@@ -7,6 +7,7 @@ import gc
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -78,6 +79,11 @@ class Server(uvicorn.Server):
         if self.started and self._on_ready is not None:
             self._on_ready()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """The first signal asks for an orderly end, a second one of any kind for an end at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """A signal that was obeyed is spent: whoever called `serve` goes on and cleans up, and exits with 0."""
@@ -99,7 +105,13 @@ def serve(
     On a signal it stops accepting, lets requests finish for `shutdown_seconds`, then runs the application's shutdown,
     which drains the lanes. A second signal ends at once. Logging is left as it was configured.
     """
-    config = uvicorn.Config(
+    config = configuration(app, shutdown_seconds=shutdown_seconds, forwarded_allow_ips=forwarded_allow_ips)
+    Server(config, on_ready).run(sockets=[bound])
+
+
+def configuration(app: Any, *, shutdown_seconds: float, forwarded_allow_ips: str) -> uvicorn.Config:
+    """How every process serves, however it comes by its connections."""
+    return uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
@@ -114,4 +126,3 @@ def serve(
         timeout_graceful_shutdown=round(shutdown_seconds),
         backlog=BACKLOG,
     )
-    Server(config, on_ready).run(sockets=[bound])

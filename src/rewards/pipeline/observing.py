@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,6 +15,7 @@ from rewards.pipeline.submission import Receipt, Submission
 from rewards.telemetry import span_attributes, tracer
 
 SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+NOTED_SECONDS: Final = 1.0
 COMMANDS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -31,12 +33,35 @@ class BatchMetrics:
         self._commands = Counter(
             "rewards_commands", "Commands by kind and what became of them.", ("command", "result"), registry=registry
         )
-        self._waiting = Gauge("rewards_lane_waiting_commands", "Commands that wait in the lanes.", registry=registry)
+        self._waiting = Gauge(
+            "rewards_lane_waiting_commands",
+            "Commands that wait in the lanes.",
+            registry=registry,
+            multiprocess_mode="sum",
+        )
+        self._count_waiting: Callable[[], int] = int
         # `labels()` costs more than counting; kinds and results are few, so the children are kept.
         self._children: dict[tuple[str, str], Counter] = {}
 
     def watch_lanes(self, waiting: Callable[[], int]) -> None:
+        self._count_waiting = waiting
         self._waiting.set_function(waiting)
+
+    @asynccontextmanager
+    async def noting_waiting(self) -> AsyncIterator[None]:
+        """Inside, another process that is scraped in our place sees how many commands wait here, as of this second."""
+
+        async def note() -> None:
+            while True:
+                self._waiting.set(self._count_waiting())
+                await asyncio.sleep(NOTED_SECONDS)
+
+        task = asyncio.create_task(note(), name="note-waiting")
+        try:
+            yield
+        finally:
+            task.cancel()
+            self._waiting.set(0)
 
     @contextmanager
     def batch(self, size: int) -> Iterator[None]:

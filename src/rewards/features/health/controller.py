@@ -17,6 +17,8 @@ from rewards.db.transact import StorageError, reading
 from rewards.features.health.queries import changeable, migrated_to, months_without_partition
 
 RETRY_AFTER_SECONDS: Final = 2
+# The framework adds the character set to every text.
+METRICS_MEDIA_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[Health]:
     return Response(Health("ok"))
 
 
-@get("/metrics", media_type=CONTENT_TYPE_LATEST, sync_to_thread=False)
+@get("/metrics", media_type=METRICS_MEDIA_TYPE, sync_to_thread=False)
 def metrics(request: Request[Any, Any, Any]) -> bytes:
     """Metrics in Prometheus's text format."""
     registry: CollectorRegistry = request.app.state.metrics_registry
