@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import asyncpg
 
 from benchmarks import deciding, limit
-from benchmarks.installation import PROGRAM, REWARDS, Database, Service, create_database, run, service
+from benchmarks.installation import PROCESSES, PROGRAM, REWARDS, Database, Service, create_database, run, service
 from benchmarks.members import CHANGING, fill
 from benchmarks.traffic import event, member, name
 from rewards.local import LocalServers
@@ -48,6 +48,7 @@ class Size:
     growth_members: tuple[int, int] = (10_000, 1_000_000)
     growth_events_each: int = 10
     growth_rounds: int = 2
+    processes: int = PROCESSES
 
 
 FULL: Final = Size()
@@ -77,7 +78,7 @@ def measure_apply(size: Size) -> Figures:
 def measure_service(local: LocalServers, size: Size, told: Told) -> Figures:
     """The service under load over HTTP, on one database."""
     database = create_database(local, "bench")
-    with service(database) as started:
+    with service(database, size.processes) as started:
         told(f"{size.members:,} members, {size.events_each} events each")
         fill(started, members=size.members, events_each=size.events_each, told=told)
         stored = run(_stored(database))
@@ -91,7 +92,7 @@ def measure_service(local: LocalServers, size: Size, told: Told) -> Figures:
         told(f"half that rate: p99 {figures['single_p99_ms']:.1f} ms")
         figures |= _batch(started, size, "batch")
         told(f"batches: {figures['batch_events_per_s']:,.0f} events/s; {_costs('batch', figures)}")
-        figures["rss_mb"] = started.peak_memory_mb()
+        figures |= {"rss_mb": started.peak_memory_mb(), "processes": size.processes}
         _check_stored(run(_stored(database)), stored, started.acknowledged - already)
     return figures
 
@@ -170,7 +171,9 @@ async def _stored(database: Database) -> tuple[int, int]:
     """Events paid, and points in all accounts less those in all postings (zero if the books are right)."""
     connection = await asyncpg.connect(database.url)
     try:
-        events = await connection.fetchval("SELECT count(*) FROM event WHERE answer -> 'effects' <> '[]'")
+        events = await connection.fetchval(
+            "SELECT count(*) FROM event WHERE json_array_length(answer -> 'effects') > 0"
+        )
         points = await connection.fetchval(
             "SELECT (SELECT sum(available) FROM account) - (SELECT sum(amount) FROM posting)"
         )
@@ -194,7 +197,7 @@ def measure_growth(local: LocalServers, size: Size, told: Told) -> Figures:
         database = create_database(local, f"growth_{label}")
         told(f"{members:,} members with {members * size.growth_events_each:,} postings")
         began = time.monotonic()
-        with service(database) as started:
+        with service(database, size.processes) as started:
             fill(started, members=members, events_each=size.growth_events_each, tables=GROWTH_TABLES, told=told)
         told(f"loaded in {time.monotonic() - began:.0f} s")
         databases.append((label, members, database))
@@ -212,8 +215,8 @@ def measure_growth(local: LocalServers, size: Size, told: Told) -> Figures:
 
 def _grown(database: Database, members: int, size: Size, prefix: str, rate: float) -> Figures:
     run(_checkpoint(database))
-    resized = Size(members=members, warmup_seconds=size.warmup_seconds, seconds=size.seconds)
-    with service(database) as started:
+    resized = replace(size, members=members)
+    with service(database, size.processes) as started:
         single = _single(started, resized, f"{prefix}s")["single_events_per_s"]
         half = _half_rate(started, resized, f"{prefix}h", rate or single / 2)["single_p99_ms"]
         batch = _batch(started, resized, f"{prefix}b")["batch_events_per_s"]

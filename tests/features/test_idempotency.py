@@ -14,6 +14,7 @@ from sqlalchemy import text
 from tests.features.bank import DOCUMENT, Bank, problem
 from tests.service import live, service_settings
 
+from rewards.db.transact import transaction
 from rewards.features.keys.issuing import KeyRequest, create_key
 
 MOST: Final = 2**53 - 1
@@ -203,7 +204,7 @@ async def test_too_many_requests_use_up_no_key(vault: Bank, ready: Ready, move: 
 async def test_a_busy_database_uses_up_no_key(vault: Bank, ready: Ready, move: Move) -> None:
     """Somebody else holds the member; the service gives up, and what was not done then is done later."""
     lock = text("SELECT 1 FROM member WHERE program_id = :program AND external_id = :name FOR UPDATE")
-    async with vault.live.service.engine.connect() as other:
+    async with transaction(vault.live.service.engine) as other:
         await other.execute(lock, {"program": vault.live.program_id, "name": ready.member})
         busy = await do(vault, move, ready, move.body, key="busy")
     assert problem(busy) == (503, "database-busy")

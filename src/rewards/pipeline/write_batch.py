@@ -61,18 +61,19 @@ class Rows:
     """What one intent writes: `collect` gives a row per record, in the order of `columns` (name, PostgreSQL type).
 
     In `sql`, `$1` is the program and `:rows` stands for the rows as a table with these columns. The rows travel as an
-    array of the composite type `row_type`, which a migration makes; when the columns change, so does its name, and the
-    versions of the service before and after can run side by side.
+    array of the composite type `row_type`, which a migration makes; when the columns change, so does its name by way of
+    `version`, and the service before and after can run side by side.
     """
 
     name: str
     columns: tuple[tuple[str, str], ...]
     sql: str
     collect: Callable[[Writes], Iterable[Row]]
+    version: int = 1
 
     @property
     def row_type(self) -> str:
-        return f"written_{self.name}"
+        return f"written_{self.name}" if self.version == 1 else f"written_{self.name}_{self.version}"
 
 
 def insert(table: str, columns: Sequence[tuple[str, str]]) -> str:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from tests.features.segment.conftest import PROGRAM, Sender, track
 from tests.service import live, service_settings
 
+from rewards.db.transact import transaction
 from rewards.features.keys.issuing import KeyRequest, create_key
 
 
@@ -316,7 +317,7 @@ async def test_what_the_database_could_not_do_is_sent_again_and_happens_once(mig
         await sender.batch(*(track("first", user) for user in users))
         again = {"batch": [track("second", user) for user in users]}
         locked = text("SELECT 1 FROM member WHERE external_id = :user AND program_id = :program FOR UPDATE")
-        async with running.service.engine.connect() as connection:
+        async with transaction(running.service.engine) as connection:
             await connection.execute(locked, {"user": users[0], "program": running.program_id})
             answer: httpx.Response = await sender.post("batch", again)
         assert (answer.status_code, answer.json()["code"]) == (503, "database-busy")

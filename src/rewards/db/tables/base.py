@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, SmallInteger, Uuid
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 metadata: Final = MetaData(
     naming_convention={
@@ -43,3 +43,8 @@ def moment(name: str, *, nullable: bool = False) -> Column[Any]:
 
 def document(name: str, *, nullable: bool = True) -> Column[Any]:
     return Column(name, JSONB, nullable=nullable)
+
+
+def record(name: str, *, nullable: bool = True) -> Column[Any]:
+    """A JSON document that is only ever read whole: kept as written, which costs half of what taking it apart does."""
+    return Column(name, JSON, nullable=nullable)

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from rewards.db.tables.base import document, member_key, metadata, moment
+from rewards.db.tables.base import document, member_key, metadata, moment, record
 
 event = Table(
     "event",
@@ -29,11 +29,11 @@ event = Table(
     Column("program_version", Integer, nullable=False),
     moment("occurred_at"),
     moment("recorded_at"),
-    document("properties"),
-    document("context"),
-    document("answer"),
-    document("trace"),
-    document("contributions"),
+    record("properties"),
+    record("context"),
+    record("answer"),
+    record("trace"),
+    record("contributions"),
     postgresql_partition_by="RANGE (id)",
 )
 
@@ -43,7 +43,7 @@ answer = Table(
     *member_key(),
     Column("id", Uuid, primary_key=True),
     Column("status", SmallInteger, nullable=False, comment="0 accepted, 1 refused"),
-    document("body"),
+    record("body"),
     postgresql_partition_by="RANGE (id)",
     comment="The stored answer of a mutation other than an event, replayed for the same Idempotency-Key.",
 )

@@ -107,20 +107,20 @@ _EVENT = (
     ("program_version", "int"),
     ("occurred_at", "timestamptz"),
     ("recorded_at", "timestamptz"),
-    ("properties", "jsonb"),
-    ("context", "jsonb"),
-    ("answer", "jsonb"),
-    ("trace", "jsonb"),
-    ("contributions", "jsonb"),
+    ("properties", "json"),
+    ("context", "json"),
+    ("answer", "json"),
+    ("trace", "json"),
+    ("contributions", "json"),
 )
-_ANSWER = (*MEMBER_COLUMNS, ("id", "uuid"), ("status", "smallint"), ("body", "jsonb"))
+_ANSWER = (*MEMBER_COLUMNS, ("id", "uuid"), ("status", "smallint"), ("body", "json"))
 _DEDUP = (*MEMBER_COLUMNS, ("key", "uuid"), ("fingerprint", "bytea"), ("entry_id", "uuid"), ("quarantined", "bool"))
 _DUE = (*MEMBER_COLUMNS, ("key", "uuid"), ("due_at", "timestamptz"), ("name", "text"), ("payload", "jsonb"))
 _SETTLED = (*MEMBER_COLUMNS, ("key", "uuid"))
 
 ROWS: Final = (
-    Rows("events", _EVENT, insert("event", _EVENT), _events),
-    Rows("answers", _ANSWER, insert("answer", _ANSWER), _answers),
+    Rows("events", _EVENT, insert("event", _EVENT), _events, version=2),
+    Rows("answers", _ANSWER, insert("answer", _ANSWER), _answers, version=2),
     # Only a quarantined event is decided a second time; then its key points to the new decision.
     Rows(
         "dedups",
