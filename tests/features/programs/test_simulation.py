@@ -15,12 +15,14 @@ import pytest
 from sqlalchemy import text
 from tests.service import Live, live, service_settings
 
+from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.program import check_bytes, compile_program
 from rewards.domain.simulation import Tally
 from rewards.features.programs import simulate
 from rewards.features.programs.event_file import index_file, read_part
 from rewards.features.programs.recorded import Recording, simulate_recorded
 from rewards.features.programs.simulate import Simulated, Written, simulate_file
+from rewards.pipeline.intake import Addressed
 
 DOCUMENT: Final = b"""
 rewards: 1
@@ -168,6 +170,33 @@ async def test_what_was_recorded_is_decided_again_exactly(migrated_url: str, red
         generous = await _simulated(running, migrated_url, source.replace(b"> 5", b"> 3"))
         assert generous.affected
         assert await rows(running) == before
+
+
+@pytest.mark.parametrize("source", [DOCUMENT, DOCUMENT.replace(*BUDGET)], ids=["member by member", "in time order"])
+async def test_whoever_was_merged_counts_as_the_one_at_the_end(
+    migrated_url: str, redis_url: str, source: bytes
+) -> None:
+    """Three devices, one person in the end: the daily limit of two holds for all that they did."""
+    async with live(service_settings(migrated_url, redis_url), source) as running:
+        for number, (member, into) in enumerate([("anon:a", "anon:b"), ("anon:b", "anon:c"), ("anon:c", "ada")]):
+            for minutes in (10, 11):
+                await running.event(
+                    id=f"{member}{minutes}", type="played", member=member, properties={"minutes": minutes}
+                )
+            await merge(running, member, into, number)
+        await running.event(type="played", member="bob", properties={"minutes": 10})
+        found = await _simulated(running, migrated_url, source)
+        assert (found.events, found.members) == (7, 2)
+        assert found.after.results["play", "fired"] == 2 + 1
+
+
+async def merge(running: Live, member: str, into: str, number: int) -> None:
+    published = await running.service.programs.get(running.program_id)
+    target = MemberRef.parse(into)
+    command = MergeOut(target, published.identity.member(target))
+    addressed = Addressed(MemberRef.parse(member), command, f"merge-{number}", {}, "tests")
+    await running.service.intake.one(running.program_id, addressed)
+    await running.worker.run_due()
 
 
 async def send(running: Live, found: Iterator[dict[str, Any]]) -> None:

@@ -37,20 +37,35 @@ from rewards.features.programs.simulate import (
 
 STATEMENT_SECONDS_MAX: Final = 3_600.0
 ROWS_PER_FETCH: Final = 2_000
+MERGES_MAX: Final = 1_000
+"""There are no circles of merges; the bound is for damaged data."""
 _decode = msgspec.json.decode
 
-_PERSON: Final = "coalesce(m.merged_into, e.member_id)"
+_PERSON: Final = "coalesce(became.person, e.member_id)"
 _EVENTS: Final = f"""
+WITH RECURSIVE path AS (
+    SELECT m.member_id AS origin, m.merged_into AS person, 1 AS step
+    FROM member m
+    WHERE m.program_id = :program AND m.merged_into IS NOT NULL
+    UNION ALL
+    SELECT path.origin, m.merged_into, path.step + 1
+    FROM path
+    JOIN member m ON m.program_id = :program AND m.bucket = get_byte(uuid_send(path.person), 0) AND m.member_id = path.person
+    WHERE m.merged_into IS NOT NULL AND path.step < {MERGES_MAX}
+), became AS (
+    SELECT DISTINCT ON (origin) origin, person FROM path ORDER BY origin, step DESC
+)
 SELECT {_PERSON} AS person, e.client_id, e.type, e.status, e.occurred_at, e.recorded_at, e.properties::text AS properties,
        e.context::text AS context, e.answer::text AS answer, e.trace::text AS trace, p.kind, p.external_id,
        p.attributes::text AS attributes, p.locale, p.timezone
 FROM event e
-JOIN member m ON m.program_id = e.program_id AND m.bucket = e.bucket AND m.member_id = e.member_id
+LEFT JOIN became ON became.origin = e.member_id
 JOIN member p ON p.program_id = e.program_id AND p.member_id = {_PERSON}
              AND p.bucket = get_byte(uuid_send({_PERSON}), 0)
 WHERE e.program_id = :program AND e.id >= :since AND e.id < :until AND p.external_id IS NOT NULL
   AND p.bucket >= :low AND p.bucket < :high
 """
+"""Each event with the person that its member has become, through all merges since."""
 _BY_TIME: Final = " ORDER BY e.id"
 _BY_MEMBER: Final = " ORDER BY person, e.id"
 
