@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.root import run
 from rewards.db.engine import make_engine
 from rewards.db.transact import reading, transact
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.keys.queries import KeyRow, list_keys, revoke_key
-from rewards.features.programs.store import program_id_of
 from rewards.http.auth import PUBLIC_SCOPES, SCOPES, Kind
 from rewards.http.problems import NotFound
 from rewards.settings import Settings
@@ -30,9 +30,6 @@ PIPE_COLUMNS: Final = 1000
 @click.group()
 def keys() -> None:
     """Make, list and revoke API keys of a program."""
-
-
-PROGRAM = click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
 
 
 @keys.command()
@@ -49,35 +46,36 @@ PROGRAM = click.option("--program", required=True, metavar="KEY", help="The prog
 @click.option("--origin", "origins", multiple=True, help="A web origin that may use a public key; repeatable.")
 @click.option("--rate", "rate_per_second", type=click.IntRange(min=1), help="Requests a second; without it no limit.")
 def create(
-    program: str, name: str, kind: str, scopes: tuple[str, ...], origins: tuple[str, ...], rate_per_second: int | None
+    program: str | None,
+    name: str,
+    kind: str,
+    scopes: tuple[str, ...],
+    origins: tuple[str, ...],
+    rate_per_second: int | None,
 ) -> None:
     """Make a key and print it. It is stored as a hash, so this is the only time that anybody sees it."""
     chosen = scopes or (SCOPES if kind == "secret" else tuple(PUBLIC_SCOPES))
     request = KeyRequest(name, cast("Kind", kind), chosen, origins, rate_per_second)
 
-    async def make(settings: Settings) -> tuple[str, KeyRow]:
+    async def make(settings: Settings) -> tuple[str, KeyRow, str]:
         async with _engine(settings) as engine:
-            return await create_key(
-                engine,
-                settings.secret_key.get_secret_value(),
-                program_id=await _program(engine, program),
-                request=request,
-                actor=ACTOR,
-            )
+            program_id, of = await _program(engine, program)
+            secret_key = settings.secret_key.get_secret_value()
+            return *await create_key(engine, secret_key, program_id=program_id, request=request, actor=ACTOR), of
 
-    token, row = run(make)
+    token, row, of = run(make)
     click.echo(token)
-    click.echo(f"{row.kind} key {row.id} of {program}, scopes: {', '.join(row.scopes)}", err=True)
+    click.echo(f"{row.kind} key {row.id} of {of}, scopes: {', '.join(row.scopes)}", err=True)
 
 
 @keys.command(name="list")
 @PROGRAM
-def list_all(program: str) -> None:
+def list_all(program: str | None) -> None:
     """List the keys, the oldest first, revoked ones included."""
 
     async def read(settings: Settings) -> list[KeyRow]:
         async with _engine(settings) as engine:
-            program_id = await _program(engine, program)
+            program_id, _ = await _program(engine, program)
             rows: list[KeyRow] = []
             async with reading(engine) as connection:
                 while True:
@@ -107,21 +105,21 @@ def list_all(program: str) -> None:
 @keys.command()
 @PROGRAM
 @click.argument("key_id", type=click.UUID)
-def revoke(program: str, key_id: UUID) -> None:
+def revoke(program: str | None, key_id: UUID) -> None:
     """Revoke a key by its id. It stops working within two seconds."""
 
-    async def stop(settings: Settings) -> KeyRow | None:
+    async def stop(settings: Settings) -> tuple[KeyRow | None, str]:
         async with _engine(settings) as engine:
-            program_id = await _program(engine, program)
+            program_id, of = await _program(engine, program)
 
             async def work(connection: AsyncConnection) -> KeyRow | None:
                 return await revoke_key(connection, program_id, key_id, actor=ACTOR)
 
-            return await transact(engine, work)
+            return await transact(engine, work), of
 
-    row = run(stop)
+    row, of = run(stop)
     if row is None:
-        raise NotFound(f"The program `{program}` has no key {key_id}.")
+        raise NotFound(f"The program `{of}` has no key {key_id}.")
     click.echo(f"{row.kind} key {row.id} ({row.name}) is revoked.")
 
 
@@ -139,6 +137,6 @@ async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-async def _program(engine: AsyncEngine, key: str) -> int:
+async def _program(engine: AsyncEngine, key: str | None) -> tuple[int, str]:
     async with reading(engine) as connection:
-        return await program_id_of(connection, key)
+        return await chosen_program(connection, key)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.money import money
 from rewards.cli.root import run
 from rewards.db.engine import make_engine
@@ -30,7 +31,6 @@ from rewards.features.ledger.statement import (
     period,
 )
 from rewards.features.ledger.verification import Verification
-from rewards.features.programs.store import program_id_of
 from rewards.pipeline.programs import Programs, Published
 from rewards.service import compiled
 from rewards.settings import Settings
@@ -47,7 +47,6 @@ def ledger() -> None:
     """Prove the books of a program, and print statements of the house or of a member."""
 
 
-PROGRAM = click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 
 
@@ -63,7 +62,7 @@ class Verdict:
 @PROGRAM
 @JSON
 @click.pass_context
-def verify(ctx: click.Context, program: str, *, as_json: bool) -> None:
+def verify(ctx: click.Context, program: str | None, *, as_json: bool) -> None:
     """Check every invariant of the ledger. Changes nothing, and may run while the service does.
 
     Exit code 0 when the books are sound, 1 when something is wrong.
@@ -128,7 +127,7 @@ def _print_verdict(verdict: Verdict) -> None:
 @click.option("--member", metavar="REF", help="One member's statement instead, such as `alice` or `anon:4711`.")
 @JSON
 def statement(
-    program: str,
+    program: str | None,
     start: datetime | None,
     end: datetime | None,
     currency: str | None,
@@ -245,7 +244,7 @@ async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-async def _published(engine: AsyncEngine, settings: Settings, key: str) -> Published:
+async def _published(engine: AsyncEngine, settings: Settings, key: str | None) -> Published:
     async with reading(engine) as connection:
-        program_id = await program_id_of(connection, key)
+        program_id, _ = await chosen_program(connection, key)
     return await Programs(engine, secret_key=settings.secret_key.get_secret_value(), compiler=compiled).get(program_id)

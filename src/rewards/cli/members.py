@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.root import run
 from rewards.db.transact import reading
 from rewards.domain.errors import InvalidInput
@@ -23,7 +24,6 @@ from rewards.features.imports.importing import Importer, Opening, Tally
 from rewards.features.imports.reading import BadRow, Table
 from rewards.features.imports.runs import Progress as Done
 from rewards.features.imports.runs import Runs, digest_of
-from rewards.features.programs.store import program_id_of
 from rewards.service import Service
 from rewards.settings import Settings
 
@@ -47,7 +47,7 @@ class Request:
     """One call of the command."""
 
     path: Path
-    program: str
+    program: str | None
     currency: str
     source: str
     dry_run: bool
@@ -55,7 +55,7 @@ class Request:
 
 @members.command(name="import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
+@PROGRAM
 @click.option("--currency", default="points", show_default=True, metavar="KEY", help="What `points_balance` counts.")
 @click.option(
     "--source",
@@ -67,7 +67,9 @@ class Request:
 )
 @click.option("--dry-run", is_flag=True, help="Only check every row; nothing is written.")
 @click.pass_context
-def import_members(ctx: click.Context, file: Path, program: str, currency: str, source: str, *, dry_run: bool) -> None:
+def import_members(
+    ctx: click.Context, file: Path, program: str | None, currency: str, source: str, *, dry_run: bool
+) -> None:
     """Book opening balances from a CSV file.
 
     Columns: external_id, points_balance, and any attribute that the program declares (email, tier, joined_at, …); others
@@ -115,7 +117,7 @@ BOOKED: Final = ("external_id", "points_balance")
 
 async def _opening(service: Service, request: Request) -> Opening:
     async with reading(service.engine) as connection:
-        program_id = await program_id_of(connection, request.program)
+        program_id, _ = await chosen_program(connection, request.program)
     program = (await service.programs.get(program_id)).program
     if request.currency not in program.currencies:
         known = ", ".join(sorted(program.currencies))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,15 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.documents import FILE, console, document_of, read_source
 from rewards.cli.root import run
 from rewards.db.transact import reading, transact
 from rewards.domain.program.models.document import Document
 from rewards.features.programs import queries
 from rewards.features.programs.checking import Checker
-from rewards.features.programs.owning import NOTE_LENGTH_MAX, Owner, parsed
+from rewards.features.programs.owning import NOTE_LENGTH_MAX, Owner, Publication, parsed
 from rewards.features.programs.queries import StoredDocument, VersionRow
-from rewards.features.programs.store import UnknownProgram, create_program, program_id_of
+from rewards.features.programs.store import UnknownProgram, create_program
 from rewards.pipeline.programs import NothingPublished
 from rewards.service import database
 from rewards.settings import Settings
@@ -30,7 +32,6 @@ T = TypeVar("T")
 
 ACTOR: Final = "cli"
 PAGE_ITEMS: Final = 200
-PROGRAM = click.option("--program", required=True, metavar="KEY", help="The program's key, such as `shop`.")
 
 
 @asynccontextmanager
@@ -43,33 +44,33 @@ async def connected(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def as_owner(program: str, act: Callable[[Owner], Awaitable[T]], *, create: bool = False) -> T:
-    """Runs `act` for a program. Raises `UnknownProgram` unless it may be created."""
+def as_owner(program: str | None, act: Callable[[Owner], Awaitable[T]], *, create: bool = False) -> T:
+    """Runs `act` for a program, by default the only one. Raises `UnknownProgram` unless it may be created."""
 
     async def with_owner(settings: Settings) -> T:
         checker = Checker()
         async with connected(settings) as engine:
             try:
-                program_id = await _program_id(engine, settings, program, create=create)
-                return await act(Owner(engine, checker, program_id, program, ACTOR))
+                program_id, key = await _program(engine, settings, program, create=create)
+                return await act(Owner(engine, checker, program_id, key, ACTOR))
             finally:
                 await checker.close()
 
     return run(with_owner)
 
 
-async def _program_id(engine: AsyncEngine, settings: Settings, key: str, *, create: bool) -> int:
+async def _program(engine: AsyncEngine, settings: Settings, key: str | None, *, create: bool) -> tuple[int, str]:
     async with reading(engine) as connection:
         try:
-            return await program_id_of(connection, key)
+            return await chosen_program(connection, key)
         except UnknownProgram:
-            if not create:
+            if key is None or not create:
                 raise
     secret_key = settings.secret_key.get_secret_value()
-    return await transact(engine, partial(create_program, key=key, secret_key=secret_key))
+    return await transact(engine, partial(create_program, key=key, secret_key=secret_key)), key
 
 
-def owned_document(program: str, version: int | None) -> Document:
+def owned_document(program: str | None, version: int | None) -> Document:
     """The document of a version, by default the published one's."""
 
     async def read(owner: Owner) -> StoredDocument:
@@ -89,7 +90,7 @@ async def stored_document(owner: Owner, version: int | None) -> StoredDocument:
 
 @click.command()
 @PROGRAM
-def versions(program: str) -> None:
+def versions(program: str | None) -> None:
     """List the versions of a program, the newest first, and the rules that are paused."""
 
     async def read(owner: Owner) -> tuple[list[VersionRow], dict[str, queries.Pause]]:
@@ -123,7 +124,9 @@ def versions(program: str) -> None:
 
 @click.command()
 @click.argument("file", type=FILE, required=False)
-@click.option("--program", metavar="KEY", help="The program's key; by default the one in the document.")
+@click.option(
+    "--program", metavar="KEY", help="The program's key; by default the one in the document, or the only one."
+)
 @click.option("--version", type=click.IntRange(min=1), help="Publish this draft instead of a file.")
 @click.option("--note", help="Why, for those who read the list of versions.")
 @click.option("--create", is_flag=True, help="Make the program if there is none of this key.")
@@ -134,17 +137,38 @@ def publish(file: Path | None, program: str | None, version: int | None, note: s
     if note is not None and len(note) > NOTE_LENGTH_MAX:
         raise click.UsageError(f"A note has at most {NOTE_LENGTH_MAX} characters.")
     if file is None:
-        if program is None:
-            raise click.UsageError("--version needs --program.")
-        shown = as_owner(program, lambda owner: owner.publish(version or 0))
+        published = as_owner(program, lambda owner: owner.publish(version or 0))
     else:
         source = read_source(file)
         key = program or document_of(file).program.key
-        shown = as_owner(key, lambda owner: _publish_new(owner, source, note), create=create)
-    click.echo(f"Version {shown.number} is published.")
+        published = as_owner(key, lambda owner: _publish_new(owner, source, note), create=create)
+    show_publication(published)
 
 
-async def _publish_new(owner: Owner, source: bytes, note: str | None) -> VersionRow:
+def show_publication(published: Publication) -> None:
+    """Which version decides now, in place of which, and what that changes: a line each, fields below."""
+    number, replaced = published.version.number, published.replaced
+    if number == replaced:
+        click.echo(f"Version {number} is published already; nothing was changed.")
+        return
+    instead = f" in place of version {replaced}" if replaced is not None else ", the first of the program"
+    click.echo(f"Version {number} is published{instead}.")
+    if published.changes is None:
+        return
+    colours = {"added": "green", "removed": "red", "moved": "cyan"}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for change in published.changes:
+        kind = f"[{colours.get(change.kind, 'yellow')}]{change.kind}[/]"
+        told = [change.note] if change.note else []
+        told += [str(each) for each in change.fields]
+        table.add_row(change.section, kind, escape(change.key), escape("\n".join(told)))
+    out = console()
+    out.print(table)
+    kinds = Counter(change.kind for change in published.changes)
+    out.print(", ".join(f"{number} {kind}" for kind, number in kinds.items()) or "Nothing in it is different.")
+
+
+async def _publish_new(owner: Owner, source: bytes, note: str | None) -> Publication:
     """Raises `InvalidProgram` before anything is stored."""
     await owner.check_publishable(source)
     row, _ = await owner.draft(source, note=note, keep_source=True)
@@ -154,17 +178,16 @@ async def _publish_new(owner: Owner, source: bytes, note: str | None) -> Version
 @click.command()
 @PROGRAM
 @click.option("--to", type=click.IntRange(min=1), help="Which version; by default the one published before.")
-def rollback(program: str, to: int | None) -> None:
+def rollback(program: str | None, to: int | None) -> None:
     """Publish an earlier version again."""
-    row = as_owner(program, lambda owner: owner.roll_back(to))
-    click.echo(f"Version {row.number} is published.")
+    show_publication(as_owner(program, lambda owner: owner.roll_back(to)))
 
 
 @click.command()
 @click.argument("rule")
 @PROGRAM
 @click.option("--reason", help="Why, for those who find it paused.")
-def pause(rule: str, program: str, reason: str | None) -> None:
+def pause(rule: str, program: str | None, reason: str | None) -> None:
     """Stop a rule at once, without a new version."""
     as_owner(program, lambda owner: owner.pause(rule, reason=reason))
     click.echo(f"{rule} is paused.")
@@ -173,7 +196,7 @@ def pause(rule: str, program: str, reason: str | None) -> None:
 @click.command()
 @click.argument("rule")
 @PROGRAM
-def resume(rule: str, program: str) -> None:
+def resume(rule: str, program: str | None) -> None:
     """Let a paused rule fire again."""
     as_owner(program, lambda owner: owner.resume(rule))
     click.echo(f"{rule} may fire again.")

@@ -32,7 +32,7 @@ MOMENTS: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--events", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Events, one JSON a line.")
-@click.option("--recorded", is_flag=True, help="The events that --program recorded.")
+@click.option("--recorded", is_flag=True, help="The events that the program recorded.")
 @click.option("--program", metavar="KEY", help="Whose events; with --events, whose published document to compare with.")
 @click.option("--against", type=FILE, help="Another document to compare with.")
 @click.option("--from", "since", type=MOMENTS, help="Recorded events from this moment (UTC unless it says otherwise).")
@@ -58,8 +58,6 @@ def simulate(
     """
     if (events is None) == (not recorded):
         raise click.UsageError("Give --events FILE, or --recorded.")
-    if recorded and program is None:
-        raise click.UsageError("--recorded needs --program.")
     after = _written(file)
     before = _written(against) if against is not None else None
     with _bar() as progress:
@@ -68,7 +66,6 @@ def simulate(
                 before = as_owner(program, _published)
             found = simulate_file(events, after, before, progress, processes=processes)
         else:
-            assert program is not None
             settings = load_settings()
             program_id, published = as_owner(program, _owned)
             recording = Recording(

@@ -45,8 +45,21 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
 
     code, _, said = rewards("publish", written("1"))
     assert (code, "there is no program 'owned'" in said) == (1, True)
-    assert rewards("publish", written("1"), "--create", "--note", "the first") == (0, "Version 1 is published.\n", "")
-    assert rewards("publish", written("2")) == (0, "Version 2 is published.\n", "")
+    assert rewards("publish", written("1"), "--create", "--note", "the first") == (
+        0,
+        "Version 1 is published, the first of the program.\n",
+        "",
+    )
+    code, said, _ = rewards("publish", written("2"))
+    assert (code, [line.split() for line in said.splitlines()]) == (
+        0,
+        [
+            ["Version", "2", "is", "published", "in", "place", "of", "version", "1."],
+            ["rules", "changed", "play", "then.0.earn.amount:", "1", "→", "2"],
+            ["1", "changed"],
+        ],
+    )
+    assert rewards("publish", written("2")) == (0, "Version 2 is published already; nothing was changed.\n", "")
 
     code, said, _ = rewards("diff", written("3"), "--program", "owned")
     assert (code, "then.0.earn.amount: 2 → 3" in said) == (0, True)
@@ -59,7 +72,9 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
     code, said, _ = rewards("simulate", written("3"), "--recorded", "--program", "owned")
     assert (code, said.splitlines()[0]) == (0, "0 events of 0 members.")
 
-    assert rewards("rollback", "--program", "owned") == (0, "Version 1 is published.\n", "")
+    code, said, _ = rewards("rollback", "--program", "owned")
+    assert (code, said.splitlines()[0]) == (0, "Version 1 is published in place of version 2.")
+    assert "then.0.earn.amount: 2 → 1" in said
     assert rewards("pause", "play", "--program", "owned", "--reason", "too much")[0] == 0
     code, said, _ = rewards("versions", "--program", "owned")
     lines = [line.split() for line in said.splitlines()]

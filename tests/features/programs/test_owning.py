@@ -91,14 +91,22 @@ async def test_a_draft_is_published_decides_and_is_rolled_back(games: Live) -> N
     assert await coins(games, "drafted") == 1, "a draft decides nothing"
 
     published = await post(games, "/versions/2/publish")
-    assert (published.status_code, published.json()["status"]) == (200, "published")
+    assert (published.status_code, published.json()["status"], published.json()["replaced"]) == (200, "published", 1)
+    assert [(each["section"], each["key"], each["kind"]) for each in published.json()["changes"]] == [
+        ("program", key, "changed"),  # the first version was written for another key
+        ("rules", "play", "changed"),
+        ("tests", "playing pays", "changed"),
+    ]
     assert await coins(games, "published") == 7
-    assert (await post(games, "/versions/2/publish")).status_code == 200, "again changes nothing"
+    again = await post(games, "/versions/2/publish")
+    assert (again.status_code, again.json()["replaced"], again.json()["changes"]) == (200, 2, []), "changes nothing"
 
     await draft(games, document(key, 9))
     await post(games, "/versions/3/publish")
     back = await post(games, "/rollback", {"published": 3})
-    assert (back.status_code, back.json()["number"]) == (200, 2)
+    assert (back.status_code, back.json()["number"], back.json()["replaced"]) == (200, 2, 3)
+    (field,) = back.json()["changes"][0]["fields"]
+    assert field == {"path": "then.0.earn.amount", "before": 9, "after": 7}
     again = await post(games, "/rollback", {"published": 3})
     assert (again.status_code, again.json()["code"]) == (409, "published-meanwhile")
     assert await coins(games, "rolled back") == 7
@@ -207,6 +215,35 @@ async def test_a_rule_is_paused_and_resumed(games: Live) -> None:
         404,
         "the published program has no rule 'plya'; did you mean play?",
     )
+
+
+async def test_the_program_of_the_key_is_listed(games: Live) -> None:
+    await post(games, "/rules/play/pause", {})
+    assert (await games.client.get("/v1/programs")).json() == {
+        "programs": [
+            {
+                "key": games.program_key,
+                "name": None,
+                "kind": "live",
+                "version": 1,
+                "currencies": ["coins"],
+                "event_types": 1,
+                "rules": 1,
+                "paused_rules": 1,
+            }
+        ]
+    }
+
+
+async def test_a_version_that_no_longer_reads_keeps_nobody_from_publishing(games: Live) -> None:
+    await draft(games, document(games.program_key, 5))
+    async with games.service.engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE program_version SET document = '{}' WHERE program_id = :program AND number = 1"),
+            {"program": games.program_id},
+        )
+    published = await post(games, "/versions/2/publish")
+    assert (published.status_code, published.json()["replaced"], published.json()["changes"]) == (200, 1, None)
 
 
 async def test_a_document_runs_its_own_tests(games: Live) -> None:

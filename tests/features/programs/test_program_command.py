@@ -141,9 +141,7 @@ def test_docs_and_schema(desk: Desk) -> None:
         ("docs",),
         ("check", "nothing.yaml"),
         ("simulate", "FILE"),
-        ("simulate", "FILE", "--recorded"),
         ("publish",),
-        ("versions",),
     ],
     ids=" ".join,
 )

@@ -25,6 +25,9 @@ class FieldChange:
     before: Any
     after: Any
 
+    def __str__(self) -> str:
+        return f"{self.path}: {_told(self.before)} → {_told(self.after)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -44,7 +47,7 @@ class Change:
     def __str__(self) -> str:
         mark = {"added": "+", "removed": "-", "moved": "↕"}.get(self.kind, "~")
         head = f"{mark} {self.section}.{self.key}" + (f"  ({self.note})" if self.note else "")
-        lines = [f"    {each.path}: {_told(each.before)} → {_told(each.after)}" for each in self.fields]
+        lines = [f"    {each}" for each in self.fields]
         return "\n".join([head, *lines])
 
 

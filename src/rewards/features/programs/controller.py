@@ -19,18 +19,22 @@ from rewards.features.programs import queries
 from rewards.features.programs.owning import CHECK_SECONDS_MAX, NOTE_LENGTH_MAX, VERSION_MAX, Owner, parsed
 from rewards.features.programs.queries import StoredDocument
 from rewards.features.programs.schemas import (
-    ChangeOut,
     CheckOut,
     DiffOut,
     Drafted,
     PauseRule,
+    ProgramsOut,
+    Published,
     RollBack,
     RulesOut,
     TestOut,
     TestsOut,
     Version,
+    changes_out,
     check_out,
     mistakes,
+    program_out,
+    published_out,
     rules_out,
     version_out,
 )
@@ -65,6 +69,14 @@ def owner_of(request: ApiRequest) -> Owner:
     state = request.app.state
     caller = request.auth
     return Owner(state.engine, state.checker, caller.program_id, caller.program_key, caller.actor)
+
+
+@get("/", operation_id="list_programs")
+async def list_programs(request: ApiRequest) -> ProgramsOut:
+    """The programs that the key can see: the one that it belongs to, by what is published."""
+    async with reading(request.app.state.engine) as connection:
+        row = await queries.read_program(connection, request.auth.program_id)
+    return ProgramsOut([program_out(row)])
 
 
 @post("/check", status_code=200, operation_class=_DocumentOperation, operation_id="check_program")
@@ -136,15 +148,18 @@ async def read_version(request: ApiRequest, number: Number) -> Response[bytes]:
     operation_id="publish_version",
     responses=also(409, 422),
 )
-async def publish(request: ApiRequest, number: Number) -> Version:
-    """Let a version decide from now on. Refused with all mistakes, or the tests that fail, if it has any."""
-    return version_out(await owner_of(request).publish(number))
+async def publish(request: ApiRequest, number: Number) -> Published:
+    """Let a version decide from now on, and see what that changes.
+
+    Refused with all mistakes, or the tests that fail, if it has any.
+    """
+    return published_out(await owner_of(request).publish(number))
 
 
 @post("/rollback", status_code=200, operation_id="roll_back", responses=also(404, 409))
-async def roll_back(request: ApiRequest, data: JSONBody[RollBack]) -> Version:
-    """Publish an earlier version again."""
-    return version_out(await owner_of(request).roll_back(data.to, published=data.published))
+async def roll_back(request: ApiRequest, data: JSONBody[RollBack]) -> Published:
+    """Publish an earlier version again, and see what that changes."""
+    return published_out(await owner_of(request).roll_back(data.to, published=data.published))
 
 
 @get("/diff", operation_id="compare_versions", responses=also(404, 409, 422))
@@ -167,8 +182,7 @@ async def compare(
         async with reading(request.app.state.engine) as connection:
             after = await queries.newest_number(connection, request.auth.program_id)
     other = await _document(request, after)
-    changes = diff(parsed(one), parsed(other))
-    return DiffOut(one.number, other.number, [msgspec.convert(change.as_json(), ChangeOut) for change in changes])
+    return DiffOut(one.number, other.number, changes_out(diff(parsed(one), parsed(other))))
 
 
 @get(
@@ -234,7 +248,7 @@ async def _document(request: ApiRequest, number: int | None) -> StoredDocument:
 def programs_routers() -> list[Router]:
     """Needs `engine`, `checker` and `cursors` in the application's state."""
     owned = [
-        *(check, test, create_version, list_versions, read_version, publish, roll_back, compare, docs),
+        *(list_programs, check, test, create_version, list_versions, read_version, publish, roll_back, compare, docs),
         *(list_rules, pause, resume),
     ]
     return [

@@ -13,6 +13,7 @@ from rewards.db.transact import reading, transact
 from rewards.domain.errors import Refusal
 from rewards.domain.program.check import Report
 from rewards.domain.program.compile import InvalidProgram
+from rewards.domain.program.diff import Change, diff
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.problems import Problem, nearest
 from rewards.features.programs import queries
@@ -48,6 +49,19 @@ class PublishedMeanwhile(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """A version that decides from now on, and what that changes.
+
+    `replaced` is the version that decided before: None for the first, the same where nothing was done. `changes` is
+    None where there is nothing to compare with: for the first version, and where the one before no longer reads.
+    """
+
+    version: VersionRow
+    replaced: int | None
+    changes: list[Change] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who acts for which program."""
 
@@ -73,14 +87,14 @@ class Owner:
 
         return await transact(self.engine, store), report
 
-    async def publish(self, number: int) -> VersionRow:
+    async def publish(self, number: int) -> Publication:
         """Makes a version the one that decides, once it has no mistakes and its own tests pass.
 
         Raises `UnknownVersion`, `InvalidProgram`. Publishing what is published changes nothing.
         """
         return await self._publish(number, action="program.published", expected=None)
 
-    async def roll_back(self, to: int | None = None, *, published: int | None = None) -> VersionRow:
+    async def roll_back(self, to: int | None = None, *, published: int | None = None) -> Publication:
         """Publishes `to` again, by default the newest earlier version that was published once.
 
         `published` guards against repetition: it must be the published version. Raises `NothingBefore`,
@@ -96,12 +110,12 @@ class Owner:
             raise NothingBefore("no version was published before this one")
         return await self._publish(to, action="program.rolled_back", expected=current)
 
-    async def _publish(self, number: int, *, action: str, expected: int | None) -> VersionRow:
+    async def _publish(self, number: int, *, action: str, expected: int | None) -> Publication:
         async with reading(self.engine) as connection:
             document = await queries.read_document(connection, self.program_id, number)
         await self.check_publishable(document.as_written)
 
-        async def store(connection: AsyncConnection) -> VersionRow:
+        async def store(connection: AsyncConnection) -> tuple[VersionRow, int | None]:
             await lock_program(connection, self.program_id)
             before = await queries.published_number(connection, self.program_id)
             if expected is not None and before != expected:
@@ -109,9 +123,20 @@ class Owner:
             if before != number:
                 await publish_version(connection, self.program_id, number)
                 await self._audit(connection, action, f"version:{number}", {"before": before})
-            return await queries.read_version(connection, self.program_id, number)
+            return await queries.read_version(connection, self.program_id, number), before
 
-        return await transact(self.engine, store)
+        version, replaced = await transact(self.engine, store)
+        return Publication(version, replaced, await self._changes(replaced, document))
+
+    async def _changes(self, before: int | None, after: StoredDocument) -> list[Change] | None:
+        if before is None:
+            return None
+        async with reading(self.engine) as connection:
+            replaced = await queries.read_document(connection, self.program_id, before)
+        try:
+            return diff(parsed(replaced), parsed(after))
+        except InvalidProgram:  # written for an older grammar: that must not keep anybody from publishing
+            return None
 
     async def check_publishable(self, source: bytes) -> None:
         """Raises `InvalidProgram` for mistakes, failing tests and another program's document."""

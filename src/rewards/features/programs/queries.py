@@ -57,6 +57,18 @@ class Pause:
     paused_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramRow:
+    """A program, the version that decides if there is one, and how many rules are paused."""
+
+    id: int
+    key: str
+    kind: str
+    published: int | None
+    document: dict[str, Any]
+    paused_rules: int
+
+
 _versions = program_version.c
 _SHOWN = (
     _versions.number,
@@ -66,6 +78,31 @@ _SHOWN = (
     _versions.created_at,
     _versions.published_at,
 )
+
+
+async def read_program(connection: AsyncConnection, program_id: int) -> ProgramRow:
+    """The document is empty where nothing is published."""
+    pauses = select(func.count()).where(rule_pause.c.program_id == program.c.id).scalar_subquery()
+    published = (_versions.program_id == program.c.id) & (_versions.number == program.c.published)
+    row = (
+        await connection.execute(
+            select(program.c.id, program.c.key, program.c.kind, program.c.published, _versions.document, pauses)
+            .outerjoin(program_version, published)
+            .where(program.c.id == program_id)
+        )
+    ).one()
+    return ProgramRow(*row[:4], _plain(row[4] or {}), row[5])
+
+
+async def program_keys(connection: AsyncConnection, *, limit: int) -> list[str]:
+    """The programs of this installation, by key."""
+    return list((await connection.execute(select(program.c.key).order_by(program.c.key).limit(limit))).scalars())
+
+
+def _plain(document: Any) -> dict[str, Any]:
+    """Documents arrive as text where they were not decoded."""
+    plain: dict[str, Any] = document if isinstance(document, dict) else msgspec.json.decode(document)
+    return plain
 
 
 async def list_versions(
@@ -94,8 +131,7 @@ async def read_document(connection: AsyncConnection, program_id: int, number: in
     row = (await connection.execute(select(_versions.document, _versions.source).where(*mine))).one_or_none()
     if row is None:
         raise UnknownVersion(f"the program has no version {number}", number=number)
-    document = row.document if isinstance(row.document, dict) else msgspec.json.decode(row.document)
-    return StoredDocument(number, document, row.source)
+    return StoredDocument(number, _plain(row.document), row.source)
 
 
 async def published_number(connection: AsyncConnection, program_id: int) -> int | None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert, structs
 
 from rewards.domain.program.check import Report
+from rewards.domain.program.diff import Change
 from rewards.domain.program.problems import Position, Problem
-from rewards.features.programs.owning import NOTE_LENGTH_MAX, VERSION_MAX
-from rewards.features.programs.queries import Pause, VersionRow
+from rewards.features.programs.owning import NOTE_LENGTH_MAX, VERSION_MAX, Publication
+from rewards.features.programs.queries import Pause, ProgramRow, VersionRow
 from rewards.http.decoding import Body
 
 Note = Annotated[str, Meta(max_length=NOTE_LENGTH_MAX)]
@@ -76,6 +77,25 @@ class Version(Struct, frozen=True):
     published_at: datetime | None
 
 
+class ProgramOut(Struct, frozen=True):
+    """A program by its published version; without one, `version` is null and the counts are zero."""
+
+    key: str
+    name: str | None
+    kind: Literal["live", "sandbox"]
+    version: int | None
+    currencies: list[str]
+    event_types: int
+    rules: int
+    paused_rules: int
+
+
+class ProgramsOut(Struct, frozen=True):
+    """The programs that the key can see. A key belongs to one."""
+
+    programs: list[ProgramOut]
+
+
 class Drafted(Struct, frozen=True):
     """A stored draft, and what is wrong with it."""
 
@@ -134,6 +154,17 @@ class ChangeOut(Struct, frozen=True):
     note: str | None
 
 
+class Published(Version, frozen=True):
+    """The version that decides from now on, and what that changes.
+
+    `replaced` is the version that decided before: null for the first, the same where nothing was done. `changes` is
+    null where there is nothing to compare with: for the first version, and where the one before no longer reads.
+    """
+
+    replaced: int | None
+    changes: list[ChangeOut] | None
+
+
 class DiffOut(Struct, frozen=True):
     """What changes from one version to another, by meaning."""
 
@@ -172,6 +203,34 @@ def version_out(row: VersionRow) -> Version:
         row.note,
         row.created_at,
         row.published_at,
+    )
+
+
+def published_out(publication: Publication) -> Published:
+    shown = version_out(publication.version)
+    changes = publication.changes
+    return Published(
+        **structs.asdict(shown),
+        replaced=publication.replaced,
+        changes=None if changes is None else changes_out(changes),
+    )
+
+
+def changes_out(changes: Sequence[Change]) -> list[ChangeOut]:
+    return [convert(change.as_json(), ChangeOut) for change in changes]
+
+
+def program_out(row: ProgramRow) -> ProgramOut:
+    document = row.document
+    return ProgramOut(
+        key=row.key,
+        name=document.get("program", {}).get("name"),
+        kind=row.kind,  # type: ignore[arg-type]  # the table checks it
+        version=row.published,
+        currencies=list(document.get("currencies") or ()),
+        event_types=len(document.get("events") or ()),
+        rules=len(document.get("rules") or ()),
+        paused_rules=row.paused_rules,
     )
 
 
