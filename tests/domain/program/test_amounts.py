@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.domain.program.given import SCOPE, Given, bound
 
-from rewards.domain.program.amounts import compile_amount
-from rewards.domain.program.compiled import Missing
+from rewards.domain.ledger.entry import AmountOverflow
+from rewards.domain.play.actions import points
+from rewards.domain.program.amounts import always, compile_amount
+from rewards.domain.program.compiled import EarnAction, Missing, Rounding
 from rewards.domain.program.expressions.nodes import ExpressionError
 
 
@@ -92,3 +94,38 @@ def test_money_is_added_exactly(one: int, other: int) -> None:
     """Decimal fractions that binary floating point cannot hold add up as on paper."""
     event = {"a": float(f"{one}e-2"), "b": float(f"{other}e-2")}
     assert compute("event.a + event.b", event) == Decimal(one + other).scaleb(-2)
+
+
+def earning(source: str | int, rate: str, rounding: str, *, prepared: bool) -> EarnAction:
+    amount = compile_amount(source, SCOPE)
+    told = always(amount, Decimal(rate), Rounding(rounding)) if prepared else None
+    return EarnAction("points", amount, Decimal(rate), Rounding(rounding), None, None, False, None, always=told)
+
+
+@pytest.mark.parametrize(
+    ("source", "rate", "rounding", "expected"),
+    [
+        (5, "1.0", "down", 5),
+        (0, "1.0", "up", 0),
+        (5, "0.5", "down", 2),
+        (5, "0.5", "up", 3),
+        (5, "0.5", "half_up", 3),
+        (5, "0.5", "half_even", 2),
+        ("2 * 3.5", "1", "down", 7),
+        ("300 / 3 / 3 * 3", "1", "down", 100),  # thirds come together again before they are rounded
+        (2**53 - 1, "1", "down", 2**53 - 1),
+        ("event.a * 2", "1", "down", None),
+        (2**53, "1", "down", None),
+    ],
+)
+def test_a_constant_is_computed_once(source: str | int, rate: str, rounding: str, expected: int | None) -> None:
+    prepared, computed = (earning(source, rate, rounding, prepared=each) for each in (True, False))
+    assert prepared.always == expected
+    facts = bound(compile_amount(source, SCOPE).needs, Given({"a": 4}))
+    if expected is not None:
+        assert points(prepared, facts) == points(computed, facts) == expected
+
+
+def test_a_constant_too_large_to_be_paid_is_refused_when_it_fires() -> None:
+    with pytest.raises(AmountOverflow):
+        points(earning(2**53, "1", "down", prepared=True), bound(compile_amount(1, SCOPE).needs, Given({})))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
 from rewards.domain.errors import Refusal, SchemaViolation
@@ -15,9 +15,9 @@ from rewards.domain.ledger.entry import AmountOverflow
 from rewards.domain.ledger.reverse import NotReversible, asked, reverse
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import mature
+from rewards.domain.program.amounts import rated, rounded
 from rewards.domain.program.compiled import (
     Action,
-    Amount,
     Bound,
     BudgetUnit,
     Clawback,
@@ -26,24 +26,12 @@ from rewards.domain.program.compiled import (
     MatureAction,
     Missing,
     ReverseAction,
-    Rounding,
     Rule,
     SetAction,
     SpendAction,
     Value,
 )
 from rewards.domain.work import REVERSIBLE, Work
-
-_ROUNDING: Final = {
-    Rounding.DOWN: ROUND_DOWN,
-    Rounding.UP: ROUND_CEILING,
-    Rounding.HALF_UP: ROUND_HALF_UP,
-    Rounding.HALF_EVEN: ROUND_HALF_EVEN,
-}
-
-
-_GUARDED: Final = Context(prec=28)
-"""Fewer digits than `amounts` computes with, so that a third of 300 taken three times is 300 before it is rounded."""
 
 
 class CannotCompute(Refusal):
@@ -62,21 +50,24 @@ class Firing:
     occurred_at: datetime
 
 
-def points(amount: Amount, bound: Bound, rate: Decimal, rounding: Rounding) -> int:
+def points(action: EarnAction | SpendAction, bound: Bound) -> int:
     """The integer amount, in decimal arithmetic with explicit rounding.
 
     Raises `CannotCompute` when a field is missing or the result is negative, `AmountOverflow` past `AMOUNT_MAX`: the rule
     does not fire, as when the sum of what was earned would pass it.
     """
+    if action.always is not None:
+        return action.always
+    amount = action.amount
     raw = amount.compute(bound)
     if isinstance(raw, Missing):
         raise CannotCompute(f"{raw.field} is {raw.why}", field=raw.field)
-    exact = _GUARDED.multiply(raw, rate)
+    exact = rated(raw, action.rate)
     if not exact.is_finite() or exact < 0:
         raise CannotCompute(f"{amount.source} gives {exact}, which is no amount", field=amount.source)
     if exact > AMOUNT_MAX:
         raise AmountOverflow(f"{amount.source} gives more than {AMOUNT_MAX}", most=AMOUNT_MAX)
-    return int(exact.to_integral_value(_ROUNDING[rounding]))
+    return rounded(exact, action.round)
 
 
 def cost(rule: Rule, work: Work, bound: Bound) -> int:
@@ -88,7 +79,7 @@ def cost(rule: Rule, work: Work, bound: Bound) -> int:
     total = Decimal(0)
     for action in rule.then:
         if isinstance(action, EarnAction) and budget.currency in (None, action.currency):
-            issued = points(action.amount, bound, action.rate, action.round)
+            issued = points(action, bound)
             worth = work.program.currencies[action.currency].worth if budget.unit is BudgetUnit.MONEY else 1
             total += issued * worth
     return int(total.to_integral_value(ROUND_CEILING))
@@ -110,7 +101,7 @@ def _read(value: Value | None, bound: Bound) -> str | None:
 
 
 def _earn(firing: Firing, action: EarnAction) -> None:
-    amount = points(action.amount, firing.bound, action.rate, action.round)
+    amount = points(action, firing.bound)
     if amount == 0:
         return
     work = firing.work
@@ -131,7 +122,7 @@ def _earn(firing: Firing, action: EarnAction) -> None:
 
 
 def _spend(firing: Firing, action: SpendAction) -> None:
-    amount = points(action.amount, firing.bound, action.rate, action.round)
+    amount = points(action, firing.bound)
     if amount == 0:
         return
     work = firing.work

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_HALF_EVEN,
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+)
 from typing import Any, Final
 
 from rewards.domain.program.binding import BoundFacts, Needs, Plan
-from rewards.domain.program.compiled import Bound, Missing
+from rewards.domain.program.compiled import Bound, Missing, Rounding
 from rewards.domain.program.conditions import CelCondition, compile_condition
-from rewards.domain.program.expressions.fields import Field, Kind
+from rewards.domain.program.expressions.fields import WHOLE_MAX, Field, Kind
 from rewards.domain.program.expressions.nodes import (
     Binary,
     Call,
@@ -28,6 +38,14 @@ from rewards.domain.program.expressions.syntax import parse
 ARITHMETIC: Final = Context(
     prec=50, rounding=ROUND_HALF_EVEN, Emin=-999, Emax=999, traps=[DivisionByZero, InvalidOperation, Overflow]
 )
+_GUARDED: Final = Context(prec=28)
+"""Fewer digits than amounts are computed with, so that a third of 300 taken three times is 300 before it is rounded."""
+_ROUNDING: Final = {
+    Rounding.DOWN: ROUND_DOWN,
+    Rounding.UP: ROUND_CEILING,
+    Rounding.HALF_UP: ROUND_HALF_UP,
+    Rounding.HALF_EVEN: ROUND_HALF_EVEN,
+}
 _Compute = Callable[[BoundFacts], Decimal]
 
 
@@ -69,6 +87,24 @@ class DecimalAmount:
         if not value.is_finite():
             return Missing(first, "not a finite number")
         return Missing(first, "negative") if value < 0 else value
+
+
+def rated(amount: Decimal, rate: Decimal) -> Decimal:
+    """The amount at a rate, before it is rounded."""
+    return _GUARDED.multiply(amount, rate)
+
+
+def rounded(value: Decimal, rounding: Rounding) -> int:
+    """The whole points of a finite amount."""
+    return int(value.to_integral_value(_ROUNDING[rounding]))
+
+
+def always(amount: DecimalAmount, rate: Decimal, rounding: Rounding) -> int | None:
+    """The points of an amount that no facts change; None where they do, or where it is too large to be paid."""
+    if amount.constant is None:
+        return None
+    value = rated(amount.constant, rate)
+    return rounded(value, rounding) if 0 <= value <= WHOLE_MAX else None
 
 
 def exact(value: Any) -> Decimal | None:

@@ -245,7 +245,10 @@ class Rounding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EarnAction:
-    """`hold` overrides the currency's; `until_matured` keeps the points pending until a `mature` action names the reference."""
+    """`hold` overrides the currency's; `until_matured` keeps the points pending until a `mature` action names the reference.
+
+    `always`: what a constant `amount` comes to at `rate`, rounded; None where it must be computed each time.
+    """
 
     currency: str
     amount: Amount
@@ -256,6 +259,7 @@ class EarnAction:
     until_matured: bool
     expires: OwnExpiry
     bind: str | None = None
+    always: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,7 @@ class SpendAction:
     round: Rounding
     reference: Value | None
     bind: str | None = None
+    always: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

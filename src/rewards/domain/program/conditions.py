@@ -5,7 +5,7 @@ All are checked by the engine; simple ones are then decided without it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from cel_expr_python import cel
 
@@ -19,6 +19,7 @@ from rewards.domain.program.expressions.promote import Inline
 from rewards.domain.program.expressions.scope import Scope
 
 _ERROR = cel.Type.ERROR
+_JSON: Final = frozenset({str, int, bool})
 
 
 class CelCondition:
@@ -56,7 +57,7 @@ class CelCondition:
         for name, variable in self._seen:
             value = values.get(variable)
             if value is not None:
-                seen[name] = plain(value)
+                seen[name] = value if type(value) in _JSON else plain(value)
         return seen
 
 

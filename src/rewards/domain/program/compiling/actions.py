@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from rewards.domain.program.amounts import DecimalAmount, compile_amount
+from rewards.domain.program.amounts import DecimalAmount, always, compile_amount
 from rewards.domain.program.binding import Needs
 from rewards.domain.program.compiled import (
     Action,
@@ -71,11 +71,12 @@ class ActionBuilder:
         if not known or amount is None or (content.reference and reference is None):
             return None
         rate, rounding = Decimal(repr(content.rate)), Rounding(content.round)
+        constant = always(amount, rate, rounding)
         if isinstance(content, written.Spend):
             if not declared[content.currency].spendable:
                 message = f"{content.currency} is not spendable"
                 self.context.problems.error(f"{path}.currency", "not-spendable", message)
-            return SpendAction(content.currency, amount, rate, rounding, reference, content.bind)
+            return SpendAction(content.currency, amount, rate, rounding, reference, content.bind, constant)
         matured = content.hold == "until_matured"
         return EarnAction(
             currency=content.currency,
@@ -87,6 +88,7 @@ class ActionBuilder:
             until_matured=matured,
             expires=expires,
             bind=content.bind,
+            always=constant,
         )
 
     def _set(self, content: written.Set, path: str) -> SetAction | None:
