@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, ClassVar, Final
+from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
-from rewards.db.transact import StorageError, UnknownCommit
+from rewards.db.transact import StorageError, UnknownCommit, sqlstate
 from rewards.domain.errors import RewardsError
 from rewards.domain.outcome import Status
 from rewards.pipeline.batch import Batches, InternalError, Result
@@ -92,9 +96,9 @@ class _Lane:
             for future in futures.values():
                 _settle(future, error)
             return
-        except Exception:
+        except Exception as defect:  # noqa: BLE001 - the lane is the last to hear of it
             # Whatever broke, the callers must hear of it and the lane must go on.
-            log.exception("batch_failed", size=len(taken))
+            log.error("batch_failed", size=len(taken), **_told(defect))  # noqa: TRY400
             for future in futures.values():
                 _settle(future, InternalError("the command failed; nothing was changed"))
             return
@@ -118,20 +122,43 @@ class _Lane:
                     raise
                 await asyncio.sleep(0.25 * 2**attempt)
             else:
-                results = (
-                    {item: _first_answer(result) for item, result in done.results.items()} if rerun else done.results
-                )
-                return results, done.deferred
+                return _first_answers(submissions, done.results) if rerun else done.results, done.deferred
         raise AssertionError("unreachable")
 
 
-def _first_answer(result: Result) -> Result:
-    """What the rerun found already done was done by the first run, whose caller still waits for the first answer."""
-    if not isinstance(result, Receipt) or not result.replayed:
+def _first_answers(submissions: Sequence[Submission], results: dict[Submission, Result]) -> dict[Submission, Result]:
+    """What the rerun found already done was done by the first run, whose caller still waits for the first answer.
+
+    Of several that are the same command the first in order is the one that ran; the others are duplicates, as ever.
+    """
+    answered = dict(results)
+    ran: set[tuple[UUID, UUID | None]] = set()
+    for item in submissions:
+        identity = (item.member_id, item.key)
+        result = results.get(item)
+        if identity not in ran and isinstance(result, Receipt):
+            ran.add(identity)
+            answered[item] = _first_answer(result)
+    return answered
+
+
+def _first_answer(result: Receipt) -> Receipt:
+    if not result.replayed:
         return result
     first = result.first_status
     answer = {**result.answer, "status": first} if "status" in result.answer else result.answer
     return Receipt(Status(first), answer, trace=result.trace, refusal=result.refusal)
+
+
+def _told(defect: Exception) -> dict[str, Any]:
+    """What broke and where, without its words: a database quotes rows in them, which are personal."""
+    return {
+        "error": type(defect).__name__,
+        "sqlstate": sqlstate(defect) if isinstance(defect, DBAPIError) else None,
+        "where": [
+            f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(defect.__traceback__)
+        ],
+    }
 
 
 def _settle(future: asyncio.Future[Result], result: Result) -> None:
