@@ -1,9 +1,21 @@
 """An event pays once: repeats, races, reuse of an id, and batches with mistakes in them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from tests.service import EventFactory, Live
+from tests.service import SEEDS, EventFactory, Live, live, service_settings
+
+
+@pytest.fixture
+async def lenient(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+    """The shop, keeping aside what it would refuse."""
+    source = (
+        (SEEDS / "shop.yaml").read_text().replace("late_window: 72h", "late_window: 72h, invalid_events: quarantine")
+    )
+    async with live(service_settings(migrated_url, redis_url), source) as running:
+        yield running
 
 
 async def test_the_first_event_of_the_readme_earns_five_points(shop: Live) -> None:
@@ -76,6 +88,49 @@ async def test_dry_runs_commit_nothing_and_traces_explain(shop: Live, query: str
     if "trace" in query:
         fired = {line["rule"]: line["result"] for line in answer.json()["trace"] if "rule" in line}
         assert fired["audio_interest"] == "fired"
+
+
+async def test_a_dry_run_names_no_transaction_since_there_is_none(shop: Live) -> None:
+    event = EventFactory(member="dry")
+    dry = (await shop.client.post("/v1/events?dry_run=true", json=event)).json()
+    real = (await shop.client.post("/v1/events", json=event)).json()
+    (effect,) = real["effects"]
+    transaction = effect.pop("transaction")
+    assert dry == {**real, "dry_run": True}
+    assert (await shop.client.get(f"/v1/transactions/{transaction}")).status_code == 200
+    again = (await shop.client.post("/v1/events?dry_run=true", json=event)).json()
+    assert (again["status"], again["effects"][0]["transaction"]) == ("duplicate", transaction), "this one exists"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "reason"),
+    [
+        ({"type": "no_such_type"}, "quarantined", ("invalid-input", "declares no event type", "type")),
+        (
+            {"properties": {"dwell_seconds": "9"}},
+            "quarantined",
+            ("schema-violation", "dwell_seconds", "properties.dwell_seconds"),
+        ),
+        ({"occurred_at": "2020-01-01T00:00:00Z"}, "too_late", ("too-late", "3 days", "occurred_at")),
+    ],
+    ids=["unknown type", "wrong property", "too late"],
+)
+async def test_an_event_that_is_not_decided_says_why(
+    lenient: Live, wrong: dict[str, Any], status: str, reason: tuple[str, str, str]
+) -> None:
+    event = EventFactory(member="puzzled", **wrong)
+    answers = [(await lenient.client.post("/v1/events", json=event)).json() for _ in range(2)]
+    other = EventFactory(member="puzzled", **wrong)
+    batch = await lenient.client.post("/v1/events/batch", json={"events": [other, other]})
+    answers += batch.json()["results"]
+    code, part, path = reason
+    assert [answer["status"] for answer in answers] == [status, "duplicate", status, "duplicate"]
+    for answer in answers:
+        assert (answer["reason"]["code"], answer["reason"]["path"]) == (code, path)
+        assert part in answer["reason"]["message"]
+        assert set(answer["reason"]) == {"code", "message", "path"}
+    kept = (await lenient.client.get(f"/v1/members/puzzled/events/{event['id']}")).json()
+    assert kept["reason"] == answers[0]["reason"]
 
 
 async def test_an_event_accepted_for_later_is_decided_once(shop: Live) -> None:

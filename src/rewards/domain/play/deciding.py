@@ -51,8 +51,10 @@ def decide_event(work: Work, command: Event) -> Outcome:
         except SchemaViolation as violation:
             return _hold_back(work, command, occurred_at, work.program.invalid, violation)
     record = EventRecord(type_key, command.client_id, occurred_at, properties, command.context, work.contributions)
-    if occurred_at < (command.received_at or work.now) - work.program.late_window:
-        return finish(work, Status.TOO_LATE, record)
+    window = work.program.late_window
+    if occurred_at < (command.received_at or work.now) - window:
+        late = InvalidInput(f"it came more than {window} after it occurred", path="occurred_at")
+        return finish(work, Status.TOO_LATE, record, _reason("too-late", late))
     _follow(work, type_key, properties, command.context, occurred_at)
     return finish(work, Status.PROCESSED, record)
 
@@ -64,7 +66,8 @@ def _some(names: Iterable[str]) -> str:
     return f"one of {', '.join(known[:NAMES_SHOWN_MAX])}{more}"
 
 
-def finish(work: Work, status: Status, record: EventRecord) -> Outcome:
+def finish(work: Work, status: Status, record: EventRecord, reason: dict[str, Any] | None = None) -> Outcome:
+    """`reason` is part of the answer where the event was taken and yet not decided."""
     outcome = work.finish(status, event=record)
     outcome.answer = {
         "id": record.client_id,
@@ -73,7 +76,13 @@ def finish(work: Work, status: Status, record: EventRecord) -> Outcome:
         "effects": outcome.effects,
         "balances": balances(outcome.state, work.program),
     }
+    if reason is not None:
+        outcome.answer["reason"] = reason
     return outcome
+
+
+def _reason(code: str, problem: InvalidInput) -> dict[str, Any]:
+    return {"code": code, "message": problem.message, "path": problem.details["path"]}
 
 
 def _moment(work: Work, command: Event) -> datetime:
@@ -103,7 +112,7 @@ def _hold_back(work: Work, command: Event, occurred_at: datetime, policy: Unknow
         return finish(work, Status.PROCESSED, record)
     work.trace.append({"result": "quarantined", "code": problem.code, "why": problem.message, **problem.details})
     record = EventRecord(command.type, command.client_id, occurred_at, command.properties, command.context, [])
-    return finish(work, Status.QUARANTINED, record)
+    return finish(work, Status.QUARANTINED, record, _reason(problem.code, problem))
 
 
 def _follow(

@@ -25,7 +25,9 @@ EVENTS_PER_BATCH_MAX: Final = 1_000
 _encode = msgspec.json.Encoder().encode
 
 Trace = FromQuery[Annotated[bool, QueryParameter(description="Add why each candidate rule fired or did not.")]]
-DryRun = FromQuery[Annotated[bool, QueryParameter(description="Decide, and commit nothing.")]]
+DryRun = FromQuery[
+    Annotated[bool, QueryParameter(description="Decide, and commit nothing: effects name no transaction.")]
+]
 Mode = FromQuery[Annotated[Literal["sync", "async"], QueryParameter(description="`async`: answer once it is durable.")]]
 
 
@@ -60,7 +62,7 @@ async def send_event(
     if dry_run:
         state = request.app.state
         receipt = await decide_dry(state.engine, state.programs, program_id, command)
-        return _json({**_answer(receipt, trace=trace), "dry_run": True})
+        return _json(_dry(receipt, trace=trace))
     if mode == "async":
         payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "client": request.auth.kind == "public"}
         await intake.later(program_id, command, name="event", payload=payload)
@@ -111,6 +113,16 @@ def answer_bytes(receipt: Receipt, *, trace: bool) -> bytes:
 
 def _answer(receipt: Receipt, *, trace: bool) -> dict[str, Any]:
     return {**receipt.answer, "trace": receipt.trace} if trace else receipt.answer
+
+
+def _dry(receipt: Receipt, *, trace: bool) -> dict[str, Any]:
+    """What would happen names no transaction, for none is made; what did happen before keeps its own."""
+    answer = {**_answer(receipt, trace=trace), "dry_run": True}
+    if not receipt.replayed:
+        answer["effects"] = [
+            {name: value for name, value in effect.items() if name != "transaction"} for effect in answer["effects"]
+        ]
+    return answer
 
 
 def _item(result: Result, item: EventIn | InvalidInput, *, trace: bool) -> dict[str, Any]:

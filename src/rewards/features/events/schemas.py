@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -54,17 +54,48 @@ class Buckets(msgspec.Struct, frozen=True):
     debt: int
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """Why an event was taken and not decided; `path` names the field."""
+
+    code: str
+    message: str
+    path: str
+
+
+Status = Literal["processed", "duplicate", "quarantined", "too_late", "rejected"]
+Effects = Annotated[
+    list[dict[str, Any]],
+    msgspec.Meta(
+        description="What the event brought, in the order in which it was decided. What moved points names its"
+        " `transaction`, which `GET /v1/transactions/{id}` shows; not in a dry run, which makes none."
+    ),
+]
+Trace = Annotated[
+    list[dict[str, Any]],
+    msgspec.Meta(
+        description="Each candidate rule with its `result`: `fired`, or why not. `seen` holds the values that the condition"
+        " read; `missing` names the field for want of which the condition could not be decided."
+    ),
+]
+
+
 class EventOut(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the event brought, durably. A duplicate repeats what was said the first time."""
+    """What the event brought, durably. A duplicate repeats what was said the first time: `balances` are as of then.
+
+    `processed`: decided. `duplicate`: sent before. `quarantined`: it does not fit the program; it is kept and can be
+    replayed, see `/v1/quarantine`. `too_late`: recorded, beyond the program's `late_window`. `rejected` (in batches and
+    replays): nothing was changed, see `error`. `reason` says why an event was quarantined or too late.
+    """
 
     id: str
-    status: str
+    status: Status
     program_version: int | None = None
-    effects: list[dict[str, Any]] = []
+    effects: Effects = []
     balances: dict[str, Buckets] = {}
+    reason: Reason | None = None
     effects_expired: bool = False
     dry_run: bool = False
-    trace: list[dict[str, Any]] | None = None
+    trace: Trace | None = None
     error: dict[str, Any] | None = None
 
 

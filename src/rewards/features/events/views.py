@@ -10,6 +10,7 @@ import msgspec
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.program.compiled import Program
+from rewards.features.events.schemas import Reason, Trace
 
 _RULE = "rule:"
 
@@ -52,8 +53,9 @@ class EventDetail(EventItem, frozen=True, kw_only=True, omit_defaults=True):
 
     member: str
     balances: dict[str, dict[str, int]]
-    trace: list[dict[str, Any]]
+    trace: Trace
     transactions: list[Caused]
+    reason: Reason | None = None
     contributions: list[Contribution] | None = None
 
 
@@ -102,6 +104,7 @@ def detail_of(row: Any, ref: MemberRef, caused: list[Any], *, metrics_of: Progra
         balances=answer.get("balances", {}),
         trace=row.trace or [],
         transactions=[Caused(made.id, made.kind, made.currency, made.amount, _rule(made.source)) for made in caused],
+        reason=msgspec.convert(answer.get("reason"), Reason | None),
         contributions=None if metrics_of is None else _contributions(row.contributions, metrics_of),
     )
 
