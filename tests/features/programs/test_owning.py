@@ -235,6 +235,25 @@ async def test_the_program_of_the_key_is_listed(games: Live) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("name: Games", "Games"),
+        ("name: {de: Spiele, en: Games}, locale: en", "Games"),
+        ("name: {de: Spiele, en: Games}", "Games"),
+        ("name: {de: Spiele, fr: Jeux}", "Spiele"),
+    ],
+)
+async def test_a_program_is_listed_by_a_name_in_its_own_language(games: Live, header: str, name: str) -> None:
+    key = games.program_key
+    source = document(key, 2).replace(f"{{key: {key}", f"{{key: {key}, {header}")
+    made = await draft(games, source)
+    answer = await post(games, f"/versions/{made['version']['number']}/publish")
+    assert answer.status_code == 200, answer.text
+    (shown,) = (await games.client.get("/v1/programs")).json()["programs"]
+    assert (shown["name"], shown["version"]) == (name, 2)
+
+
 async def test_a_version_that_no_longer_reads_keeps_nobody_from_publishing(games: Live) -> None:
     await draft(games, document(games.program_key, 5))
     async with games.service.engine.begin() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert, structs
 
@@ -15,6 +15,8 @@ from rewards.features.programs.owning import NOTE_LENGTH_MAX, VERSION_MAX, Publi
 from rewards.features.programs.queries import Pause, ProgramRow, VersionRow
 from rewards.http.decoding import Body
 
+LOCALE_DEFAULT: Final = "en"
+"""The grammar's own default."""
 Note = Annotated[str, Meta(max_length=NOTE_LENGTH_MAX)]
 
 
@@ -224,7 +226,7 @@ def program_out(row: ProgramRow) -> ProgramOut:
     document = row.document
     return ProgramOut(
         key=row.key,
-        name=document.get("program", {}).get("name"),
+        name=_name(document.get("program", {})),
         kind=row.kind,  # type: ignore[arg-type]  # the table checks it
         version=row.published,
         currencies=list(document.get("currencies") or ()),
@@ -232,6 +234,14 @@ def program_out(row: ProgramRow) -> ProgramOut:
         rules=len(document.get("rules") or ()),
         paused_rules=row.paused_rules,
     )
+
+
+def _name(header: Mapping[str, Any]) -> str | None:
+    """A name in several languages is told in the program's own."""
+    name = header.get("name")
+    if isinstance(name, Mapping):
+        return name.get(header.get("locale", LOCALE_DEFAULT)) or next(iter(name.values()), None)
+    return name
 
 
 def rules_out(keys: Sequence[str], pauses: Mapping[str, Pause]) -> RulesOut:
