@@ -69,21 +69,20 @@ class Ids:
 
     A UUIDv8 of the moment and the bucket; `seq` (the member's sequence number before the command) and the ordinal lead the
     bits that are left, so that the ids of a member sort in the order in which they were made, also within a millisecond.
+    The last 38 bits are the key's: they tell the commands of one millisecond and bucket apart, whatever their `seq`.
     """
 
-    __slots__ = ("_head", "_key", "_ordinal", "_seq")
+    __slots__ = ("_base", "_ordinal")
 
     def __init__(self, key: bytes, *, bucket: int, unix_ms: int, seq: int) -> None:
-        self._key = key
-        self._head = _head(unix_ms, bucket)
-        self._seq = (seq & 0x3FFF) << 14
+        digest = blake2b(key, digest_size=5).digest()
+        rest = (seq & 0x3FFF) << 52 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
+        self._base = _head(unix_ms, bucket) | _spread(rest)
         self._ordinal = 0
 
     def next(self) -> UUID:
         self._ordinal = ordinal = self._ordinal + 1
-        digest = blake2b(self._key + ordinal.to_bytes(4, "big"), digest_size=8).digest()
-        rest = (self._seq | ordinal & 0x3FFF) << 38 | int.from_bytes(digest, "big") & 0x3F_FFFF_FFFF
-        return _uuid(self._head | _spread(rest))
+        return _uuid(self._base | (ordinal & 0x3FFF) << 38)
 
     def lot(self, member: UUID, material: str) -> UUID:
         """The id of a lot that merges: the same material gives the same lot of the member."""

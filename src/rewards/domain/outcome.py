@@ -33,7 +33,7 @@ class Reservation:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventRecord:
     """What is stored of an event: as kept after validation, with the trace and the metric contributions."""
 

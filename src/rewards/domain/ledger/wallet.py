@@ -167,6 +167,8 @@ class Draft:
 
     def all_holds(self) -> list[Hold]:
         """Read-only view of all holds loaded or made."""
+        if not (self.holds or self._base.holds):
+            return []
         return [*self.holds.values(), *(hold for key, hold in self._base.holds.items() if key not in self.holds)]
 
     def savepoint(self) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ class CannotCompute(Refusal):
     code = "cannot-compute"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Firing:
     """One rule about to act for one event."""
 
