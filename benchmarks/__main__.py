@@ -7,11 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Final
 
 from benchmarks import phases, report
-from benchmarks.installation import servers
+from benchmarks.installation import PROCESSES, servers
 
 PHASES: Final = ("limit", "apply", "service", "simulate", "growth")
 QUICK_PHASES: Final = ("limit", "apply", "service")
@@ -57,13 +58,17 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", choices=PHASES, metavar="PHASE", help=f"some of {', '.join(PHASES)}; keeps nothing"
     )
+    parser.add_argument(
+        "--processes", type=int, default=PROCESSES, help=f"serving processes; {PROCESSES} on this machine unless told"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     chosen = options.only or (QUICK_PHASES if options.quick else PHASES)
     about = report.machine()
     say(f"{about['cores']} cores, {about['memory_mb']:,} MB, {about['processor']}")
     try:
-        figures = measure(chosen, phases.QUICK if options.quick else phases.FULL)
+        size = phases.QUICK if options.quick else phases.FULL
+        figures = measure(chosen, replace(size, processes=options.processes))
     except KeyboardInterrupt:
         say("stopped; nothing was kept")
         return 130

@@ -41,6 +41,8 @@ PROGRAM_KEY: Final = "bench"
 REWARDS: Final = str(Path(sys.executable).with_name("rewards"))
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
+PROCESSES: Final = max(1, min(4, (os.cpu_count() or 1) // 2))
+"""Serving processes: half the cores, since PostgreSQL and the load generator use as many. See docs/decisions/0011."""
 _LISTENING: Final = re.compile(r"Listening on http://([^:/\s]+):(\d+)")
 
 
@@ -179,17 +181,17 @@ class Service:
         return found
 
     def peak_memory_mb(self) -> float:
-        """The most that the process has had resident so far, in MB (10^6 bytes)."""
-        status = Path(f"/proc/{self.pid}/status")
-        if status.exists():
-            for line in status.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024 / 1e6
-        return float(psutil.Process(self.pid).memory_info().rss) / 1e6
+        """The most that any one of its processes has had resident so far, in MB (10^6 bytes)."""
+        return max(map(_peak_memory_mb, self._processes()))
 
     def processor_seconds(self) -> tuple[float, float]:
-        """What the service has used so far, and what PostgreSQL's processes have for it."""
-        return _used(psutil.Process(self.pid)), sum(map(_used, psutil.Process(self.database.postgres_pid).children()))
+        """What the service has used so far, in all of its processes, and what PostgreSQL's processes have for it."""
+        of_postgres = psutil.Process(self.database.postgres_pid).children()
+        return sum(map(_used, self._processes())), sum(map(_used, of_postgres))
+
+    def _processes(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.pid)
+        return [parent, *parent.children()]
 
 
 def _used(of: psutil.Process) -> float:
@@ -197,10 +199,19 @@ def _used(of: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+def _peak_memory_mb(of: psutil.Process) -> float:
+    status = Path(f"/proc/{of.pid}/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return float(of.memory_info().rss) / 1e6
+
+
 @contextmanager
-def service(database: Database) -> Iterator[Service]:
+def service(database: Database, processes: int) -> Iterator[Service]:
     """Starts it on a free port and stops it as an operator would, with SIGTERM."""
-    command = [REWARDS, "serve", "--port", "0"]
+    command = [REWARDS, "serve", "--port", "0", "--processes", str(processes)]
     with process(command, env=database.environment(), stderr=subprocess.PIPE) as started:
         assert started.stderr is not None
         host, port = _address(started)

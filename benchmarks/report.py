@@ -78,7 +78,7 @@ TARGETS: Final = (
     _growth("single_events_per_s", slower=False),
     _growth("batch_events_per_s", slower=False),
     _growth("single_p99_ms", slower=True),
-    Target("memory of the service", lambda figures: f"{figures['rss_mb']:,.0f} MB" if "rss_mb" in figures else "not measured",
+    Target("memory of one service process", lambda figures: f"{figures['rss_mb']:,.0f} MB" if "rss_mb" in figures else "not measured",
            _value("rss_mb"), 300, 200, "MB", least=False),
     Target("simulate 1,000,000 events", _rate("simulate_events_per_s"), _value("simulate_million_seconds"), 120, 60, "s", least=False),
 )  # fmt: skip
@@ -120,6 +120,10 @@ def table(figures: Figures) -> str:
         lines.append("")
         lines.append(
             f"PostgreSQL's own limit: {figures['pgbench_awards_per_s']:,.0f} awards/s with {clients} (pgbench)"
+        )
+    if "processes" in figures:
+        lines.append(
+            f"The service: {figures['processes']:.0f} processes, on the cores that the load generator uses too"
         )
     return "\n".join(lines)
 

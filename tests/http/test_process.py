@@ -11,12 +11,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import click.testing
-import httpx
 import pytest
 import structlog
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -122,6 +122,7 @@ def test_a_taken_port_is_refused_or_passed_over() -> None:
             assert base_url(next_one) == f"http://127.0.0.1:{next_one.getsockname()[1]}"
 
 
+SHUTDOWN_SECONDS: Final = 10
 SERVED: Final = """
 import asyncio, socket, sys
 from rewards.http.server import serve
@@ -135,18 +136,19 @@ async def app(scope, receive, send):
         await send({"type": "lifespan.shutdown.complete"})
         return
     print("working", flush=True)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(3600 if scope["path"] == "/forever" else 0.3)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"done"})
 
-serve(app, socket.socket(fileno=int(sys.argv[1])), shutdown_seconds=5, on_ready=lambda: print("ready", flush=True))
+serve(app, socket.socket(fileno=int(sys.argv[1])), shutdown_seconds=10, on_ready=lambda: print("ready", flush=True))
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_requests_finish_and_then_drains(ending: signal.Signals) -> None:
+@contextmanager
+def served() -> Iterator[tuple["subprocess.Popen[str]", tuple[str, int]]]:
+    """A process that serves, and where."""
     with bind("127.0.0.1", 0) as bound:
-        url = base_url(bound)
+        address = bound.getsockname()
         process = subprocess.Popen(
             [sys.executable, "-c", SERVED, str(bound.fileno())],
             pass_fds=[bound.fileno()],
@@ -156,22 +158,46 @@ def test_a_signal_lets_requests_finish_and_then_drains(ending: signal.Signals) -
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"
-        with socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0)) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert process.stdout.readline() == "working\n"
-            process.send_signal(ending)
-            answer = b""
-            while part := connection.recv(4096):
-                answer += part
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"done" in answer
-        assert b"\r\nserver:" not in answer
-        assert process.stdout.read() == "drained\n"
-        process.wait(10)
+        yield process, address
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_requests_finish_and_then_drains(ending: signal.Signals) -> None:
+    with served() as (process, address), socket.create_connection(address) as connection:
+        assert process.stdout is not None
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(ending)
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"done" in answer
+        assert b"\r\nserver:" not in answer
+        assert process.stdout.read() == "drained\n"
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_waits_for_no_request(ending: signal.Signals) -> None:
+    with served() as (process, address), socket.create_connection(address) as connection:
+        assert process.stdout is not None
+        connection.sendall(b"GET /forever HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(ending)
+        while is_open(address):  # until the first signal is obeyed
+            pass
+        process.send_signal(ending)
+        assert process.wait(SHUTDOWN_SECONDS - 1) == 0
+
+
+def is_open(address: tuple[str, int]) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(address) == 0
 
 
 @pytest.fixture

@@ -177,6 +177,20 @@ def test_a_killed_process_is_replaced_and_gets_what_it_had() -> None:
         }
 
 
+def test_a_process_that_dies_again_and_again_is_restarted_less_often() -> None:
+    with running() as service:
+        spared = service.children()[1].pid
+        for expected in ("0.0", "0.5", "1.0"):
+            until(lambda: len(service.children()) == 2)
+            for child in service.children():
+                if child.pid != spared:
+                    child.kill()
+            line = service.line()
+            assert "process_died" in line
+            assert f"restarted_after_seconds={expected}" in line
+        assert asked(service.connection())[0] == spared
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_all_processes_finish(ending: signal.Signals) -> None:
     with running() as service:
