@@ -45,6 +45,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "method-not-allowed": 405,
     "refused": 409,
     "nothing-published": 409,
+    "too-many-holds": 409,
     "member-erased": 410,
     "effects-expired": 410,
     "body-too-large": 413,

@@ -14,10 +14,12 @@ from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.domain.ledger.accounts import Hold, Transaction
 from rewards.domain.ledger.entry import InvalidAmount
 from rewards.domain.ledger.hold import (
+    HOLDS_OPEN_MAX,
     HoldExceeded,
     HoldExpired,
     HoldNotFound,
     HoldResolved,
+    TooManyHolds,
     capture,
     place_hold,
     release,
@@ -112,6 +114,26 @@ def test_a_hold_of_what_cannot_be_spent_or_in_the_past_is_refused() -> None:
         Counter(counting, 1)
     with pytest.raises(InvalidInput):
         Counter(three_lots(), 1, until=0)
+
+
+@pytest.mark.parametrize("how", ["capture", "release"])
+def test_open_holds_are_counted_and_resolved_ones_are_not(how: str) -> None:
+    desk = Desk()
+    desk.earn(3 * HOLDS_OPEN_MAX)
+    draft = desk.draft()
+    holds = [place_hold(draft, desk.currency, 2, API, expires_at=hours(10)).hold for _ in range(HOLDS_OPEN_MAX - 1)]
+    desk.wallet = draft.commit()
+    last = Counter(desk, 1)
+    with pytest.raises(TooManyHolds) as refused:
+        Counter(desk, 1)
+    assert refused.value.details == {"most": HOLDS_OPEN_MAX}
+    getattr(last, how)(1)
+    other = Counter(desk, 1)
+    with pytest.raises(TooManyHolds):
+        Counter(desk, 1)
+    assert other.id not in {last.id, *holds}
+    desk.at(10)
+    Counter(desk, 1, until=11)  # by then they have run out
 
 
 @pytest.mark.parametrize("how", ["capture", "release"])

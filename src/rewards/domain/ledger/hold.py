@@ -15,6 +15,8 @@ from rewards.domain.ledger.spend import check_spendable, take
 from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.program.compiled import Currency
 
+HOLDS_OPEN_MAX: Final = 1_000
+"""Per member, over all currencies: they are loaded with every command of a member who has points on hold."""
 _EXPIRED: Final = Origin("system", reason="hold_expired")
 
 
@@ -42,14 +44,25 @@ class HoldExceeded(Refusal):
     code = "hold-exceeded"
 
 
+class TooManyHolds(Refusal):
+    """The member has as many open holds as one may have. `details`: most."""
+
+    code = "too-many-holds"
+
+
 def place_hold(draft: Draft, currency: Currency, amount: int, origin: Origin, *, expires_at: datetime) -> Transaction:
     """Reserve `amount` available points until `expires_at`; `Transaction.hold` is the id of the new hold.
 
-    Raises `NotSpendable`, `InsufficientPoints`, `InvalidAmount`, and `InvalidInput` for an `expires_at` not ahead.
+    Raises `NotSpendable`, `InsufficientPoints`, `InvalidAmount`, `TooManyHolds`, and `InvalidInput` for an `expires_at` not
+    ahead.
     """
     if expires_at <= draft.now:
         raise InvalidInput("a hold expires in the future", path="expires_at", expected="a moment in the future")
     check_spendable(draft, currency, amount)
+    if sum(hold.remaining > 0 for hold in draft.all_holds()) >= HOLDS_OPEN_MAX:
+        raise TooManyHolds(
+            f"the member has {HOLDS_OPEN_MAX} open holds; capture or release one first", most=HOLDS_OPEN_MAX
+        )
     entry = Entry(draft, currency.key)
     parts = take(entry, Book.HELD, amount)
     hold_id = draft.next_id()
