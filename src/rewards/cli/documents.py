@@ -20,11 +20,15 @@ from rewards.features.programs.checking import Checker, TestReport
 CHECK_SECONDS_MAX: Final = 30.0
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 EXCERPT_LENGTH_MAX: Final = 160
+PIPE_COLUMNS: Final = 1000
 
 
 def console(*, stderr: bool = False) -> Console:
     """Colours only on a terminal; lines are never wrapped, so that they can be searched and cut."""
-    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+    made = Console(stderr=stderr, soft_wrap=True, highlight=False)
+    if not made.is_terminal:  # a pipe has no width to fit into
+        made.width = PIPE_COLUMNS
+    return made
 
 
 def read_source(path: Path) -> bytes:

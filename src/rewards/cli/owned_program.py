@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.documents import FILE, console, document_of, read_source
 from rewards.cli.root import run
 from rewards.db.transact import reading, transact
+from rewards.domain.program.diff import Change
 from rewards.domain.program.models.document import Document
 from rewards.features.programs import queries
 from rewards.features.programs.checking import Checker
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 ACTOR: Final = "cli"
 PAGE_ITEMS: Final = 200
+FIELDS_SHOWN_MAX: Final = 2
+LINE_LENGTH_MAX: Final = 160
 
 
 @asynccontextmanager
@@ -137,16 +139,16 @@ def publish(file: Path | None, program: str | None, version: int | None, note: s
     if note is not None and len(note) > NOTE_LENGTH_MAX:
         raise click.UsageError(f"A note has at most {NOTE_LENGTH_MAX} characters.")
     if file is None:
-        published = as_owner(program, lambda owner: owner.publish(version or 0))
+        published = as_owner(program, lambda owner: _keyed(owner, owner.publish(version or 0)))
     else:
         source = read_source(file)
         key = program or document_of(file).program.key
-        published = as_owner(key, lambda owner: _publish_new(owner, source, note), create=create)
-    show_publication(published)
+        published = as_owner(key, lambda owner: _keyed(owner, _publish_new(owner, source, note)), create=create)
+    show_publication(*published)
 
 
-def show_publication(published: Publication) -> None:
-    """Which version decides now, in place of which, and what that changes: a line each, fields below."""
+def show_publication(program: str, published: Publication) -> None:
+    """Which version decides now, in place of which, and what that changes in short."""
     number, replaced = published.version.number, published.replaced
     if number == replaced:
         click.echo(f"Version {number} is published already; nothing was changed.")
@@ -155,17 +157,32 @@ def show_publication(published: Publication) -> None:
     click.echo(f"Version {number} is published{instead}.")
     if published.changes is None:
         return
-    colours = {"added": "green", "removed": "red", "moved": "cyan"}
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for change in published.changes:
-        kind = f"[{colours.get(change.kind, 'yellow')}]{change.kind}[/]"
-        told = [change.note] if change.note else []
-        told += [str(each) for each in change.fields]
-        table.add_row(change.section, kind, escape(change.key), escape("\n".join(told)))
-    out = console()
-    out.print(table)
-    kinds = Counter(change.kind for change in published.changes)
-    out.print(", ".join(f"{number} {kind}" for kind, number in kinds.items()) or "Nothing in it is different.")
+    if not published.changes:
+        click.echo("Nothing in it is different.")
+        return
+    for line in summary(published.changes):
+        click.echo(line)
+    click.echo(f"All of it: rewards program diff --program {program} --from {replaced} --to {number}")
+
+
+def summary(changes: Sequence[Change]) -> list[str]:
+    """Aligned: a line for what was changed, one for all that was added to a section, one for all that was removed."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for change in changes:
+        if change.kind == "changed":
+            fields = [str(each) for each in change.fields]
+            what = "; ".join(fields) if len(fields) <= FIELDS_SHOWN_MAX else f"{len(fields)} fields"
+            note = f" ({change.note})" if change.note else ""
+            rows[change.section, change.kind, change.key] = [f"{change.key}: {what}{note}"]
+        else:
+            rows.setdefault((change.section, change.kind), []).append(change.key)
+    sections, kinds = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [f"  {row[0]:<{sections}}  {row[1]:<{kinds}}  {', '.join(told)}" for row, told in rows.items()]
+    return [line if len(line) <= LINE_LENGTH_MAX else f"{line[: LINE_LENGTH_MAX - 1]}…" for line in lines]
+
+
+async def _keyed(owner: Owner, publishing: Awaitable[Publication]) -> tuple[str, Publication]:
+    return owner.program_key, await publishing
 
 
 async def _publish_new(owner: Owner, source: bytes, note: str | None) -> Publication:
@@ -180,7 +197,7 @@ async def _publish_new(owner: Owner, source: bytes, note: str | None) -> Publica
 @click.option("--to", type=click.IntRange(min=1), help="Which version; by default the one published before.")
 def rollback(program: str | None, to: int | None) -> None:
     """Publish an earlier version again."""
-    show_publication(as_owner(program, lambda owner: owner.roll_back(to)))
+    show_publication(*as_owner(program, lambda owner: _keyed(owner, owner.roll_back(to))))
 
 
 @click.command()

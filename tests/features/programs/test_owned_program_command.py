@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tests.service import SECRET_KEY
 
+from rewards.cli.owned_program import summary
+from rewards.domain.program.diff import RESTARTS, Change, FieldChange
+
 DOCUMENT = """\
 rewards: 1
 program: {key: KEY, timezone: UTC}
@@ -51,12 +54,12 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
         "",
     )
     code, said, _ = rewards("publish", written("2"))
-    assert (code, [line.split() for line in said.splitlines()]) == (
+    assert (code, said.splitlines()) == (
         0,
         [
-            ["Version", "2", "is", "published", "in", "place", "of", "version", "1."],
-            ["rules", "changed", "play", "then.0.earn.amount:", "1", "→", "2"],
-            ["1", "changed"],
+            "Version 2 is published in place of version 1.",
+            "  rules  changed  play: then.0.earn.amount: 1 → 2",
+            "All of it: rewards program diff --program owned --from 1 --to 2",
         ],
     )
     assert rewards("publish", written("2")) == (0, "Version 2 is published already; nothing was changed.\n", "")
@@ -83,3 +86,21 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
     assert rewards("resume", "play", "--program", "owned") == (0, "play may fire again.\n", "")
     code, _, said = rewards("resume", "pley", "--program", "owned")
     assert (code, "did you mean play?" in said) == (1, True)
+
+
+def test_the_summary_is_short_and_aligned() -> None:
+    changes = [
+        Change("program", "shop", "changed", tuple(FieldChange(f"f{number}", 1, 2) for number in range(3))),
+        Change("metrics", "spent", "changed", (FieldChange("per", "day", "week"),), RESTARTS),
+        *(Change("metrics", key, "removed") for key in ("orders", "views")),
+        *(Change("rules", f"rule_{number}", "added") for number in range(100)),
+        Change("rules", "play", "moved"),
+    ]
+    assert summary(changes)[:3] == [
+        "  program  changed  shop: 3 fields",
+        f"  metrics  changed  spent: per: day → week ({RESTARTS})",
+        "  metrics  removed  orders, views",
+    ]
+    assert summary(changes)[3].startswith("  rules    added    rule_0, rule_1, ")
+    assert [len(line) for line in summary(changes)[3:4]] == [160]
+    assert summary(changes)[4:] == ["  rules    moved    play"]
