@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,6 @@ import psutil
 import pytest
 from tests.service import SECRET_KEY
 
-from rewards.http.metrics import IN_MEMORY
 from rewards.http.server import PortInUse, bind
 from rewards.settings import SettingsError, load_settings
 
@@ -276,7 +274,6 @@ def environment(migrated_url: str, redis_url: str) -> dict[str, str]:
 
 def test_the_service_adds_its_metrics_up_and_counts_on_after_a_death(environment: dict[str, str]) -> None:
     command = [REWARDS, "serve", "--port", "0"]
-    before = metrics_directories()
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as parent:
         try:
             assert parent.stderr is not None
@@ -298,10 +295,10 @@ def test_the_service_adds_its_metrics_up_and_counts_on_after_a_death(environment
             until(lambda: answers(service.url))
             with httpx.Client(base_url=service.url) as client:
                 assert health_checks(client) > 10
-            assert len(metrics_directories() - before) == 1
+            [kept] = metrics_directories(service)
             parent.terminate()
             assert parent.wait(PATIENCE_SECONDS) == 0
-            assert metrics_directories() == before
+            assert not kept.exists()
         finally:
             end(parent)
 
@@ -322,6 +319,6 @@ def answers(url: str) -> bool:
         return False
 
 
-def metrics_directories() -> set[Path]:
-    places = {IN_MEMORY, Path(tempfile.gettempdir())}
-    return {path for place in places for path in place.glob("rewards-metrics-*")}
+def metrics_directories(service: Running) -> set[Path]:
+    files = {Path(file.path) for child in service.children() for file in child.open_files()}
+    return {file.parent for file in files if file.suffix == ".db"}
