@@ -2,6 +2,10 @@
 
 Gates are asked in one order: paused, schedule, condition, exclusive, limit, cooldown, budget. The trace names the first
 that said no, with what it saw.
+
+A rule whose actions change nothing has `no_effect`: an amount that comes to zero, an attribute that has the value already,
+nothing to take back. It uses up no limit, cooldown or budget, for the member got nothing; of an exclusive group it is the
+one that was chosen, all the same.
 """
 
 from __future__ import annotations
@@ -59,7 +63,7 @@ def _run(
             line.update(blocked.details())
             return "cooldown" if blocked.limit is None else "limit"
     result = _act(Firing(work, rule, bound, occurred_at), otherwise=False, line=line)
-    if result == "fired" and rule.exclusive is not None:
+    if rule.exclusive is not None and result in {"fired", "no_effect"}:
         taken.add(rule.exclusive)
     return result
 
@@ -71,6 +75,7 @@ def _act(firing: Firing, *, otherwise: bool, line: dict[str, Any]) -> str:
     if len(work.effects) + len(actions) > EFFECTS_MAX:
         line["most"] = EFFECTS_MAX
         return "effects_exceeded"
+    effects = len(work.effects)
     risky = len(actions) > 1 or rule.budget is not None
     point = work.savepoint() if risky else None
     try:
@@ -84,6 +89,10 @@ def _act(firing: Firing, *, otherwise: bool, line: dict[str, Any]) -> str:
         line["code"] = refusal.code
         line["why"] = refusal.message
         return "cannot_compute" if isinstance(refusal, CannotCompute) else "refused"
+    if len(work.effects) == effects:
+        if point is not None:
+            work.rollback(point)
+        return "no_effect"
     if not otherwise and (rule.limit or rule.cooldown is not None):
         work.set_limit(
             rule.key,
