@@ -44,7 +44,10 @@ class MemberRef:
         return cls(kind, rest)
 
     def __str__(self) -> str:
-        return self.external_id if self.kind == "user" else f"{self.kind}:{self.external_id}"
+        """The shortest text that `parse` reads as this member."""
+        kind, colon, _ = self.external_id.partition(":")
+        plain = self.kind == "user" and not (colon and kind in KINDS)
+        return self.external_id if plain else f"{self.kind}:{self.external_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from tests.domain.program.test_check import Change, changed, put
 
+from rewards.domain.commands import MemberRef
 from rewards.domain.program.check import check_bytes
 from rewards.domain.program.compile import compile_program
 from rewards.domain.program.compiled import MetricKind
@@ -145,3 +146,39 @@ def test_a_failing_test_says_what_came_instead(expected: dict[str, object], fail
     changed_document = document(put("tests.0.expect", {"ada": expected}))
     result = run_tests(changed_document, compile_program(changed_document, version=1))[0]
     assert result.failures == (failure,)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("ada", "user:ada"),
+        ("user:ada", "ada"),
+        ("user:ada", "user:ada"),
+        ("anon:ada", "anon:ada"),
+        ("user:anon:x", "user:anon:x"),
+    ],
+)
+def test_a_document_names_members_as_the_service_does(sent: str, expected: str) -> None:
+    earned = {"balances": {"points": 5}, "statuses": ["processed", "processed"]}
+    other = {"balances": {"points": 0}, "statuses": []}
+    changed_document = document(
+        put("tests.0.given.0.member", sent),
+        put("tests.0.given.1.member", expected),
+        put("tests.0.expect", {expected: earned, "group:ada": other, "anon:x": other}),
+    )
+    result = run_tests(changed_document, compile_program(changed_document, version=1))[0]
+    assert result.failures == ()
+    assert {member: len(effects) for member, effects in result.effects.items()} == {
+        str(MemberRef.parse(expected)): 1,
+        "group:ada": 0,
+        "anon:x": 0,
+    }
+
+
+@pytest.mark.parametrize("name", ["anon:", "user:"])
+def test_a_test_of_nobody_fails_and_says_so(name: str) -> None:
+    for change in (put("tests.0.given.0.member", name), put("tests.0.expect", {name: {}})):
+        changed_document = document(change)
+        first, *others = run_tests(changed_document, compile_program(changed_document, version=1))
+        assert first.failures == (f"{name}: a member id has 1 to 200 characters",)
+        assert all(other.passed for other in others)

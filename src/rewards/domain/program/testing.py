@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rewards.domain.commands import Command, Due, Event, MemberRef, SetProfile
 from rewards.domain.effects import Effect
-from rewards.domain.errors import RewardsError
+from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.domain.ids import member_id
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome, Status
@@ -56,13 +56,12 @@ class _World:
         self.program = program
         self.members = Members(program, heard=self._hear)
         self.now: datetime | None = None
-        self.effects: dict[str, list[Effect]] = {}
-        self.trace: dict[str, list[dict[str, Any]]] = {}
-        self.statuses: dict[str, list[str]] = {}
+        self.effects: dict[MemberRef, list[Effect]] = {}
+        self.trace: dict[MemberRef, list[dict[str, Any]]] = {}
+        self.statuses: dict[MemberRef, list[str]] = {}
 
-    def member(self, name: str) -> Member:
+    def member(self, ref: MemberRef) -> Member:
         """The member as it is now; a new one if it was never heard of."""
-        ref = MemberRef.parse(name)
         return self.members.member(member_id(_KEY, ref.kind, ref.external_id), ref)
 
     def happen(self, given: Given, position: int) -> None:
@@ -80,8 +79,9 @@ class _World:
             properties=given.properties,
             context=given.context,
         )
-        member = self.member(given.member)
-        statuses = self.statuses.setdefault(str(MemberRef.parse(given.member)), [])
+        ref = MemberRef.parse(given.member)
+        member = self.member(ref)
+        statuses = self.statuses.setdefault(ref, [])
         try:
             if given.attributes:
                 self.members.decide(member, SetProfile(given.attributes), self.now)
@@ -89,22 +89,19 @@ class _World:
         except RewardsError as error:
             statuses.append(Status.REJECTED.value)
             line = {"event": given.type, "result": Status.REJECTED.value, "code": error.code, "why": error.message}
-            self.trace.setdefault(_name(member), []).append(line)
+            self.trace.setdefault(ref, []).append(line)
 
-    def settle(self, name: str) -> MemberState:
+    def settle(self, ref: MemberRef) -> MemberState:
         """The member once what has matured or expired by now is posted."""
-        member = self.member(name)
+        member = self.member(ref)
         if self.now is not None:
             self.members.decide(member, Due(), self.now)
         return member.state
 
     def _hear(self, member: Member, _: Command, outcome: Outcome) -> None:
-        self.effects.setdefault(_name(member), []).extend(outcome.effects)
-        self.trace.setdefault(_name(member), []).extend(outcome.trace)
-
-
-def _name(member: Member) -> str:
-    return str(MemberRef(member.state.kind, member.state.external_id))
+        ref = MemberRef(member.state.kind, member.state.external_id)
+        self.effects.setdefault(ref, []).extend(outcome.effects)
+        self.trace.setdefault(ref, []).extend(outcome.trace)
 
 
 def run_tests(document: Document, program: Program) -> list[TestResult]:
@@ -114,23 +111,36 @@ def run_tests(document: Document, program: Program) -> list[TestResult]:
 
 def run_test(test: Check, program: Program) -> TestResult:
     """One test. A refused event is an outcome like any other; nothing is raised."""
+    if nobody := _nobody(test):
+        return TestResult(test.name, nobody, {}, {})
     world = _World(program)
     for position, given in enumerate(test.given):
         world.happen(given, position)
     failures = [
         f"{member}: {failure}"
         for member, expected in test.expect.items()
-        for failure in _failures(world, str(MemberRef.parse(member)), expected)
+        for failure in _failures(world, MemberRef.parse(member), expected)
     ]
     return TestResult(
         test.name,
         tuple(failures),
-        {member: tuple(effects) for member, effects in world.effects.items()},
-        {member: tuple(trace) for member, trace in world.trace.items()},
+        {str(member): tuple(effects) for member, effects in world.effects.items()},
+        {str(member): tuple(trace) for member, trace in world.trace.items()},
     )
 
 
-def _failures(world: _World, member: str, expected: Expected) -> list[str]:
+def _nobody(test: Check) -> tuple[str, ...]:
+    """What is wrong with names that the service would take for nobody's."""
+    wrong = []
+    for name in dict.fromkeys((*(given.member for given in test.given), *test.expect)):
+        try:
+            MemberRef.parse(name)
+        except InvalidInput as mistake:
+            wrong.append(f"{name}: {mistake.message}")
+    return tuple(wrong)
+
+
+def _failures(world: _World, member: MemberRef, expected: Expected) -> list[str]:
     state = world.settle(member)
     effects = world.effects.get(member, [])
     failures = []
