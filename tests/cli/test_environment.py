@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.service import SECRET_KEY
 
+from rewards.cli.local import Keys, _welcome
 from rewards.cli.root import main
 from rewards.local import LocalServers
 
@@ -76,6 +77,14 @@ def test_local_says_that_the_secret_key_is_of_another_database(
     another = {**environment, "REWARDS_SECRET_KEY": bytes(range(1, 33)).hex()}
     result = told(f"local --directory {tmp_path / 'local'}", another)
     assert (result.exit_code, "REWARDS_SECRET_KEY does not fit this database" in result.output) == (1, True)
+
+
+def test_the_keys_are_told_even_if_the_first_event_is_not_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    _welcome("http://127.0.0.1:9", Keys(server="rk_server", public="pk_public"))
+    said = capsys.readouterr().out
+    assert "rk_server" in said
+    assert "pk_public" in said
+    assert "nothing yet: " in said
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,8 @@ def _welcome(url: str, keys: Keys) -> None:
             answered = json.dumps(json.load(answer), indent=2)
     except urllib.error.HTTPError as refused:  # the program is the owner's by now, and may not know this event
         answered = refused.read().decode()
+    except OSError as silent:  # the addresses and keys are worth knowing all the same
+        answered = f"nothing yet: {silent}"
     click.echo(
         f"""
 Rewards is running.
