@@ -72,6 +72,38 @@ def test_of_an_exclusive_group_the_rule_that_was_chosen_is_the_only_one(total: f
     assert results(rules, [total]) == expected.split()
 
 
+SPLIT: Final = """
+  - {key: a, on: ordered, when: metrics.large == 1, then: [{earn: {currency: points, amount: 1}}]}
+  - {key: b, on: ordered, when: metrics.large == 0, then: [{earn: {currency: points, amount: 1}}]}
+metrics:
+  large: {count: ordered, by: event.order, where: event.total > 50}
+"""
+
+
+@pytest.mark.parametrize(
+    ("orders", "expected"),
+    [
+        # what one order counted is read by the next of the same shop, whether that counts or not
+        ([("tea", 60), ("tea", 5), ("tea", 5)], "a a a"),
+        ([("tea", 60), ("oil", 5), ("tea", 5)], "a b a"),
+        ([("tea", 5)], "b"),
+        ([("tea", 60), (None, 5)], "a -"),  # names none
+    ],
+)
+def test_a_split_metric_is_read_for_what_the_event_names(orders: list[tuple[str | None, float]], expected: str) -> None:
+    report = check(read_document((DOCUMENT + SPLIT).encode()))
+    assert report.document is not None, report.errors
+    replay = Replay(compile_program(report.document, version=1))
+    fired = []
+    for number, (order, total) in enumerate(orders):
+        properties = {"total": total} if order is None else {"total": total, "order": order}
+        outcome = replay.submit("ada", Event(f"o{number}", "ordered", None, properties), START)
+        assert isinstance(outcome, Outcome), outcome
+        came = [line["rule"] for line in outcome.trace if line["result"] == "fired"]
+        fired.append("".join(came) or "-")
+    assert fired == expected.split()
+
+
 def test_a_rule_whose_alternative_changes_nothing_says_so() -> None:
     report = check(
         read_document(

@@ -189,15 +189,15 @@ def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) 
     order = work.id.hex
     late_seconds = program.late_seconds
     for metric in program.metrics_by_event[type_key]:
-        if metric.where is not None and metric.where.test(bound) is not True:
-            continue
         by = None
         if metric.by is not None:
             found = metric.by.read(bound)
             if isinstance(found, Missing):
                 continue
             by = str(found)
-            facts.split(metric.key, by)
+            facts.split(metric.key, by)  # an event that does not count names what conditions read, all the same
+        if metric.where is not None and metric.where.test(bound) is not True:
+            continue
         value = None
         if metric.value is not None:
             value = metric.value.read(bound)
