@@ -41,8 +41,8 @@ PROGRAM_KEY: Final = "bench"
 REWARDS: Final = str(Path(sys.executable).with_name("rewards"))
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
-PROCESSES: Final = max(1, min(4, (os.cpu_count() or 1) // 2))
-"""Serving processes: half the cores, since PostgreSQL and the load generator use as many. See docs/decisions/0011."""
+PROCESSES: Final = min(4, os.cpu_count() or 1)
+"""Serving processes: as many as there are cores. See docs/decisions/0011."""
 _LISTENING: Final = re.compile(r"Listening on http://([^:/\s]+):(\d+)")
 
 

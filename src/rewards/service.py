@@ -89,8 +89,8 @@ class Service:
         )
         self.lanes = Lanes(
             self.batches,
-            lanes=settings.lanes,
-            queue_max=settings.lane_queue_max * settings.lanes,
+            lanes=settings.lanes_each,
+            queue_max=settings.lane_queue_max * settings.lanes_each,
             batch_max=settings.batch_commands_max,
             span_buckets=settings.batch_spans_buckets,
         )

@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     shutdown_seconds: Seconds = 20
     body_bytes_max: Positive = 1024 * 1024
 
-    lanes: Positive = 2
+    lanes: Positive | None = None
+    """Transactions that one process has in flight; two of a single process, one of each of several. More make batches smaller."""
     lane_queue_max: Positive = 1000
     """Commands that may wait in one lane; past it callers are answered 429."""
     batch_commands_max: Annotated[int, Field(gt=0, le=1000)] = 200
@@ -119,6 +120,13 @@ class Settings(BaseSettings):
     otel_endpoint: str | None = None
     """Base URL of an OTLP/HTTP collector. Without it nothing is traced."""
     otel_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    @property
+    def lanes_each(self) -> int:
+        """The lanes of one process."""
+        if self.lanes is not None:
+            return self.lanes
+        return 2 if self.processes == 1 else 1
 
 
 def load_settings(**overrides: Any) -> Settings:
