@@ -43,6 +43,7 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
 PROCESSES: Final = min(4, os.cpu_count() or 1)
 """Serving processes: as many as there are cores. See docs/decisions/0011."""
+WORN_LOG_MB: Final = 800
 _LISTENING: Final = re.compile(r"Listening on http://([^:/\s]+):(\d+)")
 
 
@@ -78,7 +79,23 @@ def servers() -> Iterator[LocalServers]:
     with tempfile.TemporaryDirectory(prefix="rewards-bench-") as directory:
         Path(directory).chmod(0o755)  # PostgreSQL may run as another account
         with LocalServers(Path(directory), durable=True) as started:
+            run(_wear_in(started.database_url))
             yield started
+
+
+async def _wear_in(database_url: str) -> None:
+    """Makes a new PostgreSQL one that has run for a while: with log segments that it can use again.
+
+    Where there are none, each 16 MB of log are first written with zeros while every commit waits, here for 150 ms every few
+    seconds, with pgbench as with the service.
+    """
+    connection = await asyncpg.connect(database_url)
+    try:
+        for _ in range(WORN_LOG_MB):
+            await connection.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 1024 * 1024))")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True, slots=True)

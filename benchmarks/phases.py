@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+import psutil
 
 from benchmarks import deciding, limit
 from benchmarks.installation import PROCESSES, PROGRAM, REWARDS, Database, Service, create_database, run, service
@@ -28,6 +29,8 @@ CONNECTIONS: Final = 32
 BATCH: Final = 100
 BATCH_CONNECTIONS: Final = 8
 OPEN_CONNECTIONS: Final = 128
+HALF_RATE_TRIES: Final = 3
+STOLEN_SHARE_MAX: Final = 0.001
 IDLE_PAUSE_SECONDS: Final = 0.02
 MONTH_SECONDS: Final = 30 * 86_400
 GROWTH_TABLES: Final = (*CHANGING, "transaction", "posting", "dedup")
@@ -89,7 +92,9 @@ def measure_service(local: LocalServers, size: Size, told: Told) -> Figures:
         figures |= single
         told(f"single: {single['single_events_per_s']:,.0f} events/s; {_costs('single', single)}")
         figures |= _half_rate(started, size, "half", single["single_events_per_s"] / 2)
-        told(f"half that rate: p99 {figures['single_p99_ms']:.1f} ms")
+        told(
+            f"half that rate: p99 {figures['single_p99_ms']:.1f} ms, {figures['single_stolen_share']:.1%} stolen by the host"
+        )
         figures |= _batch(started, size, "batch")
         told(f"batches: {figures['batch_events_per_s']:,.0f} events/s; {_costs('batch', figures)}")
         figures |= {"rss_mb": started.peak_memory_mb(), "processes": size.processes}
@@ -139,15 +144,33 @@ def _costs(what: str, figures: Figures) -> str:
 
 
 def _half_rate(started: Service, size: Size, prefix: str, rate: float) -> Figures:
-    found = started.load(
-        prefix=prefix,
-        members=size.members,
-        seconds=size.seconds,
-        warmup_seconds=size.warmup_seconds,
-        connections=OPEN_CONNECTIONS,
-        rate_per_second=rate,
-    )
-    return {"single_p50_ms": found.p50_ms, "single_p99_ms": found.p99_ms, "single_max_ms": found.max_ms}
+    """A tail says something about the service only while the machine is there: of up to `HALF_RATE_TRIES` measurements, the
+    one during which the host took the processors away the least, and how much it took.
+    """
+    best: Figures = {}
+    for turn in range(HALF_RATE_TRIES):
+        before = psutil.cpu_times()
+        found = started.load(
+            prefix=f"{prefix}{turn}",
+            members=size.members,
+            seconds=size.seconds,
+            warmup_seconds=size.warmup_seconds,
+            connections=OPEN_CONNECTIONS,
+            rate_per_second=rate,
+        )
+        stolen = _stolen_share(before, psutil.cpu_times())
+        figures = {"single_p50_ms": found.p50_ms, "single_p99_ms": found.p99_ms, "single_max_ms": found.max_ms}
+        if not best or stolen < best["single_stolen_share"]:
+            best = {**figures, "single_stolen_share": stolen}
+        if stolen < STOLEN_SHARE_MAX:
+            break
+    return best
+
+
+def _stolen_share(before: Any, after: Any) -> float:
+    """The share of all processor time that the host gave to others meanwhile; 0 where it does not say."""
+    passed = sum(after) - sum(before)
+    return (getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)) / passed if passed else 0.0
 
 
 def _batch(started: Service, size: Size, prefix: str) -> Figures:

@@ -31,7 +31,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
     "maintenance_work_mem": "128MB",
-    "min_wal_size": "256MB",
+    "min_wal_size": "1GB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
