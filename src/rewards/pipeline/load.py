@@ -57,22 +57,21 @@ async def lock_members(
         members,
     )
     states = {}
-    for row in found:
-        state = MemberState(
-            id=row.member_id,
-            bucket=row.bucket,
-            kind=row.kind,
-            external_id=row.external_id or "",
-            attributes=row.attributes,
-            locale=row.locale,
-            timezone=row.timezone,
-            seq=row.seq,
-            last_now=row.last_now,
-            merged_into=row.merged_into,
-            erased_at=row.erased_at,
+    for bucket, member, kind, external_id, attributes, locale, timezone, document, seq, last_now, merged, erased in found:
+        state = states[member] = MemberState(
+            id=member,
+            bucket=bucket,
+            kind=kind,
+            external_id=external_id or "",
+            attributes=attributes,
+            locale=locale,
+            timezone=timezone,
+            seq=seq,
+            last_now=last_now,
+            merged_into=merged,
+            erased_at=erased,
         )
-        decode_state(row.state, state)
-        states[state.id] = state
+        decode_state(document, state)
     return states
 
 
