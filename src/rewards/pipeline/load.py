@@ -57,7 +57,20 @@ async def lock_members(
         members,
     )
     states = {}
-    for bucket, member, kind, external_id, attributes, locale, timezone, document, seq, last_now, merged, erased in found:
+    for (
+        bucket,
+        member,
+        kind,
+        external_id,
+        attributes,
+        locale,
+        timezone,
+        document,
+        seq,
+        last_now,
+        merged,
+        erased,
+    ) in found:
         state = states[member] = MemberState(
             id=member,
             bucket=bucket,
