@@ -13,6 +13,7 @@ from rewards.db.migrate import head_revision
 from rewards.db.tables.base import INSERT_ONLY
 from rewards.features.events import controller as events
 from rewards.features.events.direct import PATH, DirectEvents
+from rewards.features.events.jobs import DueCommands
 from rewards.features.events.quarantine import quarantine_router
 from rewards.features.events.reading import events_reading_router
 from rewards.features.health.controller import Readiness, health_router
@@ -21,8 +22,11 @@ from rewards.features.keys.queries import find_caller
 from rewards.features.members.controller import members_router
 from rewards.features.programs.checking import Checker
 from rewards.features.programs.controller import programs_routers
+from rewards.features.sandbox.clock import SandboxClock
+from rewards.features.sandbox.controller import sandbox_router
 from rewards.features.segment.controller import segment_routers
 from rewards.features.wallets.controller import ledger_router
+from rewards.features.wallets.jobs import Sweep
 from rewards.features.wallets.moving import moving_router
 from rewards.http.auth import ApiKeys
 from rewards.http.bodies import StrictBody
@@ -63,6 +67,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             *programs_routers(),
             *segment_routers(service.registry),
             keys_router(),
+            sandbox_router(),
             health_router(),
             reference_router(),
         ],
@@ -81,12 +86,15 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
 
 def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
     """What handlers find in `request.app.state`."""
+    due = DueCommands(service.engine, service.programs, service.lanes)
+    sweep = Sweep(service.engine, service.programs, service.lanes)
     return {
         "intake": service.intake,
         "engine": service.engine,
         "programs": service.programs,
         "cursors": Cursors(service.secret_key),
         "api_keys": keys,
+        "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
         "metrics_registry": service.registry,
     }

@@ -32,7 +32,9 @@ from rewards.domain.errors import RewardsError
 from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Book
 from rewards.domain.ledger.upkeep import project
-from rewards.domain.program.compiled import Clawback
+from rewards.domain.program.currency import (
+    Clawback,
+)
 from rewards.features.ledger.histories import step_through
 from rewards.features.ledger.verification import Verification
 from rewards.features.wallets.views import expiries

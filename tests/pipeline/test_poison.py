@@ -1,14 +1,19 @@
 """A command that the database cannot store fails alone, whatever else happened to be in its batch, and is kept aside."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog.testing import capture_logs
 from tests.features.bank import DOCUMENT
 from tests.service import live, service_settings
 
+from rewards.db.transact import DatabaseUnavailable, transact
 from rewards.domain.commands import Cause, Command, Earn, MemberRef
+from rewards.pipeline import batch
 from rewards.pipeline.batch import CannotStore
 from rewards.pipeline.intake import Addressed
 from rewards.pipeline.submission import Receipt
@@ -45,3 +50,28 @@ async def test_poison_spoils_no_other(migrated_url: str, redis_url: str, poison:
             [row] = kept.all()
         assert [entry["event"] for entry in logs] == ["command_cannot_be_stored"]
         assert (row.command, row.sqlstate[:2]) == ("Earn", "22")
+
+
+async def test_the_half_that_is_committed_hears_so_when_the_other_cannot_be_done(
+    migrated_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes away after the first half of a batch that poison has split."""
+    committed = 0
+
+    async def gone_after_the_first_half(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+        nonlocal committed
+        if committed:
+            raise DatabaseUnavailable("The database ended the connection; nothing was changed.")
+        done = await transact(engine, work)
+        committed += 1
+        return done
+
+    async with live(service_settings(migrated_url, redis_url, lanes=1), DOCUMENT) as running:
+        addressed = [
+            Addressed(MemberRef("user", f"split-{number}"), command, f"c-{number}", number, "tests")
+            for number, command in enumerate([Earn("points", 5), Earn("points", 6), POISONS[0], Earn("points", 7)])
+        ]
+        monkeypatch.setattr(batch, "transact", gone_after_the_first_half)
+        results = await running.service.intake.many(running.program_id, addressed)
+        assert [type(result) for result in results] == [Receipt, Receipt, DatabaseUnavailable, DatabaseUnavailable]
+        assert [await running.balance(f"split-{number}") for number in range(4)] == [5, 6, 0, 0]

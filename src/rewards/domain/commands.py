@@ -9,7 +9,9 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from rewards.domain.errors import InvalidInput
-from rewards.domain.program.compiled import Clawback
+from rewards.domain.program.currency import (
+    Clawback,
+)
 
 KINDS = ("user", "anon", "group")
 YEARS: Final = range(2, 9999)

@@ -16,6 +16,7 @@ from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Origin
 from rewards.domain.ledger.transfer import Moved, Parcel, receive, send_all
 from rewards.domain.outcome import Leg, Outcome, Status
+from rewards.domain.play import timers
 from rewards.domain.play.deciding import place_in_segments
 from rewards.domain.play.limits import merge as merge_limits
 from rewards.domain.play.metrics import merge as merge_metric
@@ -53,12 +54,13 @@ def decide_merge_out(work: Work, command: MergeOut) -> Outcome:
         "metrics": work.metrics,
         "limits": work.limits,
         "segments": list(work.segments),
+        "play": work.play,
         "absorbed": [str(member) for member in work.absorbed],
         "parcels": [_packed(parcel) for parcel in parcels],
     }
     work.legs.append(Leg(1, command.into_id, command.into.kind, command.into.external_id, "merge_in", payload))
     work.merged_into = command.into_id
-    work.metrics, work.limits, work.segments, work.absorbed = {}, {}, (), ()
+    work.metrics, work.limits, work.segments, work.play, work.absorbed = {}, {}, (), {}, ()
     return _merged(work)
 
 
@@ -85,6 +87,9 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
             work.set_metric(metric_id, merge_metric(known[metric_id], mine, other, late_seconds=late_seconds))
     for rule, other in parcel["limits"].items():
         work.set_limit(rule, merge_limits(work.limits.get(rule), other))
+    for rule, other in parcel.get("play", {}).get(timers.MECHANIC, {}).items():
+        mine = work.play.get(timers.MECHANIC, {}).get(rule, [])
+        work.set_play(timers.MECHANIC, rule, timers.merge(mine, other))
     # Who was in a segment under either name does not enter it again.
     work.segments = tuple(dict.fromkeys((*work.segments, *parcel["segments"])))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]

@@ -17,7 +17,9 @@ from rewards.domain.outcome import Outcome, Status
 from rewards.domain.play.actions import take_back
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
 from rewards.domain.play.segments import reassess
-from rewards.domain.program.compiled import Currency
+from rewards.domain.program.currency import (
+    Currency,
+)
 from rewards.domain.work import NotFound, Work, balances
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from rewards.domain.commands import Due, SetProfile, SetSegments
 from rewards.domain.errors import InvalidInput, SchemaViolation
-from rewards.domain.outcome import Outcome, Status
+from rewards.domain.outcome import EventRecord, Outcome, Status
 from rewards.domain.play.deciding import announce_segments, follow_emitted, place_in_segments
 from rewards.domain.work import Work, balances
 
@@ -96,16 +96,21 @@ def finish_profile(work: Work) -> Outcome:
     return outcome
 
 
-def hear_silence(work: Work) -> None:
-    """Decides the segments before anything else of a command, where time alone has changed what they read."""
-    place_in_segments(work)
-    follow_emitted(work, work.now)
+TIME_PASSED: Final = "time.passed"
+"""The type under which it is recorded that time did something: an event of nobody's."""
 
 
 def decide_due(work: Work, _: Due) -> Outcome:
-    """Maturity and expiry are posted for every command; here silence is heard as well."""
+    """Maturity and expiry are posted, and the passing of time is heard, for every command; here nothing follows it.
+
+    What it did is kept like an event, with its trace, so that it can be explained.
+    """
     place_in_segments(work)
-    return finish_profile(work)
+    outcome = finish_profile(work)
+    if outcome.effects or outcome.trace:
+        name = f"{TIME_PASSED}:{outcome.id}"
+        outcome.event = EventRecord(TIME_PASSED, name, work.now, {}, {}, [])
+    return outcome
 
 
 def decide_segments(work: Work, command: SetSegments) -> Outcome:

@@ -21,7 +21,13 @@ from rewards.domain.effects import Effect
 from rewards.domain.errors import RewardsError
 from rewards.domain.memory import Member, Members, Remember
 from rewards.domain.outcome import Outcome
-from rewards.domain.program.compiled import Currency, ExpiresInactive, Program
+from rewards.domain.program.compiled import (
+    Program,
+)
+from rewards.domain.program.currency import (
+    Currency,
+    ExpiresInactive,
+)
 
 REJECTED: Final = "rejected"
 DUPLICATE: Final = "duplicate"

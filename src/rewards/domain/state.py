@@ -22,7 +22,8 @@ class MemberState:
     `metrics` is keyed by metric id, `limits` by rule key, `segments` holds the keys of the segments the member is in;
     all three are plain values (numbers, strings, lists, dicts) and form the member's compact document.
     `seq` is the last used sequence number, `last_now` the newest moment at which a command was decided.
-    `silence_at` is when a wake-up is arranged for segments that silence changes.
+    `play` holds what the mechanics remember, by mechanic and key; plain values as well, and replaced, never changed.
+    `wake_at` is when a wake-up is arranged because time alone will do something.
     """
 
     id: UUID
@@ -35,9 +36,10 @@ class MemberState:
     metrics: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
+    play: dict[str, dict[str, Any]] = field(default_factory=dict)
     seq: int = 0
     last_now: datetime | None = None
-    silence_at: datetime | None = None
+    wake_at: datetime | None = None
     merged_into: UUID | None = None
     absorbed: tuple[UUID, ...] = ()
     """The members merged into this one, directly or by way of others, newest first; at most `ABSORBED_MAX`."""

@@ -16,7 +16,7 @@ from rewards.domain.ledger.accounts import Account, Kind, Origin, Transaction
 from rewards.domain.ledger.reverse import Original
 from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.outcome import EventRecord, Leg, Outcome, Reservation, Status
-from rewards.domain.program.compiled import Program
+from rewards.domain.program.compiled import Cause, Program
 from rewards.domain.state import MemberState
 
 
@@ -46,6 +46,9 @@ class Work:
     limits: dict[str, Any]
     attributes: dict[str, Any]
     segments: tuple[str, ...]
+    play: dict[str, dict[str, Any]]
+    cause: UUID
+    """The event that ledger entries name: this command, or the earlier event whose rule was waiting."""
     effects: list[Effect] = field(default_factory=list)
     trace: list[dict[str, Any]] = field(default_factory=list)
     contributions: list[Any] = field(default_factory=list)
@@ -87,6 +90,8 @@ class Work:
             limits=state.limits,
             attributes=state.attributes,
             segments=state.segments,
+            play=state.play,
+            cause=identifier,
             locale=state.locale,
             timezone=state.timezone,
             absorbed=state.absorbed,
@@ -101,6 +106,17 @@ class Work:
         if self.limits is self.state.limits:
             self.limits = dict(self.limits)
         self.limits[rule] = value
+
+    def set_play(self, mechanic: str, key: str, value: Any) -> None:
+        """What a mechanic remembers under a key; `None` forgets it. Nothing that was handed out before is changed."""
+        mine = dict(self.play.get(mechanic, ()))
+        if value is None:
+            mine.pop(key, None)
+        else:
+            mine[key] = value
+        self.play = {**self.play, mechanic: mine}
+        if not mine:
+            del self.play[mechanic]
 
     def set_attribute(self, key: str, value: Any) -> None:
         """`None` removes the attribute."""
@@ -138,13 +154,13 @@ class Work:
     def origin(
         self, source: str, *, reference: str | None = None, reason: str | None = None, note: str | None = None
     ) -> Origin:
-        return Origin(source=source, actor=self.actor, reason=reason, reference=reference, note=note, event=self.id)
+        return Origin(source=source, actor=self.actor, reason=reason, reference=reference, note=note, event=self.cause)
 
-    def ledger_effect(self, transaction: Transaction, *, name: str, rule: str | None = None, **more: Any) -> Effect:
+    def ledger_effect(self, transaction: Transaction, *, name: str, cause: Cause | None = None, **more: Any) -> Effect:
         """Records what a transaction did for the member, and returns the effect."""
         effect: Effect = {"type": name, "currency": transaction.currency, "amount": transaction.amount}
-        if rule is not None:
-            effect["rule"] = rule
+        if cause is not None:
+            effect[cause.kind] = cause.key
         effect["transaction"] = str(transaction.id)
         effect.update(more)
         self.effects.append(effect)
@@ -159,10 +175,11 @@ class Work:
             len(self.emitted),
             dict(self.reversed),
             self.attributes if self.attributes is self.state.attributes else dict(self.attributes),
+            self.play,
         )
 
     def rollback(self, point: tuple[Any, ...]) -> None:
-        draft, effects, reservations, emitted, self.reversed, self.attributes = point
+        draft, effects, reservations, emitted, self.reversed, self.attributes, self.play = point
         self.draft.rollback(draft)
         del self.effects[effects:]
         del self.reservations[reservations:]
@@ -185,6 +202,7 @@ class Work:
             metrics=self.metrics,
             limits=self.limits,
             segments=self.segments,
+            play=self.play,
             seq=draft.seq,
             last_now=self.now,
             merged_into=self.merged_into or old.merged_into,

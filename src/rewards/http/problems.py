@@ -46,6 +46,8 @@ STATUSES: Final[Mapping[str, int]] = {
     "refused": 409,
     "nothing-published": 409,
     "too-many-holds": 409,
+    "not-a-sandbox": 409,
+    "too-much-falls-due": 409,
     "member-erased": 410,
     "effects-expired": 410,
     "body-too-large": 413,

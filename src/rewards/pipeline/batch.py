@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rewards.db.transact import is_data_error, sqlstate, transact
+from rewards.db.transact import StorageError, UnknownCommit, is_data_error, sqlstate, transact
 from rewards.domain.apply import apply
 from rewards.domain.commands import Event, MergeOut
 from rewards.domain.errors import Refusal, RewardsError
@@ -112,7 +112,14 @@ class Batches:
                 return BatchResult({submissions[0]: CannotStore("a value of this command cannot be stored")}, [])
         middle = len(submissions) // 2
         first = await self.run(submissions[:middle])
-        second = await self.run([*first.deferred, *submissions[middle:]])
+        rest = [*first.deferred, *submissions[middle:]]
+        try:
+            second = await self.run(rest)
+        except UnknownCommit:
+            raise  # all of them are run again; the first half is found done
+        except StorageError as error:
+            # The first half is committed, and its callers are told so.
+            second = BatchResult(dict.fromkeys(rest, error), [])
         return BatchResult({**first.results, **second.results}, second.deferred)
 
     async def _attempts(self, submissions: Sequence[Submission]) -> BatchResult:

@@ -28,8 +28,10 @@ _UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 def encode_state(state: MemberState, metrics: Iterable[Metric]) -> bytes:
     """The document. Past the bound the largest of `metrics` lose what is oldest in them, until it fits."""
     document: dict[str, Any] = {"v": STATE_VERSION, "m": state.metrics, "l": state.limits, "s": state.segments}
-    if state.silence_at is not None:
-        document["w"] = int(state.silence_at.timestamp())
+    if state.play:
+        document["p"] = state.play
+    if state.wake_at is not None:
+        document["w"] = int(state.wake_at.timestamp())
     if state.absorbed:
         document["a"] = [member.bytes for member in state.absorbed]
     encoded = _encode(document)
@@ -44,7 +46,7 @@ EMPTY: Final = _encode({"v": STATE_VERSION})
 
 
 def decode_state(encoded: bytes, into: MemberState) -> None:
-    """Fills `metrics`, `limits`, `segments`, `silence_at` and `absorbed` of a member just loaded."""
+    """Fills `metrics`, `limits`, `segments`, `play`, `wake_at` and `absorbed` of a member just loaded."""
     document = _decode(encoded)
     while document["v"] < STATE_VERSION:
         document = _UPGRADES[document["v"]](document)
@@ -52,5 +54,6 @@ def decode_state(encoded: bytes, into: MemberState) -> None:
     into.limits = document.get("l", {})
     into.segments = tuple(document.get("s", ()))
     wake = document.get("w")
-    into.silence_at = datetime.fromtimestamp(wake, UTC) if wake is not None else None
+    into.play = document.get("p", {})
+    into.wake_at = datetime.fromtimestamp(wake, UTC) if wake is not None else None
     into.absorbed = tuple(UUID(bytes=member) for member in document.get("a", ()))

@@ -57,12 +57,12 @@ async def lock_members(
         members,
     )
     states = {}
-    for bucket, member, kind, external_id, attributes, locale, timezone, document, seq, last_now, merged, erased in found:
+    for bucket, member, kind, name, attributes, locale, timezone, document, seq, last_now, merged, erased in found:
         state = states[member] = MemberState(
             id=member,
             bucket=bucket,
             kind=kind,
-            external_id=external_id or "",
+            external_id=name or "",
             attributes=attributes,
             locale=locale,
             timezone=timezone,

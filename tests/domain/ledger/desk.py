@@ -17,7 +17,11 @@ from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.ledger.verify import violations
 from rewards.domain.ledger.wallet import Draft, Wallet
-from rewards.domain.program.compiled import Clawback, Currency, OwnExpiry
+from rewards.domain.program.currency import (
+    Clawback,
+    Currency,
+    OwnExpiry,
+)
 
 T = TypeVar("T")
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.domain.ledger.model import Answer, LedgerPort, Model, Ok
 
-from rewards.domain.program.compiled import Clawback
+from rewards.domain.program.currency import (
+    Clawback,
+)
 
 START = datetime(2026, 3, 20, 12, tzinfo=UTC)  # the clocks change nine days later
 

@@ -21,7 +21,9 @@ from rewards.domain.ledger.transfer import receive, send_all
 from rewards.domain.ledger.upkeep import lot_due_at, mature, post_due, project, schedule
 from rewards.domain.ledger.verify import sequence_violations, spendable_violations, violations
 from rewards.domain.ledger.wallet import Draft, Unloaded, Wallet
-from rewards.domain.program.compiled import Clawback
+from rewards.domain.program.currency import (
+    Clawback,
+)
 
 T = TypeVar("T")
 _ADDED = ("amount", "pending", "available", "held", "redeemed", "expired", "revoked", "sent")

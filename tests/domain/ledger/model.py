@@ -16,7 +16,14 @@ from typing import TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from rewards.domain.program.compiled import Clawback, Currency, ExpiresAfter, ExpiresInactive, Expiry, Round
+from rewards.domain.program.currency import (
+    Clawback,
+    Currency,
+    ExpiresAfter,
+    ExpiresInactive,
+    Expiry,
+    Round,
+)
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 FAR = datetime(9000, 1, 1, tzinfo=UTC)

@@ -17,7 +17,10 @@ from rewards.domain.ledger.entry import AmountOverflow, InvalidAmount
 from rewards.domain.ledger.spend import InsufficientPoints, LotsDisagree, NotSpendable, spend
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.ledger.wallet import Draft, Unloaded, Wallet
-from rewards.domain.program.compiled import ExpiresAfter, Round
+from rewards.domain.program.currency import (
+    ExpiresAfter,
+    Round,
+)
 
 DAYS_3 = timedelta(days=3)
 

@@ -8,7 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rewards.domain.ledger.expiry import expires_at, local_midnight
-from rewards.domain.program.compiled import ExpiresAfter, ExpiresInactive, ExpiresOn, Expiry, Round
+from rewards.domain.program.currency import (
+    ExpiresAfter,
+    ExpiresInactive,
+    ExpiresOn,
+    Expiry,
+    Round,
+)
 
 AMSTERDAM, HAVANA, BEIRUT = ZoneInfo("Europe/Amsterdam"), ZoneInfo("America/Havana"), ZoneInfo("Asia/Beirut")
 

@@ -26,7 +26,9 @@ from rewards.domain.ledger.hold import (
 )
 from rewards.domain.ledger.spend import InsufficientPoints, NotSpendable
 from rewards.domain.ledger.wallet import Draft, Unloaded, Wallet
-from rewards.domain.program.compiled import ExpiresInactive
+from rewards.domain.program.currency import (
+    ExpiresInactive,
+)
 
 
 class Counter:

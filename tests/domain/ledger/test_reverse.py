@@ -15,7 +15,10 @@ from rewards.domain.ledger.entry import AmountOverflow, InvalidAmount
 from rewards.domain.ledger.hold import capture, place_hold
 from rewards.domain.ledger.reverse import AlreadyReversed, NotReversible, Original, ReversalExceedsOriginal, reverse
 from rewards.domain.ledger.wallet import Draft, Unloaded, Wallet
-from rewards.domain.program.compiled import Clawback, ExpiresInactive
+from rewards.domain.program.currency import (
+    Clawback,
+    ExpiresInactive,
+)
 
 PENDING_ONLY, WITHIN_BALANCE, ALLOW_DEBT = Clawback.PENDING_ONLY, Clawback.WITHIN_BALANCE, Clawback.ALLOW_DEBT
 

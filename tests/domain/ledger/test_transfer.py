@@ -13,7 +13,10 @@ from rewards.domain.ledger.entry import AmountOverflow
 from rewards.domain.ledger.hold import place_hold
 from rewards.domain.ledger.transfer import Parcel, receive, send_all
 from rewards.domain.ledger.wallet import Unloaded, Wallet
-from rewards.domain.program.compiled import Clawback, ExpiresInactive
+from rewards.domain.program.currency import (
+    Clawback,
+    ExpiresInactive,
+)
 
 MERGE = Origin("merge")
 HOUR = timedelta(hours=1)

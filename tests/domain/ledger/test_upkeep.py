@@ -21,7 +21,9 @@ from rewards.domain.ledger.upkeep import (
     schedule,
 )
 from rewards.domain.ledger.wallet import Draft, Unloaded, Wallet
-from rewards.domain.program.compiled import ExpiresInactive
+from rewards.domain.program.currency import (
+    ExpiresInactive,
+)
 
 HOUR = timedelta(hours=1)
 IDLE_9 = currency("points", expires=ExpiresInactive(9 * HOUR, 0))

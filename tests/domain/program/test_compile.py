@@ -9,7 +9,15 @@ from tests.domain.program.given import Given
 from tests.domain.program.test_check import Change, changed, put
 
 from rewards.domain.program.compile import InvalidProgram, compile_program
-from rewards.domain.program.compiled import EarnAction, ExpiresAfter, Missing, Program, Round
+from rewards.domain.program.compiled import (
+    EarnAction,
+    Missing,
+    Program,
+)
+from rewards.domain.program.currency import (
+    ExpiresAfter,
+    Round,
+)
 from rewards.domain.program.models import Document
 
 

@@ -11,7 +11,10 @@ from rewards.domain.ledger.accounts import Book, Kind, Lot, Origin, Transaction
 from rewards.domain.ledger.entry import Entry, check_amount, check_room
 from rewards.domain.ledger.expiry import expires_at, local_midnight
 from rewards.domain.ledger.wallet import Draft
-from rewards.domain.program.compiled import Currency, OwnExpiry
+from rewards.domain.program.currency import (
+    Currency,
+    OwnExpiry,
+)
 
 NO_HOLD: Final = timedelta(0)
 

@@ -12,7 +12,14 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.ledger.accounts import Account, Lot
-from rewards.domain.program.compiled import Currency, ExpiresInactive, ExpiresNever, ExpiresOn, Expiry, Round
+from rewards.domain.program.currency import (
+    Currency,
+    ExpiresInactive,
+    ExpiresNever,
+    ExpiresOn,
+    Expiry,
+    Round,
+)
 
 _LEAP_DAY: Final = (2, 29)
 

@@ -13,7 +13,9 @@ from rewards.domain.ledger.entry import Entry, check_amount, lot_for_change
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.spend import check_spendable, take
 from rewards.domain.ledger.wallet import Draft, Unloaded
-from rewards.domain.program.compiled import Currency
+from rewards.domain.program.currency import (
+    Currency,
+)
 
 HOLDS_OPEN_MAX: Final = 1_000
 """Per member, over all currencies: they are loaded with every command of a member who has points on hold."""

@@ -13,7 +13,10 @@ from rewards.domain.ledger.entry import Entry, check_amount, check_room, lot_for
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.spend import take
 from rewards.domain.ledger.wallet import Draft, Unloaded
-from rewards.domain.program.compiled import Clawback, Currency
+from rewards.domain.program.currency import (
+    Clawback,
+    Currency,
+)
 
 CLAWED_BACK: Final = frozenset({Kind.EARN, Kind.IMPORT})
 REFUNDED: Final = frozenset({Kind.SPEND, Kind.CAPTURE})

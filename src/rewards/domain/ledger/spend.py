@@ -8,7 +8,9 @@ from rewards.domain.errors import Refusal, RewardsError
 from rewards.domain.ledger.accounts import Book, Kind, Origin, Transaction
 from rewards.domain.ledger.entry import Entry, check_amount, lot_for_change, spendable
 from rewards.domain.ledger.wallet import Draft
-from rewards.domain.program.compiled import Currency
+from rewards.domain.program.currency import (
+    Currency,
+)
 
 
 class InsufficientPoints(Refusal):

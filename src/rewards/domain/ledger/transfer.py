@@ -23,7 +23,9 @@ from rewards.domain.ledger.entry import Entry, check_room, lot_for_change, spend
 from rewards.domain.ledger.hold import release
 from rewards.domain.ledger.spend import take
 from rewards.domain.ledger.wallet import Draft
-from rewards.domain.program.compiled import Currency
+from rewards.domain.program.currency import (
+    Currency,
+)
 
 MERGE: Final = "merge"
 

@@ -16,7 +16,10 @@ from rewards.domain.ledger.entry import Entry, lot_for_change, spend_order
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.hold import expire_hold
 from rewards.domain.ledger.wallet import Draft, Wallet
-from rewards.domain.program.compiled import Currency, ExpiresInactive
+from rewards.domain.program.currency import (
+    Currency,
+    ExpiresInactive,
+)
 
 _MATURED: Final = Origin("system", reason="matured")
 _EXPIRED: Final = Origin("system", reason="expired")

@@ -20,7 +20,7 @@ from rewards.domain.program.compiled import (
     Action,
     Bound,
     BudgetUnit,
-    Clawback,
+    Cause,
     EarnAction,
     EmitAction,
     MatureAction,
@@ -30,6 +30,9 @@ from rewards.domain.program.compiled import (
     SetAction,
     SpendAction,
     Value,
+)
+from rewards.domain.program.currency import (
+    Clawback,
 )
 from rewards.domain.work import REVERSIBLE, Work
 
@@ -42,10 +45,10 @@ class CannotCompute(Refusal):
 
 @dataclass(slots=True)
 class Firing:
-    """One rule about to act for one event."""
+    """A rule, or whatever else of the document has something to give, about to act."""
 
     work: Work
-    rule: Rule
+    cause: Cause
     bound: Bound
     occurred_at: datetime
 
@@ -109,14 +112,14 @@ def _earn(firing: Firing, action: EarnAction) -> None:
         work.draft,
         work.program.currencies[action.currency],
         amount,
-        work.origin(f"rule:{firing.rule.key}", reference=_read(action.reference, firing.bound)),
+        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound)),
         zone=work.program.zone,
         effective_at=firing.occurred_at,
         hold=action.hold,
         until_matured=action.until_matured,
         expires=action.expires,
     )
-    effect = work.ledger_effect(transaction, name="earn", rule=firing.rule.key)
+    effect = work.ledger_effect(transaction, name="earn", cause=firing.cause)
     if transaction.postings[0].credit is Book.PENDING:  # issuing comes first; what follows only pays debt
         effect["pending"] = True
 
@@ -130,15 +133,15 @@ def _spend(firing: Firing, action: SpendAction) -> None:
         work.draft,
         work.program.currencies[action.currency],
         amount,
-        work.origin(f"rule:{firing.rule.key}", reference=_read(action.reference, firing.bound)),
+        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound)),
     )
-    work.ledger_effect(transaction, name="spend", rule=firing.rule.key)
+    work.ledger_effect(transaction, name="spend", cause=firing.cause)
 
 
 def _reverse(firing: Firing, action: ReverseAction) -> None:
     reference = _read(action.reference, firing.bound)
     assert reference is not None
-    take_back(firing.work, reference, source=f"rule:{firing.rule.key}", rule=firing.rule.key)
+    take_back(firing.work, reference, source=firing.cause.source, cause=firing.cause)
 
 
 def take_back(
@@ -146,7 +149,7 @@ def take_back(
     reference: str,
     *,
     source: str,
-    rule: str | None = None,
+    cause: Cause | None = None,
     policy: Clawback | None = None,
     reason: str | None = None,
     note: str | None = None,
@@ -168,7 +171,7 @@ def take_back(
             policy=policy,
         )
         work.reversed[original.transaction] = original.reversed_so_far + asked(transaction)
-        work.ledger_effect(transaction, name="reverse", rule=rule, reverses=str(original.transaction))
+        work.ledger_effect(transaction, name="reverse", cause=cause, reverses=str(original.transaction))
         count += 1
     return count
 
@@ -185,9 +188,9 @@ def _mature(firing: Firing, action: MatureAction) -> None:
         if posting.credit is Book.PENDING and posting.lot is not None
     ]
     first = len(work.draft.transactions)
-    mature(work.draft, lots, work.origin(f"rule:{firing.rule.key}", reference=reference))
+    mature(work.draft, lots, work.origin(firing.cause.source, reference=reference))
     for transaction in work.draft.transactions[first:]:
-        work.ledger_effect(transaction, name="mature", rule=firing.rule.key)
+        work.ledger_effect(transaction, name="mature", cause=firing.cause)
 
 
 def _set(firing: Firing, action: SetAction) -> None:
@@ -201,7 +204,9 @@ def _set(firing: Firing, action: SetAction) -> None:
         raise CannotCompute(violation.message, field=action.attribute) from violation
     if work.attributes.get(action.attribute) != value:
         work.set_attribute(action.attribute, value)
-        work.effects.append({"type": "set", "attribute": action.attribute, "value": value, "rule": firing.rule.key})
+        work.effects.append(
+            {"type": "set", "attribute": action.attribute, "value": value, firing.cause.kind: firing.cause.key}
+        )
 
 
 def _emit(firing: Firing, action: EmitAction) -> None:
@@ -211,7 +216,7 @@ def _emit(firing: Firing, action: EmitAction) -> None:
         if not isinstance(found, Missing):
             properties[name] = found
     firing.work.emitted.append((action.type, properties))
-    firing.work.effects.append({"type": "event", "event": action.type, "rule": firing.rule.key})
+    firing.work.effects.append({"type": "event", "event": action.type, firing.cause.kind: firing.cause.key})
 
 
 _PERFORM: Final[dict[type, Callable[[Firing, Any], None]]] = {

@@ -14,6 +14,7 @@ from rewards.domain.commands import Event
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
+from rewards.domain.play import timers
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.metrics import Stored, add, contribution
 from rewards.domain.play.rules import run_rules
@@ -177,9 +178,11 @@ def _one(
         _count(work, type_key, facts, occurred_at)
         if program.segments:
             place_in_segments(work)
+    if type_key in program.waiting_for:
+        timers.hear(work, type_key, properties, occurred_at)
     rules = program.rules_by_event.get(type_key)
     if rules:
-        run_rules(work, rules, program.bind(type_key, facts), occurred_at=occurred_at)
+        run_rules(work, rules, program.bind(type_key, facts), facts, type_key)
 
 
 def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Span
+from rewards.domain.program.currency import Currency, OwnExpiry
 
 
 class Facts(Protocol):
@@ -75,69 +76,6 @@ class Amount(Protocol):
     @property
     def fields(self) -> tuple[str, ...]: ...
     def compute(self, bound: Bound) -> Decimal | Missing: ...
-
-
-class Clawback(StrEnum):
-    """How far taking points back may reach when the lot they came from is spent."""
-
-    PENDING_ONLY = "pending_only"
-    WITHIN_BALANCE = "within_balance"
-    ALLOW_DEBT = "allow_debt"
-
-
-class Round(StrEnum):
-    NONE = "none"
-    MONTH_END = "month_end"
-    YEAR_END = "year_end"
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiresAfter:
-    """A time after earning (`months` for calendar months), then rounded up to the end of the month or year in the program's zone."""
-
-    length: timedelta
-    months: int
-    round: Round
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiresOn:
-    """The end of the next such day of the year in the program's zone."""
-
-    month: int
-    day: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiresInactive:
-    """Everything expires once the account has seen neither earning nor spending for so long."""
-
-    length: timedelta
-    months: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiresNever:
-    """An earn that says so itself, whatever its currency says."""
-
-
-Expiry: TypeAlias = ExpiresAfter | ExpiresOn | ExpiresInactive | None
-OwnExpiry: TypeAlias = ExpiresAfter | ExpiresOn | ExpiresNever | None
-"""What one earn says of its points; None: as the currency says. Inactivity is the account's, so no earn can say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Currency:
-    """`hold`: how long earned points stay pending. `worth`: minor units of the program's money per 1 point, for liability."""
-
-    key: str
-    name: Mapping[str, str]
-    spendable: bool
-    qualifying: bool
-    expires: Expiry
-    hold: timedelta | None
-    clawback: Clawback
-    worth: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +247,36 @@ Action: TypeAlias = EarnAction | SpendAction | ReverseAction | MatureAction | Se
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What of the document did something: a rule, a badge, a quest. `source` is how ledger entries name it (`rule:welcome`)."""
+
+    kind: str
+    key: str
+    source: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", f"{self.kind}:{self.key}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a rule waits once it is triggered, and what ends that.
+
+    `of` starts the time anew (silence), `unless` calls it off; with `match` only where the event carries the same value of
+    that property. `still` must hold when the time is over. `properties` and `context` name what of the triggering event is
+    needed then.
+    """
+
+    length: timedelta
+    of: frozenset[str]
+    match: str | None
+    unless: frozenset[str]
+    still: Condition | None
+    properties: tuple[str, ...]
+    context: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """`position` is the order in the document. Rules of one trigger come sorted by (-priority, position)."""
 
@@ -325,8 +293,13 @@ class Rule:
     ends: datetime | None
     then: tuple[Action, ...]
     otherwise: tuple[Action, ...]
+    wait: Wait | None = None
     stage: str | None = None
     intent: str | None = None
+    cause: Cause = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cause", Cause("rule", self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,11 +341,22 @@ class Program:
     """Metrics that segments read: silence alone can change what a segment says."""
     late_seconds: int = field(init=False)
     """`late_window` in seconds."""
+    waiting_for: Mapping[str, tuple[Rule, ...]] = field(init=False)
+    """By event type: the rules whose waiting it starts anew or calls off."""
+    keeps_time: bool = field(init=False)
+    """Whether time alone can do something: segments left by silence, rules that wait."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "late_seconds", int(self.late_window.total_seconds()))
         read = {metric: None for segment in self.segments if segment.when is not None for metric in segment.metrics}
         object.__setattr__(self, "silent_metrics", tuple(read))
+        waiting: dict[str, list[Rule]] = {}
+        for rule in self.rules.values():
+            for event in sorted(rule.wait.of | rule.wait.unless) if rule.wait is not None else ():
+                waiting.setdefault(event, []).append(rule)
+        object.__setattr__(self, "waiting_for", {event: tuple(rules) for event, rules in waiting.items()})
+        timed = any(rule.wait is not None for rule in self.rules.values())
+        object.__setattr__(self, "keeps_time", bool(read) or timed)
 
     def event_type(self, name: str) -> EventType | None:
         """The declared type for a key or an SDK's name of it (`aka`)."""

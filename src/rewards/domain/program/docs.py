@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from rewards.domain.program.flowchart import flowchart, told_action
+from rewards.domain.program.flowchart import flowchart, told_action, waiting
 from rewards.domain.program.models import Document
 from rewards.domain.program.models.base import Localised
 from rewards.domain.program.models.events import Attribute, Property
@@ -113,6 +113,10 @@ def _rule(rule: Rule, locale: str) -> list[str]:
     rows = [("happens on", ", ".join(map(_code, rule.on)))]
     if rule.when:
         rows.append(("if", _code(rule.when)))
+    if waits := waiting(rule):
+        rows.append(("waits", waits))
+    if rule.still:
+        rows.append(("if still", _code(rule.still)))
     rows.append(("then", "; ".join(map(told_action, rule.then)) or "nothing"))
     if rule.otherwise:
         rows.append(("otherwise", "; ".join(map(told_action, rule.otherwise))))

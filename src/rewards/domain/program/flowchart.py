@@ -33,6 +33,8 @@ def _gates(rule: Rule) -> list[tuple[str, str]]:
         )
     if rule.when:
         gates.append(("condition", rule.when))
+    if waits := waiting(rule):
+        gates.append(("wait", f"{waits}, then {rule.still or rule.when or 'on'}?"))
     if rule.exclusive:
         gates.append(("exclusive", f"first of {rule.exclusive}?"))
     if rule.limit:
@@ -45,6 +47,17 @@ def _gates(rule: Rule) -> list[tuple[str, str]]:
         total = budget.money or budget.points or budget.times
         gates.append(("budget", f"budget of {total} {unit} per {budget.per} left?"))
     return gates
+
+
+def waiting(rule: Rule) -> str | None:
+    """What a rule waits for, in words; None for one that does not wait."""
+    unless = f", unless {' or '.join(rule.unless)}" if rule.unless else ""
+    if rule.delay:
+        return f"wait {rule.delay}{unless}"
+    if rule.quiet:
+        same = f" of the same {rule.quiet.match}" if rule.quiet.match else ""
+        return f"{rule.quiet.length} without {' or '.join(rule.quiet.of or rule.on)}{same}{unless}"
+    return None
 
 
 def _dated(word: str, moment: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rewards.domain.commands import Command, Due, Event, MemberRef, SetProfile
@@ -14,6 +14,7 @@ from rewards.domain.ids import member_id
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome, Status
 from rewards.domain.program.compiled import Program
+from rewards.domain.program.models.base import duration
 from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
 from rewards.domain.program.models.document import Document
 from rewards.domain.state import MemberState
@@ -91,6 +92,12 @@ class _World:
             line = {"event": given.type, "result": Status.REJECTED.value, "code": error.code, "why": error.message}
             self.trace.setdefault(ref, []).append(line)
 
+    def wait(self, length: timedelta) -> None:
+        """The clock moves on, and what falls due on the way happens."""
+        if self.now is not None:
+            self.now += length
+            self.members.advance(self.now)
+
     def settle(self, ref: MemberRef) -> MemberState:
         """The member once what has matured or expired by now is posted."""
         member = self.member(ref)
@@ -116,6 +123,8 @@ def run_test(test: Check, program: Program) -> TestResult:
     world = _World(program)
     for position, given in enumerate(test.given):
         world.happen(given, position)
+    if (length := duration(test.advance)) is not None:
+        world.wait(length)
     failures = [
         f"{member}: {failure}"
         for member, expected in test.expect.items()

@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rewards.db.transact import reading
 from rewards.domain.commands import Due, MemberRef
 from rewards.domain.errors import RewardsError
-from rewards.domain.program.compiled import ExpiresInactive
+from rewards.domain.program.currency import (
+    ExpiresInactive,
+)
 from rewards.pipeline.lanes import Lanes
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs

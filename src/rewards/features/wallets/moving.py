@@ -23,7 +23,9 @@ from rewards.domain.commands import (
     Spend,
 )
 from rewards.domain.errors import InvalidInput
-from rewards.domain.program.compiled import Clawback
+from rewards.domain.program.currency import (
+    Clawback,
+)
 from rewards.domain.program.durations import parse_duration
 from rewards.features.wallets.queries import HOLD_OWNER, TRANSACTION_OWNER, owner_of
 from rewards.features.wallets.schemas import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rewards.domain.program.compiled import (
+from rewards.domain.program.compiling.context import Context
+from rewards.domain.program.currency import (
     Clawback,
     Currency,
     ExpiresAfter,
@@ -13,7 +14,6 @@ from rewards.domain.program.compiled import (
     OwnExpiry,
     Round,
 )
-from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.durations import parse_length
 from rewards.domain.program.models.base import duration, texts
 from rewards.domain.program.models.document import Document

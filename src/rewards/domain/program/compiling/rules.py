@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from rewards.domain.program.binding import BoundFacts, Plan, Plans
-from rewards.domain.program.compiled import Action, Budget, BudgetUnit, Limit, Metric, Missing, Rule
+from rewards.domain.program.binding import BoundFacts, Needs, Plan, Plans
+from rewards.domain.program.compiled import Action, Budget, BudgetUnit, Limit, Metric, Missing, Rule, Wait
 from rewards.domain.program.compiling.actions import ActionBuilder
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.events import Catalogue, resolve_events
@@ -42,14 +42,18 @@ class RuleBuilder:
         self._remarks(rule, path, starts, ends)
         scope = self.scopes.rule(triggers, rule)
         out_of_reach = splits_out_of_reach(self.metrics, triggers)
-        when = self._when(rule, path, scope, out_of_reach)
+        when = self._condition(rule.when, f"{path}.when", rule, scope, out_of_reach)
         actions = ActionBuilder(self.context, self.catalogue, scope, out_of_reach)
         then = self._actions(actions, rule.then, f"{path}.then")
         otherwise = self._actions(actions, rule.otherwise, f"{path}.otherwise")
-        if triggers is None or len(self.context.problems.errors) > before:
+        of = resolve_events(self.context, self.catalogue, _silence_of(rule), f"{path}.quiet.of")
+        unless = resolve_events(self.context, self.catalogue, rule.unless or [], f"{path}.unless")
+        still = self._condition(rule.still, f"{path}.still", rule, scope, out_of_reach)
+        if triggers is None or of is None or unless is None or len(self.context.problems.errors) > before:
             return None
-        for needs in (*actions.needs, *([when.needs] if when else [])):
-            self.plans.add(triggers, needs)
+        needs = [*actions.needs, *(condition.needs for condition in (when, still) if condition is not None)]
+        for each in needs:
+            self.plans.add(triggers, each)
         return Rule(
             key=rule.key,
             position=position,
@@ -64,17 +68,53 @@ class RuleBuilder:
             ends=ends,
             then=then,
             otherwise=otherwise,
+            wait=self._wait(rule, triggers, of, unless, still or when, needs),
             stage=rule.stage,
             intent=rule.intent,
         )
 
-    def _when(
-        self, rule: written.Rule, path: str, scope: Scope, out_of_reach: Mapping[str, str]
+    def _wait(
+        self,
+        rule: written.Rule,
+        triggers: tuple[str, ...],
+        of: tuple[str, ...],
+        unless: tuple[str, ...],
+        still: CelCondition | None,
+        needs: list[Needs],
+    ) -> Wait | None:
+        length = duration(rule.quiet.length if rule.quiet is not None else rule.delay)
+        if length is None:
+            return None
+        match = rule.quiet.match if rule.quiet is not None else None
+        if match is not None:
+            self._check_match(rule, match, (*triggers, *of, *unless))
+        names = {name for each in needs for name in each.names}
+        for metric in self.metrics.values():
+            if metric.by is not None and f"metrics.{metric.key}" in names:
+                names.update(metric.by.fields)
+        properties = {name.split(".")[1] for name in names if name.startswith("event.")} | ({match} if match else set())
+        context = {name.split(".")[1] for name in names if name.startswith("context.")}
+        return Wait(
+            length=length,
+            of=frozenset(of),
+            match=match,
+            unless=frozenset(unless),
+            still=still,
+            properties=tuple(sorted(properties)),
+            context=tuple(sorted(context)),
+        )
+
+    def _check_match(self, rule: written.Rule, match: str, events: tuple[str, ...]) -> None:
+        """Some of the events must carry the property; those that do not are never of the same."""
+        known = {name for event in events for name in self.catalogue.properties.get(event, {})}
+        if match not in known:
+            self.context.problems.unknown(f"rules.{rule.key}.quiet.match", "property", match, sorted(known))
+
+    def _condition(
+        self, source: str | None, path: str, rule: written.Rule, scope: Scope, out_of_reach: Mapping[str, str]
     ) -> CelCondition | None:
-        source = rule.when
         if source is None:
             return None
-        path = f"{path}.when"
         check_memberships(self.context, path, source)
         condition = self.context.expression(path, source, lambda: compile_condition(source, scope))
         if condition is None:
@@ -136,3 +176,10 @@ class RuleBuilder:
             return None
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)
+
+
+def _silence_of(rule: written.Rule) -> list[str]:
+    """The events whose absence a rule waits for."""
+    if rule.quiet is None:
+        return []
+    return rule.quiet.of if rule.quiet.of is not None else rule.on

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from rewards.domain.program.models.actions import AMOUNT_MAX
-from rewards.domain.program.models.base import EventName, Key, Part, Words
+from rewards.domain.program.models.base import DurationText, EventName, Key, Part, Words
 from rewards.domain.program.models.rules import Moment
 
 MemberName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -51,8 +51,9 @@ class Expected(Part):
 
 
 class Check(Part):
-    """One test: `given` events in order, then what is expected of each member."""
+    """One test: `given` events in order, then the clock moves on by `advance`, then what is expected of each member."""
 
     name: Words
     given: Annotated[list[Given], Field(min_length=1, max_length=200)]
+    advance: DurationText | None = None
     expect: dict[MemberName, Expected]

@@ -34,11 +34,11 @@ LATER_SECTIONS: Final = frozenset(
     {"badges", "quests", "streaks", "tiers", "leaderboards", "vouchers", "catalog", "unlocks", "referrals"}
     | {"templates", "contact", "placements", "experiments"}
 )
-LATER_RULE_KEYS: Final = frozenset({"delay", "quiet", "unless", "still", "experiment", "goal", "variants"})
+LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
 LATER_ACTIONS: Final = frozenset(
     {"badge", "quest", "streak", "score", "voucher", "unlock", "message", "webhook", "timer"}
 )
-LATER_TEST_KEYS: Final = frozenset({"advance", "variants"})
+LATER_TEST_KEYS: Final = frozenset({"variants"})
 INTERNAL_EVENTS: Final = {"segment.entered": ("segment",), "segment.left": ("segment",)}
 LATER_INTERNAL_EVENTS: Final = frozenset(
     {"badge.awarded", "quest.completed", "quest.step", "tier.changed", "streak.broken", "streak.milestone"}

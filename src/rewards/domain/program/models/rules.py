@@ -16,6 +16,7 @@ from rewards.domain.program.models.base import (
     Key,
     Localised,
     Part,
+    PropertyName,
     SpanText,
 )
 
@@ -62,6 +63,17 @@ class Budget(Part):
         return self
 
 
+class Quiet(Part):
+    """Silence: `for` so long without any event of `of` (by default those that trigger the rule). Each starts it anew.
+
+    With `match` only events that carry the same value of that property count, such as those of one cart.
+    """
+
+    length: DurationText = Field(alias="for")
+    of: Events | None = None
+    match: PropertyName | None = None
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
@@ -70,7 +82,11 @@ Actions = Annotated[list[Action], Field(max_length=ACTIONS_MAX)]
 
 
 class Rule(Part):
-    """`stage` and `intent` are labels for people."""
+    """`stage` and `intent` are labels for people.
+
+    With `delay` or `quiet` the rule waits after it has been triggered, is called off by an event of `unless`, and acts if
+    `still` (by default `when` again) holds then.
+    """
 
     key: Key
     name: Localised | None = None
@@ -79,6 +95,10 @@ class Rule(Part):
     intent: Label | None = None
     on: Events
     when: Expression | None = None
+    delay: DurationText | None = None
+    quiet: Quiet | None = None
+    unless: Events | None = None
+    still: Expression | None = None
     limit: Annotated[list[Limit], BeforeValidator(_listed), Field(max_length=5)] = Field(default_factory=list)
     cooldown: DurationText | None = None
     budget: Budget | None = None
@@ -88,3 +108,11 @@ class Rule(Part):
     ends: Moment | None = None
     then: Actions
     otherwise: Actions = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_wait(self) -> Rule:
+        if self.delay is not None and self.quiet is not None:
+            raise ValueError("a rule waits once: delay or quiet")
+        if self.delay is None and self.quiet is None and (self.unless is not None or self.still is not None):
+            raise ValueError("unless and still go with delay or quiet")
+        return self

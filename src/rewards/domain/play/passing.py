@@ -1,0 +1,90 @@
+"""What time does by itself: rules that have waited long enough, and segments that silence has ended.
+
+All of it follows from the member's document. Every command first lets the time pass that has passed, so no answer depends
+on how punctual a worker is; a wake-up sees to it that this happens when nobody sends a command.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from rewards.domain.outcome import Outcome
+from rewards.domain.play import timers
+from rewards.domain.play.deciding import follow_emitted, place_in_segments
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.metrics import next_change
+from rewards.domain.play.rules import run_waited
+from rewards.domain.program.compiled import Missing
+from rewards.domain.work import Work
+
+MOMENTS_MAX: Final = 1_000
+
+
+def pass_time(work: Work) -> None:
+    """Does what fell due by `work.now`, in the order in which it fell due."""
+    timers.drop_removed(work)
+    for _ in range(MOMENTS_MAX):
+        over = timers.take_due(work)
+        if over is None:
+            break
+        _end_waiting(work, *over)
+    place_in_segments(work)
+    follow_emitted(work, work.now)
+
+
+def _end_waiting(work: Work, rule_key: str, waited: timers.Waiting) -> None:
+    rule = work.program.rules[rule_key]
+    facts = EventFacts(work, event=waited.properties, context=waited.context, at=waited.due_at)
+    _split(work, waited.event_type, facts)
+    work.cause = waited.event_id
+    run_waited(work, rule, work.program.bind(waited.event_type, facts), waited)
+    work.cause = work.id
+    follow_emitted(work, waited.due_at)
+
+
+def _split(work: Work, event_type: str, facts: EventFacts) -> None:
+    """Says for which value the split metrics of the triggering event are read."""
+    bound = work.program.bind_inputs(event_type, facts)
+    for metric in work.program.metrics_by_event.get(event_type, ()):
+        by = metric.by.read(bound) if metric.by is not None else None
+        if by is not None and not isinstance(by, Missing):
+            facts.split(metric.key, str(by))
+
+
+def arrange(work: Work, outcome: Outcome, *, anew: bool) -> None:
+    """Asks to be woken when time alone does something next, unless an earlier wake-up is already arranged.
+
+    `anew` asks in any case: a wake-up that is being settled may be the very one that another command moved on meanwhile.
+    One that comes too early does no harm: it decides the same and arranges the next one.
+    """
+    arranged = work.state.wake_at
+    if arranged is not None and arranged <= work.now:
+        arranged = None
+    moment = next_at(work)
+    if moment is not None and (arranged is None or moment < arranged):
+        outcome.wake_at = arranged = moment
+    elif anew:
+        outcome.wake_at = arranged
+    outcome.state.wake_at = arranged
+
+
+def next_at(work: Work) -> datetime | None:
+    """When time alone next does something."""
+    moments = [*_silences(work)]
+    over = timers.next_at(work)
+    if over is not None:
+        moments.append(over)
+    return min(moments, default=None)
+
+
+def _silences(work: Work) -> list[datetime]:
+    """When, without any further event, the metrics that segments read change their values."""
+    moments = []
+    for metric_key in work.program.silent_metrics:
+        metric = work.program.metrics[metric_key]
+        state = work.metrics.get(metric.id)
+        moment = next_change(metric, state, at=work.now, zone=work.zone) if state is not None else None
+        if moment is not None:
+            moments.append(moment)
+    return moments

@@ -1,0 +1,134 @@
+"""The test clock of a sandbox: it moves on from one moment to the next, and what falls due there happens first.
+
+Each member's own time only goes forward, as ever. What a live worker does in passing happens here before the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rewards.db.driver import fetch
+from rewards.db.transact import reading, transact
+from rewards.domain.errors import Refusal, RewardsError
+
+MOMENTS_MAX: Final = 2_000
+ADVANCE_MAX: Final = timedelta(days=400)
+SETTLE_SECONDS: Final = 10.0
+PAUSE_SECONDS: Final = 0.02
+
+_READ: Final = "SELECT kind, clock_offset, clock_timestamp() + clock_offset AS now FROM program WHERE id = $1"
+
+_SET: Final = """
+UPDATE program SET clock_offset = greatest(clock_offset, $2::timestamptz - clock_timestamp())
+WHERE id = $1 AND kind = 'sandbox'
+"""
+
+_NEXT: Final = """
+SELECT min(moment) AS moment FROM (
+    SELECT min(d.due_at) AS moment FROM due d
+    WHERE d.program_id = $1 AND d.failure IS NULL AND d.due_at > $2 AND d.due_at <= $3
+    UNION ALL
+    SELECT min(l.due_at) FROM lot l
+    WHERE l.program_id = $1 AND l.pending + l.available + l.held > 0 AND l.due_at > $2 AND l.due_at <= $3
+    UNION ALL
+    SELECT min(h.expires_at) FROM hold h
+    WHERE h.program_id = $1 AND h.captured + h.released < h.amount AND h.expires_at > $2 AND h.expires_at <= $3
+) moments
+"""
+
+_WAITING: Final = "SELECT count(*) AS waiting FROM due WHERE program_id = $1 AND failure IS NULL AND due_at <= $2"
+
+
+class NotASandbox(Refusal):
+    """The clock of a live program is the world's."""
+
+    code = "not-a-sandbox"
+
+
+class TooMuchFallsDue(Refusal):
+    """More falls due than one step may hold. The clock stands at `now`; go on from there in smaller steps."""
+
+    code = "too-much-falls-due"
+
+
+class StillRunning(RewardsError):
+    """What fell due is still being done elsewhere. The clock stands at that moment; ask again."""
+
+    code: ClassVar[str] = "unavailable"
+    retry_after_seconds: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the clock of a program shows, and how far it is ahead of the world's."""
+
+    now: datetime
+    offset: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxClock:
+    """`run_due` does what is due now and says how much that was; `run_inactive` ends what silence has ended."""
+
+    engine: AsyncEngine
+    run_due: tuple[Callable[[], Awaitable[int]], ...]
+    run_inactive: Callable[[int], Awaitable[int]]
+
+    async def read(self, program_id: int) -> Reading:
+        """Raises `NotASandbox`."""
+        row = await self._one(_READ, program_id)
+        if row.kind != "sandbox":
+            raise NotASandbox("the clock of a live program cannot be set; make a sandbox with `rewards sandbox create`")
+        return Reading(row.now, row.clock_offset)
+
+    async def advance(self, program_id: int, by: timedelta) -> tuple[Reading, int]:
+        """Where the clock stands afterwards, and at how many moments something fell due on the way.
+
+        Raises `NotASandbox`, `TooMuchFallsDue`, `StillRunning`.
+        """
+        began = (await self.read(program_id)).now
+        target = began + by
+        moment, moments = began, 0
+        await self._settle(program_id, began)
+        while (found := (await self._one(_NEXT, program_id, moment, target)).moment) is not None:
+            if moments == MOMENTS_MAX:
+                raise TooMuchFallsDue(
+                    f"at {moments} moments something fell due, and more will; advance in smaller steps",
+                    now=moment.isoformat(),
+                )
+            moment, moments = found, moments + 1
+            await self._set(program_id, moment)
+            await self._settle(program_id, moment)
+        await self._set(program_id, target)
+        await self._settle(program_id, target)
+        await self.run_inactive(program_id)
+        return await self.read(program_id), moments
+
+    async def _settle(self, program_id: int, moment: datetime) -> None:
+        """Until nothing that was due by `moment` waits, here or with another worker."""
+        deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        while True:
+            while sum([await run() for run in self.run_due]):
+                pass
+            if not (await self._one(_WAITING, program_id, moment)).waiting:
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise StillRunning("what fell due is still being done", now=moment.isoformat())
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _set(self, program_id: int, moment: datetime) -> None:
+        async def move(connection: AsyncConnection) -> None:
+            await fetch(connection, _SET, program_id, moment)
+
+        await transact(self.engine, move)
+
+    async def _one(self, sql: str, *arguments: Any) -> Any:
+        async with reading(self.engine) as connection:
+            [row] = await fetch(connection, sql, *arguments)
+        return row

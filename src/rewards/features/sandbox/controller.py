@@ -1,0 +1,45 @@
+"""`/v1/sandbox/clock`: the test clock, for keys of a sandbox program with the scope `program`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar import Router, get, post
+from litestar.params import JSONBody
+
+from rewards.domain.errors import InvalidInput
+from rewards.domain.program.durations import parse_duration
+from rewards.features.sandbox.clock import ADVANCE_MAX
+from rewards.features.sandbox.schemas import Advance, Advanced, Clock
+from rewards.http.auth import ApiRequest, requires
+
+if TYPE_CHECKING:
+    from rewards.features.sandbox.clock import SandboxClock
+
+
+@get("/clock", operation_id="read_clock")
+async def read_clock(request: ApiRequest) -> Clock:
+    """What the sandbox's clock shows."""
+    clock: SandboxClock = request.app.state.sandbox_clock
+    shown = await clock.read(request.auth.program_id)
+    return Clock(shown.now, round(shown.offset.total_seconds()))
+
+
+@post("/clock", operation_id="advance_clock", status_code=200)
+async def advance_clock(request: ApiRequest, data: JSONBody[Advance]) -> Advanced:
+    """Move the clock on. Whatever falls due on the way happens first, in order: rules that wait, points that mature or
+    expire, holds that end, segments that silence ends. Live programs refuse it.
+    """
+    clock: SandboxClock = request.app.state.sandbox_clock
+    length = parse_duration(data.advance)
+    if length > ADVANCE_MAX:
+        raise InvalidInput("The clock moves on by at most 400 days.", path="advance", expected="at most 400d")
+    shown, moments = await clock.advance(request.auth.program_id, length)
+    return Advanced(shown.now, round(shown.offset.total_seconds()), moments)
+
+
+def sandbox_router() -> Router:
+    """Needs `sandbox_clock` in the application's state."""
+    return Router(
+        "/v1/sandbox", route_handlers=[read_clock, advance_clock], guards=[requires("program")], tags=["sandbox"]
+    )

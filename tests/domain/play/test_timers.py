@@ -1,0 +1,210 @@
+"""Rules that wait: when they fire, what starts the time anew, what calls them off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from rewards.domain.commands import Command, Event, MemberRef, MergeOut
+from rewards.domain.memory import Member, Members
+from rewards.domain.outcome import Outcome
+from rewards.domain.play.timers import MECHANIC, PER_RULE_MAX
+from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.compiled import Program
+
+DOCUMENT: Final = """
+rewards: 1
+program: {key: shop, timezone: UTC, late_window: 72h}
+currencies: {points: {}}
+events:
+  cart_updated: {properties: {cart: string, total: number}}
+  viewed: {properties: {cart: string, seconds: number}}
+  ordered: {properties: {cart: string, total: number}}
+  refunded: {properties: {total: number}}
+  help_opened: {}
+  clicked: {}
+groups: {activity: [cart_updated, viewed, ordered]}
+metrics:
+  cart: {last: cart_updated, value: event.total}
+  views_by_cart: {count: viewed, by: event.cart}
+rules:
+  - {key: rescue, on: cart_updated, when: metrics.cart > 50, quiet: {for: 10m, of: activity}, unless: ordered,
+     limit: {times: 1, per: day}, then: [{earn: {currency: points, amount: event.total}}]}
+  - {key: thanks, on: ordered, delay: 20h, unless: refunded, then: [{earn: {currency: points, amount: 1000 + event.total}}]}
+  - {key: hint, on: help_opened, quiet: {for: 15s, of: clicked}, then: [{earn: {currency: points, amount: 7}}]}
+  - {key: looked, on: viewed, when: event.seconds > 5, quiet: {for: 1h, match: cart}, still: metrics.views_by_cart > 1,
+     then: [{earn: {currency: points, amount: metrics.views_by_cart}}]}
+"""
+START: Final = datetime(2026, 11, 21, 10, tzinfo=UTC)
+ADA: Final = UUID(int=0xADA << 100)
+BEN: Final = UUID(int=0xBE << 100)
+
+
+def compiled(*, without: str = "") -> Program:
+    text = DOCUMENT
+    if without:
+        lines = DOCUMENT.splitlines()
+        begins = next(index for index, line in enumerate(lines) if f"key: {without}," in line)
+        ends = begins + 1
+        while ends < len(lines) and not lines[ends].startswith("  - "):
+            ends += 1
+        text = "\n".join([*lines[:begins], *lines[ends:]])
+    report = check(read_document(text.encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
+
+
+class World:
+    """Members in memory, with what they were paid and when (minutes from the start)."""
+
+    def __init__(self) -> None:
+        self.paid: list[tuple[float, str, int]] = []
+        self.results: list[str] = []
+        self.members = Members(compiled(), heard=self._hear)
+        self._number = 0
+
+    def member(self, identifier: UUID = ADA, name: str = "ada") -> Member:
+        return self.members.member(identifier, MemberRef("user", name))
+
+    def happen(self, minute: float, kind: str, *, arrives: float | None = None, **properties: Any) -> Outcome:
+        now = START + timedelta(minutes=minute if arrives is None else arrives)
+        self.members.advance(now)
+        self._number += 1
+        event = Event(f"e{self._number}", kind, START + timedelta(minutes=minute), properties)
+        return self.members.decide(self.member(), event, now)
+
+    def until(self, minute: float) -> None:
+        self.members.advance(START + timedelta(minutes=minute))
+
+    def _hear(self, _member: Member, _command: Command, outcome: Outcome) -> None:
+        minute = (outcome.now - START).total_seconds() / 60
+        self.paid += [
+            (minute, effect["rule"], effect["amount"]) for effect in outcome.effects if effect["type"] == "earn"
+        ]
+        self.results += [line["result"] for line in outcome.trace if "due_at" in line]
+
+
+Happening = tuple[Any, ...]
+
+
+@pytest.mark.parametrize(
+    ("happenings", "paid"),
+    [
+        # Ten silent minutes with more than 50 in the cart.
+        ([(0, "cart_updated", {"cart": "a", "total": 80})], [(10, "rescue", 80)]),
+        ([(0, "cart_updated", {"cart": "a", "total": 50})], []),
+        # Every activity begins the silence anew; a newer cart takes the place of the older.
+        ([(0, "cart_updated", {"total": 80}), (8, "viewed", {"seconds": 1})], [(18, "rescue", 80)]),
+        ([(0, "cart_updated", {"total": 80}), (8, "cart_updated", {"total": 90})], [(18, "rescue", 90)]),
+        # What is in the cart is asked again when the silence is over.
+        ([(0, "cart_updated", {"total": 80}), (8, "cart_updated", {"total": 10})], []),
+        # An order calls it off; one that was placed before the cart was filled does not.
+        ([(0, "cart_updated", {"total": 80}), (9, "ordered", {"total": 80})], [(1209, "thanks", 1080)]),
+        (
+            [(5, "cart_updated", {"total": 80}), (1, "ordered", {"total": 5}, 6)],
+            [(15, "rescue", 80), (1201, "thanks", 1005)],
+        ),
+        # A limit counts when the rule fires.
+        ([(0, "cart_updated", {"total": 80}), (30, "cart_updated", {"total": 90})], [(10, "rescue", 80)]),
+        # A delay runs for every event.
+        ([(0, "ordered", {"total": 1}), (1, "ordered", {"total": 2})], [(1200, "thanks", 1001), (1201, "thanks", 1002)]),
+        ([(0, "ordered", {"total": 1}), (60, "refunded", {"total": 1})], []),
+        # Fifteen seconds on the help page without a click.
+        ([(0, "help_opened", {})], [(0.25, "hint", 7)]),
+        ([(0, "help_opened", {}), (0.2, "clicked", {})], [(0.45, "hint", 7)]),
+        # Only what happens to the same cart counts; `still` sees the cart's own views.
+        (
+            [(0, "viewed", {"cart": "a", "seconds": 9}), (30, "viewed", {"cart": "b", "seconds": 9}),
+             (40, "viewed", {"cart": "a", "seconds": 9})],
+            [(100, "looked", 2)],
+        ),
+        # An event that comes late starts the time when it happened: if that is over, at once.
+        ([(0, "help_opened", {}, 5)], [(5, "hint", 7)]),
+    ],
+)  # fmt: skip
+def test_when_a_rule_that_waits_fires(happenings: list[Happening], paid: list[tuple[float, str, int]]) -> None:
+    world = World()
+    for minute, kind, properties, *arrives in happenings:
+        world.happen(minute, kind, arrives=arrives[0] if arrives else None, **properties)
+    world.until(3 * 1440)
+    assert world.paid == paid
+
+
+def test_what_fell_due_is_done_in_order_before_the_next_command() -> None:
+    """Nobody woke the member: the command that comes two days later finds it done, each at its moment."""
+    world = World()
+    outcome = world.happen(0, "ordered", total=1)
+    world.happen(1, "cart_updated", total=80)
+    world.members._wakes.clear()
+    outcome = world.happen(2880, "clicked")
+    assert [(effect["rule"], effect["amount"]) for effect in outcome.effects] == [("rescue", 80), ("thanks", 1001)]
+    assert [entry.effective_at - START for entry in outcome.transactions] == [
+        timedelta(minutes=11),
+        timedelta(hours=20),
+    ]
+    assert world.happen(2881, "clicked").effects == []
+
+
+def test_what_fires_is_traced_to_the_event_that_began_it() -> None:
+    world = World()
+    began = world.happen(0, "cart_updated", total=80)
+    [line] = [line for line in began.trace if line["rule"] == "rescue"]
+    assert (line["result"], line["due_at"]) == ("waiting", "2026-11-21T10:10:00+00:00")
+    fired: list[Outcome] = []
+    world.members._heard = lambda _member, _command, outcome: fired.append(outcome)
+    world.until(10)
+    [outcome] = fired
+    assert outcome.transactions[0].origin.event == began.id
+    assert outcome.trace == [
+        {
+            "rule": "rescue",
+            "event": str(began.id),
+            "due_at": "2026-11-21T10:10:00+00:00",
+            "seen": {"metrics.cart": 80},
+            "result": "fired",
+        }
+    ]
+    assert outcome.event is not None
+    assert outcome.event.type == "time.passed"
+
+
+def test_a_rule_that_is_gone_waits_no_more() -> None:
+    world = World()
+    world.happen(0, "cart_updated", total=80)
+    world.happen(1, "ordered", total=1)
+    world.happen(2, "cart_updated", total=80)
+    world.members.program = compiled(without="rescue")
+    world.until(3 * 1440)
+    assert world.paid == [(1201, "thanks", 1001)]
+    assert MECHANIC not in world.member().state.play
+
+
+def test_a_paused_rule_does_not_fire() -> None:
+    world = World()
+    world.happen(0, "cart_updated", total=80)
+    world.members.program = replace(world.members.program, paused=frozenset({"rescue"}))
+    world.until(60)
+    assert world.results == ["waiting", "paused"]
+
+
+def test_too_much_waits() -> None:
+    world = World()
+    for minute in range(PER_RULE_MAX + 1):
+        world.happen(minute / 10, "ordered", total=1)
+    assert world.results.count("waiting") == PER_RULE_MAX
+    world.until(3 * 1440)
+    assert len(world.paid) == PER_RULE_MAX
+
+
+def test_what_waits_goes_with_a_merge() -> None:
+    world = World()
+    world.happen(0, "ordered", total=5)
+    world.members.member(BEN, MemberRef("user", "ben"))
+    world.members.decide(world.member(), MergeOut(MemberRef("user", "ben"), BEN), START + timedelta(minutes=1))
+    world.until(3 * 1440)
+    assert world.paid == [(1200, "thanks", 1005)]
+    assert world.members.member(BEN, MemberRef("user", "ben")).state.wallet.accounts["points"].available == 1005

@@ -1,0 +1,173 @@
+"""The test clock: what falls due on the way happens, in order and once, and live programs have no such clock."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.service import SECRET_KEY, Live, create_database, live, service_settings
+
+from rewards.features.keys.issuing import KeyRequest, create_key
+
+PROGRAM = """
+rewards: 1
+program: {key: shop, timezone: UTC}
+currencies:
+  coins: {hold: 3d}
+  points: {expires: {after: 10d}}
+  idle: {expires: {inactive: 20d}}
+events:
+  ordered: {properties: {total: integer}}
+  browsed: {}
+  missed: {}
+metrics:
+  recent: {count: ordered, over: 7d}
+segments:
+  active: metrics.recent > 0
+rules:
+  - {key: order, on: ordered, then: [{earn: {currency: coins, amount: event.total}}, {earn: {currency: idle, amount: 1}}]}
+  - {key: thanks, on: ordered, delay: 1d, then: [{earn: {currency: points, amount: 2}}]}
+  - key: silent
+    on: ordered
+    quiet: {for: 2d, of: [ordered, browsed]}
+    then: [{earn: {currency: points, amount: 3}}, {event: {type: missed}}]
+  - {key: chained, on: missed, delay: 1d, then: [{earn: {currency: points, amount: 5}}]}
+  - {key: left, on: segment.left, then: [{earn: {currency: points, amount: 7}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+async def sandbox(database_url: str, redis_url: str) -> AsyncIterator[Live]:
+    url = await create_database(database_url, "sandbox_clock")
+    async with live(service_settings(url, redis_url), PROGRAM, kind="sandbox") as running:
+        yield running
+
+
+async def advance(running: Live, length: str) -> httpx.Response:
+    return await running.client.post("/v1/sandbox/clock", json={"advance": length})
+
+
+async def now(running: Live) -> datetime:
+    return datetime.fromisoformat((await running.client.get("/v1/sandbox/clock")).json()["now"])
+
+
+async def entries(running: Live, member: str, began: datetime) -> list[tuple[str, str, int, int]]:
+    """Kind, currency, amount and days since the beginning of every ledger entry, the oldest first."""
+    found = (await running.client.get(f"/v1/members/{member}/statement?limit=100")).json()["items"]
+    rows = [
+        (
+            each["kind"],
+            each["currency"],
+            each["amount"],
+            (datetime.fromisoformat(each["effective_at"]) - began) / timedelta(days=1),
+        )
+        for each in reversed(found)
+    ]
+    return [
+        (kind, currency, amount, round(days, 1))
+        for kind, currency, amount, days in sorted(rows, key=lambda row: row[3])
+    ]
+
+
+async def test_everything_that_falls_due_on_the_way_happens_in_order(sandbox: Live) -> None:
+    began = await now(sandbox)
+    await sandbox.event(type="ordered", member="ada", properties={"total": 10})
+    answer = await advance(sandbox, "30d")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert datetime.fromisoformat(body["now"]) - began >= timedelta(days=30)
+    assert body["moments"] >= 6
+    assert await entries(sandbox, "ada", began) == [
+        ("earn", "coins", 10, 0),
+        ("earn", "idle", 1, 0),
+        ("earn", "points", 2, 1),
+        ("earn", "points", 3, 2),
+        ("mature", "coins", 10, 3),
+        ("earn", "points", 5, 3),
+        ("earn", "points", 7, 7),
+        ("expire", "points", 2, 11),
+        ("expire", "points", 3, 12),
+        ("expire", "points", 5, 13),
+        ("expire", "points", 7, 17),
+        ("expire", "idle", 1, 20),
+    ]
+    assert await sandbox.balance("ada", "points") == 0
+    assert await sandbox.balance("ada", "coins") == 10
+
+
+async def test_what_time_did_can_be_explained(sandbox: Live) -> None:
+    sent = await sandbox.event(type="ordered", member="ben", properties={"total": 10})
+    await advance(sandbox, "25h")
+    page = (await sandbox.client.get("/v1/members/ben/statement?currency=points")).json()
+    [paid] = page["items"]
+    told = (await sandbox.client.get(f"/v1/transactions/{paid['id']}")).json()
+    assert (told["source"], told["event"]["id"]) == ("rule:thanks", sent["id"])
+    events = (await sandbox.client.get("/v1/members/ben/events")).json()["items"]
+    assert [each["type"] for each in events] == ["time.passed", "ordered"]
+
+
+async def test_two_that_move_the_clock_at_once_pay_once(sandbox: Live) -> None:
+    await sandbox.event(type="ordered", member="eve", properties={"total": 10})
+    answers = await asyncio.gather(*(advance(sandbox, "26h") for _ in range(3)))
+    assert {answer.status_code for answer in answers} == {200}
+    page = (await sandbox.client.get("/v1/members/eve/statement?currency=points")).json()
+    assert [each["amount"] for each in page["items"] if each["kind"] == "earn"][-1] == 2
+    assert sum(each["amount"] == 2 for each in page["items"]) == 1
+
+
+@pytest.mark.parametrize("length", ["0d", "3 d", "-1d", "12mo", "401d", "", None, 3])
+async def test_a_length_that_is_none_moves_nothing(sandbox: Live, length: Any) -> None:
+    before = await now(sandbox)
+    answer = await sandbox.client.post("/v1/sandbox/clock", json={"advance": length})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["path"] == "advance"
+    assert await now(sandbox) - before < timedelta(minutes=1)
+
+
+async def test_a_live_program_has_no_such_clock(migrated_url: str, redis_url: str) -> None:
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+        for answer in (await advance(running, "1d"), await running.client.get("/v1/sandbox/clock")):
+            assert (answer.status_code, answer.json()["code"]) == (409, "not-a-sandbox")
+
+
+async def test_the_clock_needs_the_scope_program(sandbox: Live) -> None:
+    token, _ = await create_key(
+        sandbox.service.engine,
+        sandbox.service.secret_key,
+        program_id=sandbox.program_id,
+        request=KeyRequest("reader", scopes=("read", "events")),
+        actor="tests",
+    )
+    answer = await sandbox.client.get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 403
+
+
+async def test_a_sandbox_is_made_from_a_program(migrated_url: str, redis_url: str) -> None:
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "REWARDS_DATABASE_URL": migrated_url,
+            "REWARDS_REDIS_URL": redis_url,
+            "REWARDS_SECRET_KEY": SECRET_KEY,
+        }
+        command = [sys.executable, "-m", "rewards.cli", "sandbox", "create", "--program", running.program_key]
+        made = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, env=environment, check=False, timeout=60
+        )
+        assert made.returncode == 0, made.stderr
+        assert f"`{running.program_key}_sandbox` decides by version 1" in made.stderr
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        event = {"id": "s1", "type": "ordered", "member": "sam", "properties": {"total": 5}}
+        assert (await running.client.post("/v1/events", json=event, headers=headers)).status_code == 200
+        moved = await running.client.post("/v1/sandbox/clock", json={"advance": "4d"}, headers=headers)
+        assert moved.status_code == 200, moved.text
+        wallet = (await running.client.get("/v1/members/sam/wallet", headers=headers)).json()
+        assert wallet["currencies"]["coins"]["balances"]["available"] == 5
+        assert (await running.client.get("/v1/members/sam")).status_code == 404, "its members are its own"
