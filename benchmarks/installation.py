@@ -91,9 +91,6 @@ async def _wear_in(database_url: str) -> None:
     """
     connection = await asyncpg.connect(database_url)
     try:
-        # For the largest database measured: else its log is full, and a checkpoint forced, every minute.
-        await connection.execute("ALTER SYSTEM SET max_wal_size = '32GB'")
-        await connection.execute("SELECT pg_reload_conf()")
         for _ in range(WORN_LOG_MB):
             await connection.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 1024 * 1024))")
         await connection.execute("CHECKPOINT")

@@ -51,7 +51,6 @@ class Size:
     growth_members: tuple[int, int] = (10_000, 1_000_000)
     growth_events_each: int = 10
     growth_rounds: int = 2
-    settle_seconds: float = 120
     processes: int = PROCESSES
 
 
@@ -66,7 +65,6 @@ QUICK: Final = Size(
     simulated_events=50_000,
     growth_members=(1_000, 20_000),
     growth_rounds=1,
-    settle_seconds=5,
 )
 
 
@@ -224,8 +222,7 @@ def measure_growth(local: LocalServers, size: Size, told: Told) -> Figures:
         began = time.monotonic()
         with service(database, size.processes) as started:
             fill(started, members=members, events_each=size.growth_events_each, tables=GROWTH_TABLES, told=told)
-            told(f"loaded in {time.monotonic() - began:.0f} s")
-            _settle(started, members, size)
+        told(f"loaded in {time.monotonic() - began:.0f} s")
         databases.append((label, members, database))
     found: dict[str, list[float]] = {}
     rate = 0.0
@@ -239,22 +236,8 @@ def measure_growth(local: LocalServers, size: Size, told: Told) -> Figures:
     return {key: statistics.mean(values) for key, values in found.items()}
 
 
-def _settle(started: Service, members: int, size: Size) -> None:
-    """Load that is not measured, until most pages have been changed since the checkpoint that ends the filling.
-
-    The first change of a page after a checkpoint logs the page whole. For a million members that makes the first minutes
-    after each checkpoint three times dearer than the rest, for a few members it is over at once.
-    """
-    started.load(
-        prefix="settle",
-        members=members,
-        seconds=size.settle_seconds,
-        connections=BATCH_CONNECTIONS,
-        batch=BATCH,
-    )
-
-
 def _grown(database: Database, members: int, size: Size, prefix: str, rate: float) -> Figures:
+    run(_checkpoint(database))
     resized = replace(size, members=members)
     with service(database, size.processes) as started:
         single = _single(started, resized, f"{prefix}s")["single_events_per_s"]
@@ -262,6 +245,12 @@ def _grown(database: Database, members: int, size: Size, prefix: str, rate: floa
         batch = _batch(started, resized, f"{prefix}b")["batch_events_per_s"]
     figures = {"single_events_per_s": single, "batch_events_per_s": batch, "single_p99_ms": half}
     return figures if rate else {**figures, "rate": single / 2}
+
+
+async def _checkpoint(database: Database) -> None:
+    connection = await asyncpg.connect(database.url)
+    await connection.execute("CHECKPOINT")
+    await connection.close()
 
 
 def can_simulate() -> bool:
