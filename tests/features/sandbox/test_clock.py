@@ -15,6 +15,7 @@ import pytest
 from tests.service import SECRET_KEY, Live, create_database, live, service_settings
 
 from rewards.features.keys.issuing import KeyRequest, create_key
+from rewards.features.ledger.verification import Verification
 
 PROGRAM = """
 rewards: 1
@@ -62,18 +63,11 @@ async def entries(running: Live, member: str, began: datetime) -> list[tuple[str
     """Kind, currency, amount and days since the beginning of every ledger entry, the oldest first."""
     found = (await running.client.get(f"/v1/members/{member}/statement?limit=100")).json()["items"]
     rows = [
-        (
-            each["kind"],
-            each["currency"],
-            each["amount"],
-            (datetime.fromisoformat(each["effective_at"]) - began) / timedelta(days=1),
-        )
+        (datetime.fromisoformat(each["effective_at"]), each["kind"], each["currency"], each["amount"])
         for each in reversed(found)
     ]
-    return [
-        (kind, currency, amount, round(days, 1))
-        for kind, currency, amount, days in sorted(rows, key=lambda row: row[3])
-    ]
+    rows.sort(key=lambda row: row[0])
+    return [(kind, currency, amount, round((at - began) / timedelta(days=1))) for at, kind, currency, amount in rows]
 
 
 async def test_everything_that_falls_due_on_the_way_happens_in_order(sandbox: Live) -> None:
@@ -111,6 +105,9 @@ async def test_what_time_did_can_be_explained(sandbox: Live) -> None:
     assert (told["source"], told["event"]["id"]) == ("rule:thanks", sent["id"])
     events = (await sandbox.client.get("/v1/members/ben/events")).json()["items"]
     assert [each["type"] for each in events] == ["time.passed", "ordered"]
+    verification = Verification(sandbox.service.engine, await sandbox.service.programs.get(sandbox.program_id))
+    findings = [found async for found in verification.each_bucket(await verification.buckets())]
+    assert sum(findings, await verification.house()) == []
 
 
 async def test_two_that_move_the_clock_at_once_pay_once(sandbox: Live) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from rewards.domain.ledger.accounts import Book
+from rewards.domain.profile import TIME_PASSED
 from rewards.features.ledger.movements import movements
 
 FINDINGS_MAX: Final = 1_000
@@ -295,11 +296,12 @@ CHECKS: Final[dict[str, str]] = {
         LEFT JOIN answer a ON a.program_id = $1 AND a.bucket = $2 AND a.member_id = d.member_id AND a.id = d.entry_id
         WHERE d.program_id = $1 AND d.bucket = $2 AND e.id IS NULL AND a.id IS NULL AND d.entry_id >= greatest($4::uuid, $5::uuid)
     """,
-    "what was decided cannot be decided again": """
+    "what was decided cannot be decided again": f"""
         SELECT e.member_id, 'event ' || e.id, 'no key', 'its key'
         FROM event e
         LEFT JOIN dedup d ON d.program_id = $1 AND d.bucket = $2 AND d.member_id = e.member_id AND d.entry_id = e.id
-        WHERE e.program_id = $1 AND e.bucket = $2 AND e.status <> 'quarantined' AND d.key IS NULL AND e.id >= $4::uuid
+        WHERE e.program_id = $1 AND e.bucket = $2 AND e.status <> 'quarantined' AND e.type <> '{TIME_PASSED}' AND d.key IS NULL
+          AND e.id >= $4::uuid
         UNION ALL
         SELECT a.member_id, 'answer ' || a.id, 'no key', 'its key'
         FROM answer a

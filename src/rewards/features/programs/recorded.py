@@ -23,6 +23,7 @@ from rewards.db.engine import make_engine
 from rewards.db.transact import snapshot
 from rewards.domain.commands import Event, MemberRef
 from rewards.domain.ids import BUCKETS, id_floor
+from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Program
 from rewards.domain.simulation import Flow, Marks, Person, Simulation, Tally, liability, members_apart
 from rewards.features.programs.simulate import (
@@ -160,8 +161,11 @@ class RecordedJob:
                     known = people[row.person] = (members, _person(row))
                     members += 1
                 number, person = known
-                event = Event(row.client_id, row.type, row.occurred_at, _object(row.properties), _object(row.context))
-                simulation.event(number, person, event, row.recorded_at)
+                if row.type != TIME_PASSED:  # what time did, the simulation finds out for itself
+                    event = Event(
+                        row.client_id, row.type, row.occurred_at, _object(row.properties), _object(row.context)
+                    )
+                    simulation.event(number, person, event, row.recorded_at)
                 if self.answers:
                     _count(recorded, marks, number, row)
                 done += 1
@@ -181,7 +185,8 @@ def _object(encoded: str | None) -> Mapping[str, Any]:
 
 
 def _count(recorded: Tally, marks: Marks, number: int, row: Any) -> None:
-    recorded.count(row.status)
+    if row.type != TIME_PASSED:
+        recorded.count(row.status)
     effects = _object(row.answer).get("effects", [])
     recorded.explain(_decode(row.trace) if row.trace else [], effects)
     if effects:
