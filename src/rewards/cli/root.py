@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from rewards import __version__
-from rewards.cli.reaching import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE, Unreachable, why
-from rewards.db.transact import StorageError, sqlstate
 from rewards.domain.errors import RewardsError
-from rewards.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from rewards.settings import Settings
 
 T = TypeVar("T")
 
@@ -58,23 +56,14 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except Unreachable as error:
-            raise click.ClickException(str(error)) from None
-        except SettingsError as error:
-            raise click.UsageError(f"The environment is incomplete or wrong:\n{error}") from None
-        except StorageError as error:
-            cause = f": {why(error.__cause__)}" if error.__cause__ is not None else ""
-            raise click.ClickException(f"{error.message.rstrip('.')}{cause} (REWARDS_DATABASE_URL)") from None
-        except DBAPIError as error:
-            if sqlstate(error) not in {UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE}:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            # What it takes to tell errors apart is loaded when there is one: `--help` answers at once.
+            told: click.ClickException | None = import_module("rewards.cli.failures").told(error)
+            if told is None:
                 raise
-            raise click.ClickException(f"The database refused: {why(error)}") from None
-        except RewardsError as error:
-            raise click.ClickException(explained(error)) from None
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise click.ClickException(str(error.strerror)) from None
+            raise told from None
 
 
 def explained(error: RewardsError) -> str:
@@ -101,7 +90,7 @@ def main() -> None:
 
 def run(work: Callable[[Settings], Awaitable[T]]) -> T:
     """Run an asynchronous command with the settings of the environment."""
-    settings = load_settings()
+    settings: Settings = import_module("rewards.settings").load_settings()
 
     async def with_settings() -> T:
         return await work(settings)

@@ -256,7 +256,14 @@ def test_places_in_the_file_and_in_the_expression() -> None:
         (put("rules.share_points.when", "1 > 2"), "rules.share_points.when", "never-fires"),
         (put("rules.share_points.otherwise", [EARN]), "rules.share_points.otherwise", "never-fires"),
         (put("rules.share_points.then", []), "rules.share_points.then", "no-effect"),
-        (put("currencies.points.worth", 0), "rules.advent_double.budget", "budget-without-cost"),
+        (
+            lambda document: [
+                change(document)
+                for change in (put("currencies.points.worth", 0), put("rules.win_back.budget", {"times": 5}))
+            ],
+            "rules.advent_double.budget",
+            "budget-without-cost",
+        ),
         (put("rules.refund.budget", {"money": 5}), "rules.refund.budget", "budget-without-cost"),
         (put("attributes.vip", "boolean"), "attributes.vip", "no-purpose"),
         (

@@ -45,9 +45,17 @@ def test_names() -> None:
 
 
 def test_rules_of_an_event_by_priority_then_position() -> None:
-    assert [rule.key for rule in SHOP.rules_by_event["review_posted"]] == ["thorough_review", "short_review"]
+    assert [rule.key for rule in SHOP.rules_by_event["review_posted"]] == [
+        "thorough_review",
+        "short_review",
+        "win_back",
+    ]
     turned = program(put("rules.short_review.priority", 30))
-    assert [rule.key for rule in turned.rules_by_event["review_posted"]] == ["short_review", "thorough_review"]
+    assert [rule.key for rule in turned.rules_by_event["review_posted"]] == [
+        "short_review",
+        "thorough_review",
+        "win_back",
+    ]
 
 
 def test_a_schedule_is_in_the_programs_zone() -> None:

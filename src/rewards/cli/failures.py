@@ -1,0 +1,32 @@
+"""Errors as one readable line and an exit code: 1 refused, 2 wrong usage."""
+
+from __future__ import annotations
+
+import errno
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from rewards.cli.reaching import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE, Unreachable, why
+from rewards.cli.root import explained
+from rewards.db.transact import StorageError, sqlstate
+from rewards.domain.errors import RewardsError
+from rewards.settings import SettingsError
+
+
+def told(error: Exception) -> click.ClickException | None:
+    """What to say of an error that a user can do something about; None for a defect."""
+    if isinstance(error, Unreachable):
+        return click.ClickException(str(error))
+    if isinstance(error, SettingsError):
+        return click.UsageError(f"The environment is incomplete or wrong:\n{error}")
+    if isinstance(error, StorageError):
+        cause = f": {why(error.__cause__)}" if error.__cause__ is not None else ""
+        return click.ClickException(f"{error.message.rstrip('.')}{cause} (REWARDS_DATABASE_URL)")
+    if isinstance(error, DBAPIError) and sqlstate(error) in {UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE}:
+        return click.ClickException(f"The database refused: {why(error)}")
+    if isinstance(error, RewardsError):
+        return click.ClickException(explained(error))
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return click.ClickException(str(error.strerror))
+    return None
