@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from rewards.domain.effects import Effect
+from rewards.domain.effects import EFFECTS_MAX, Effect
 from rewards.domain.errors import Refusal
 from rewards.domain.ids import Ids
 from rewards.domain.ledger.accounts import Account, Kind, Origin, Transaction
@@ -50,6 +50,8 @@ class Work:
     cause: UUID
     """The event that ledger entries name: this command, or the earlier event whose rule was waiting."""
     effects: list[Effect] = field(default_factory=list)
+    effects_before: int = 0
+    """How many of them came before what is being decided: what time did first takes no room from an event's own."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     contributions: list[Any] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
@@ -165,6 +167,10 @@ class Work:
         effect.update(more)
         self.effects.append(effect)
         return effect
+
+    def room(self) -> int:
+        """How many effects what is being decided may still have."""
+        return EFFECTS_MAX - (len(self.effects) - self.effects_before)
 
     def savepoint(self) -> tuple[Any, ...]:
         """A point to return to when one action of a rule is refused and takes the others with it."""

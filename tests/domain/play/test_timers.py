@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from rewards.domain.commands import Command, Event, MemberRef, MergeOut
+from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.timers import MECHANIC, PER_RULE_MAX
@@ -27,6 +28,7 @@ events:
   refunded: {properties: {total: number}}
   help_opened: {}
   clicked: {}
+  scratched: {}
 groups: {activity: [cart_updated, viewed, ordered]}
 metrics:
   cart: {last: cart_updated, value: event.total}
@@ -38,7 +40,8 @@ rules:
   - {key: hint, on: help_opened, quiet: {for: 15s, of: clicked}, then: [{earn: {currency: points, amount: 7}}]}
   - {key: looked, on: viewed, when: event.seconds > 5, quiet: {for: 1h, match: cart}, still: metrics.views_by_cart > 1,
      then: [{earn: {currency: points, amount: metrics.views_by_cart}}]}
-"""
+  - {key: six, on: scratched, delay: 1h, then: [SIX]}
+""".replace("[SIX]", "[" + ", ".join(["{earn: {currency: points, amount: 1}}"] * 6) + "]")
 START: Final = datetime(2026, 11, 21, 10, tzinfo=UTC)
 ADA: Final = UUID(int=0xADA << 100)
 BEN: Final = UUID(int=0xBE << 100)
@@ -208,3 +211,14 @@ def test_what_waits_goes_with_a_merge() -> None:
     world.until(3 * 1440)
     assert world.paid == [(1200, "thanks", 1005)]
     assert world.members.member(BEN, MemberRef("user", "ben")).state.wallet.accounts["points"].available == 1005
+
+
+def test_what_waited_takes_no_room_from_the_event_itself() -> None:
+    """A hundred effects are the bound of one event; what fell due before it has its own."""
+    world = World()
+    for minute in range(PER_RULE_MAX):
+        world.happen(minute / 10, "scratched")
+    world.members._wakes.clear()
+    outcome = world.happen(2880, "cart_updated", total=80)
+    assert len(outcome.effects) == 6 * PER_RULE_MAX > EFFECTS_MAX
+    assert [line["result"] for line in outcome.trace if line.get("rule") == "rescue"] == ["waiting"]

@@ -123,7 +123,7 @@ def _follow(
     level: list[tuple[str, Mapping[str, Any]]] = [(type_key, properties)]
     for depth in range(DEPTH_MAX + 1):
         for event_type, event_properties in level:
-            if len(work.effects) >= EFFECTS_MAX:
+            if work.room() <= 0:
                 work.trace.append({"event": event_type, "result": "effects_exceeded", "most": EFFECTS_MAX})
                 return
             if depth:

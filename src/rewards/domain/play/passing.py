@@ -28,9 +28,12 @@ def pass_time(work: Work) -> None:
         over = timers.take_due(work)
         if over is None:
             break
+        work.effects_before = len(work.effects)
         _end_waiting(work, *over)
+    work.effects_before = len(work.effects)
     place_in_segments(work)
     follow_emitted(work, work.now)
+    work.effects_before = len(work.effects)
 
 
 def _end_waiting(work: Work, rule_key: str, waited: timers.Waiting) -> None:

@@ -118,7 +118,7 @@ def _act(rule: Rule, firing: Firing, *, otherwise: bool, line: dict[str, Any]) -
     """Performs the actions, all or none of them."""
     work = firing.work
     actions = rule.otherwise if otherwise else rule.then
-    if len(work.effects) + len(actions) > EFFECTS_MAX:
+    if len(actions) > work.room():
         line["most"] = EFFECTS_MAX
         return "effects_exceeded"
     effects = len(work.effects)
