@@ -65,6 +65,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "database-busy": 503,
     "database-unavailable": 503,
     "unknown-commit": 503,
+    "import-interrupted": 503,
     "unavailable": 503,
     "shutting-down": 503,
 }

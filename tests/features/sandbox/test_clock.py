@@ -119,7 +119,7 @@ async def test_two_that_move_the_clock_at_once_pay_once(sandbox: Live) -> None:
     assert sum(each["amount"] == 2 for each in page["items"]) == 1
 
 
-@pytest.mark.parametrize("length", ["0d", "3 d", "-1d", "12mo", "401d", "", None, 3])
+@pytest.mark.parametrize("length", ["0d", "3 d", "-1d", "12mo", "401d", "293362d", "", None, 3])
 async def test_a_length_that_is_none_moves_nothing(sandbox: Live, length: Any) -> None:
     before = await now(sandbox)
     answer = await sandbox.client.post("/v1/sandbox/clock", json={"advance": length})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from litestar import Router, get, post
@@ -12,12 +13,13 @@ from rewards.domain.program.durations import parse_duration
 from rewards.features.sandbox.clock import ADVANCE_MAX
 from rewards.features.sandbox.schemas import Advance, Advanced, Clock
 from rewards.http.auth import ApiRequest, requires
+from rewards.http.openapi import also
 
 if TYPE_CHECKING:
     from rewards.features.sandbox.clock import SandboxClock
 
 
-@get("/clock", operation_id="read_clock")
+@get("/clock", operation_id="read_clock", responses=also(409))
 async def read_clock(request: ApiRequest) -> Clock:
     """What the sandbox's clock shows."""
     clock: SandboxClock = request.app.state.sandbox_clock
@@ -25,17 +27,24 @@ async def read_clock(request: ApiRequest) -> Clock:
     return Clock(shown.now, round(shown.offset.total_seconds()))
 
 
-@post("/clock", operation_id="advance_clock", status_code=200)
+@post("/clock", operation_id="advance_clock", status_code=200, responses=also(409))
 async def advance_clock(request: ApiRequest, data: JSONBody[Advance]) -> Advanced:
     """Move the clock on. Whatever falls due on the way happens first, in order: rules that wait, points that mature or
     expire, holds that end, segments that silence ends. Live programs refuse it.
     """
     clock: SandboxClock = request.app.state.sandbox_clock
-    length = parse_duration(data.advance)
+    shown, moments = await clock.advance(request.auth.program_id, _length(data.advance))
+    return Advanced(shown.now, round(shown.offset.total_seconds()), moments)
+
+
+def _length(text: str) -> timedelta:
+    try:
+        length = parse_duration(text)
+    except ValueError as wrong:
+        raise InvalidInput(f"{wrong}.", path="advance", expected="at most 400d") from wrong
     if length > ADVANCE_MAX:
         raise InvalidInput("The clock moves on by at most 400 days.", path="advance", expected="at most 400d")
-    shown, moments = await clock.advance(request.auth.program_id, length)
-    return Advanced(shown.now, round(shown.offset.total_seconds()), moments)
+    return length
 
 
 def sandbox_router() -> Router:
