@@ -34,6 +34,7 @@ from rewards.domain.ids import Ids
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.merging import decide_merge_in, decide_merge_out
 from rewards.domain.outcome import Outcome
+from rewards.domain.play import timers
 from rewards.domain.play.deciding import decide_event
 from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
@@ -72,13 +73,15 @@ def apply(
     """Decides one command for one member at `now` (never before the member's last command).
 
     `counters` tells what of the shared budgets is used. What has matured or expired by `now` is posted first,
-    and what time has done besides comes before the command: no answer depends on how punctual a worker is.
+    and what time has done besides comes before the command, so hardly an answer depends on how punctual a worker is.
     """
     if state.erased_at is not None:
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
     work = Work.begin(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
     # Who was merged away has nothing left that could be counted, and is paid nothing any more.
+    if timers.MECHANIC in state.play:
+        timers.drop_removed(work)
     if program.keeps_time and state.wake_at is not None and state.wake_at <= work.now and state.merged_into is None:
         pass_time(work)
     outcome = _DECIDE[type(command)](work, command)

@@ -39,7 +39,7 @@ from rewards.domain.outcome import Leg, Outcome
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
 
-UNLOADED_MAX: Final = 32
+UNLOADED_MAX: Final = 128
 """How often one command may ask for more before it is given up as a defect."""
 _TAKES_LOTS: Final = (Spend, PlaceHold, Capture, Release, Reverse, ReverseReference, MergeIn, MergeOut)
 _PARTS: Final = ("amount", "pending", "available", "held", "redeemed", "expired", "revoked", "sent")

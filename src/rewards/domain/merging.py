@@ -89,7 +89,7 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
         work.set_limit(rule, merge_limits(work.limits.get(rule), other))
     for rule, other in parcel.get("play", {}).get(timers.MECHANIC, {}).items():
         mine = work.play.get(timers.MECHANIC, {}).get(rule, [])
-        work.set_play(timers.MECHANIC, rule, timers.merge(mine, other))
+        work.set_play(timers.MECHANIC, rule, timers.merge(work.program.rules.get(rule), mine, other))
     # Who was in a segment under either name does not enter it again.
     work.segments = tuple(dict.fromkeys((*work.segments, *parcel["segments"])))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]

@@ -109,7 +109,7 @@ def decide_due(work: Work, _: Due) -> Outcome:
     outcome = finish_profile(work)
     if outcome.effects or outcome.trace:
         name = f"{TIME_PASSED}:{outcome.id}"
-        outcome.event = EventRecord(TIME_PASSED, name, work.now, {}, {}, [])
+        outcome.event = EventRecord(TIME_PASSED, name, work.now, {}, {}, work.contributions)
     return outcome
 
 

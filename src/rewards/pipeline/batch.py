@@ -34,7 +34,8 @@ log = structlog.get_logger()
 
 ATTEMPTS_MAX: Final = 8
 """How often one batch may start over: for new members, merges, a new program version, short budgets."""
-UNLOADED_MAX: Final = 8
+UNLOADED_MAX: Final = 128
+"""How often one command may ask for more: each time for something new, and what waited may ask for a hundred references."""
 
 Result: TypeAlias = Receipt | RewardsError
 

@@ -13,7 +13,8 @@ from rewards.domain.commands import Command, Event, MemberRef, MergeOut
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
-from rewards.domain.play.timers import MECHANIC, PER_RULE_MAX
+from rewards.domain.play.metric_upkeep import state_size
+from rewards.domain.play.timers import MECHANIC, PER_MEMBER_MAX, PER_RULE_MAX, WAITING_BYTES_MAX
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.compiled import Program
 
@@ -110,6 +111,11 @@ Happening = tuple[Any, ...]
         (
             [(5, "cart_updated", {"total": 80}), (1, "ordered", {"total": 5}, 6)],
             [(15, "rescue", 80), (1201, "thanks", 1005)],
+        ),
+        # A cart that comes late, older than the one that is waited for, begins nothing.
+        (
+            [(8, "cart_updated", {"total": 90}), (0, "cart_updated", {"total": 80}, 9)],
+            [(18, "rescue", 90)],
         ),
         # A limit counts when the rule fires.
         ([(0, "cart_updated", {"total": 80}), (30, "cart_updated", {"total": 90})], [(10, "rescue", 80)]),
@@ -211,6 +217,36 @@ def test_what_waits_goes_with_a_merge() -> None:
     world.until(3 * 1440)
     assert world.paid == [(1200, "thanks", 1005)]
     assert world.members.member(BEN, MemberRef("user", "ben")).state.wallet.accounts["points"].available == 1005
+
+
+def test_a_silence_of_two_that_become_one_is_waited_for_once() -> None:
+    world = World()
+    ben = world.members.member(BEN, MemberRef("user", "ben"))
+    world.happen(0, "cart_updated", total=80)
+    five = START + timedelta(minutes=5)
+    world.members.decide(ben, Event("b1", "cart_updated", five, {"total": 90}), five)
+    world.members.decide(world.member(), MergeOut(MemberRef("user", "ben"), BEN), START + timedelta(minutes=6))
+    world.until(3 * 1440)
+    assert world.paid == [(15, "rescue", 90)]
+
+
+def test_what_waits_of_a_rule_that_was_gone_does_not_come_back() -> None:
+    world = World()
+    world.happen(0, "ordered", total=1)
+    world.members.program = compiled(without="thanks")
+    world.happen(1, "clicked")
+    world.members.program = compiled()
+    world.until(3 * 1440)
+    assert world.paid == []
+
+
+@pytest.mark.parametrize("length", [10, 400, 5_000])
+def test_what_waits_stays_small(length: int) -> None:
+    world = World()
+    for number in range(PER_MEMBER_MAX):
+        world.happen(number / 10, "viewed", cart=f"{number:03}" + "x" * length, seconds=9)
+    assert state_size(world.member().state.play) < WAITING_BYTES_MAX + 1_000
+    assert "waiting" in world.results
 
 
 def test_what_waited_takes_no_room_from_the_event_itself() -> None:

@@ -1,7 +1,8 @@
 """What time does by itself: rules that have waited long enough, and segments that silence has ended.
 
-All of it follows from the member's document. Every command first lets the time pass that has passed, so no answer depends
-on how punctual a worker is; a wake-up sees to it that this happens when nobody sends a command.
+All of it follows from the member's document. Every command first lets the time pass that has passed; a wake-up sees to it
+that this happens when nobody sends one. Rules that waited see the balances and segments of the moment at which they are
+run: points that matured or expired meanwhile are posted before them, segments are left after them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ from rewards.domain.play.rules import run_waited
 from rewards.domain.program.compiled import Missing
 from rewards.domain.work import Work
 
-MOMENTS_MAX: Final = 1_000
+MOMENTS_MAX: Final = 200
 
 
 def pass_time(work: Work) -> None:
     """Does what fell due by `work.now`, in the order in which it fell due."""
-    timers.drop_removed(work)
     for _ in range(MOMENTS_MAX):
         over = timers.take_due(work)
         if over is None:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.play.metric_upkeep import state_size
 from rewards.domain.program.compiled import Rule, Wait
 from rewards.domain.work import Work
 
@@ -19,8 +20,10 @@ MECHANIC: Final = "timers"
 PER_RULE_MAX: Final = 20
 PER_MEMBER_MAX: Final = 100
 _MICROSECOND: Final = timedelta(microseconds=1)
-TEXT_MAX: Final = 1_000
-"""Longer texts of the triggering event are not kept; what needs them later finds them missing."""
+VALUE_BYTES_MAX: Final = 512
+"""Larger values of the triggering event are not kept; what needs them later finds them missing."""
+WAITING_BYTES_MAX: Final = 12 * 1_024
+"""What all that waits of a member may take of its document."""
 
 
 class Waiting(NamedTuple):
@@ -65,12 +68,12 @@ def start(
     assert wait is not None
     kept = waiting(work, rule.key)
     match = _matched(wait, properties)
-    if wait.of:
-        kept = [each for each in kept if each.match != match]
-    count = sum(map(len, work.play.get(MECHANIC, {}).values()))
-    if len(kept) >= PER_RULE_MAX or count >= PER_MEMBER_MAX:
-        return None
     began = epoch_micros(occurred_at)
+    if wait.of and (match is not None or wait.match is None):
+        for each in kept:
+            if each.match == match and each.started_micros > began:
+                return each.due_at  # a later event has begun this silence already
+        kept = [each for each in kept if each.match != match]
     made = Waiting(
         began + wait.length // _MICROSECOND,
         began,
@@ -80,8 +83,18 @@ def start(
         _needed(context, wait.context),
         work.id.hex,
     )
+    if not _fits(work, rule.key, kept, made):
+        return None
     _keep(work, rule.key, [*kept, made])
     return made.due_at
+
+
+def _fits(work: Work, rule_key: str, kept: list[Waiting], made: Waiting) -> bool:
+    others = [entries for key, entries in work.play.get(MECHANIC, {}).items() if key != rule_key]
+    if len(kept) >= PER_RULE_MAX or sum(map(len, others)) + len(kept) >= PER_MEMBER_MAX:
+        return False
+    sizes = (state_size(list(each)) for entries in (*others, [*kept, made]) for each in entries)
+    return sum(sizes) <= WAITING_BYTES_MAX
 
 
 def hear(work: Work, event_type: str, properties: Mapping[str, Any], occurred_at: datetime) -> None:
@@ -99,8 +112,10 @@ def hear(work: Work, event_type: str, properties: Mapping[str, Any], occurred_at
 
 
 def _heard(wait: Wait, each: Waiting, event_type: str, properties: Mapping[str, Any], moment: int) -> Waiting | None:
-    if moment < each.started_micros or (wait.match is not None and properties.get(wait.match) != each.match):
+    if moment < each.started_micros:
         return each
+    if wait.match is not None and (each.match is None or properties.get(wait.match) != each.match):
+        return each  # what does not say of which it is, is of none
     if event_type in wait.unless:
         return None
     return each._replace(due_micros=max(each.due_micros, moment + wait.length // _MICROSECOND))
@@ -133,21 +148,27 @@ def drop_removed(work: Work) -> None:
             work.set_play(MECHANIC, key, None)
 
 
-def merge(mine: list[Any], other: list[Any]) -> list[Any]:
-    """What waits of one rule, of two members that become one."""
-    return sorted([*mine, *other], key=lambda each: each[0])[:PER_RULE_MAX]
+def merge(rule: Rule | None, mine: list[Any], other: list[Any]) -> list[Any]:
+    """What waits of one rule, of two members that become one: a silence once, from the later of its two beginnings."""
+    both = [Waiting(*each) for each in (*mine, *other)]
+    if rule is not None and rule.wait is not None and rule.wait.of:
+        silences: dict[Any, Waiting] = {}
+        for each in sorted(both, key=lambda each: each.started_micros):
+            known = silences.get(each.match)
+            due = each.due_micros if known is None else max(known.due_micros, each.due_micros)
+            silences[each.match] = each._replace(due_micros=due)
+        both = list(silences.values())
+    return [list(each) for each in sorted(both, key=lambda each: each.due_micros)[:PER_RULE_MAX]]
 
 
 def _matched(wait: Wait, properties: Mapping[str, Any]) -> Any:
-    return properties.get(wait.match) if wait.match is not None else None
+    """The value of `match`, if it is one that can be told apart: a number or a short text."""
+    value = properties.get(wait.match) if wait.match is not None else None
+    return value if isinstance(value, str | int | float) and state_size(value) <= VALUE_BYTES_MAX else None
 
 
 def _needed(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        name: values[name]
-        for name in names
-        if name in values and not (isinstance(values[name], str) and len(values[name]) > TEXT_MAX)
-    }
+    return {name: values[name] for name in names if name in values and state_size(values[name]) <= VALUE_BYTES_MAX}
 
 
 def _keep(work: Work, rule_key: str, entries: list[Waiting]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -74,17 +76,20 @@ def _dedup(writes: Writes) -> Iterator[Row]:
 
 
 def _due(writes: Writes) -> Iterator[Row]:
+    # A member has one wake-up, and what its last command of the batch arranged holds.
+    wakes: dict[UUID, datetime] = {}
     for decided in writes.decided:
         outcome = decided.outcome
         if outcome is None:
             continue
         if outcome.wake_at is not None:
-            member = outcome.state.id
-            yield bucket_of(member), member, writes.identity.wake(member), outcome.wake_at, "wake", "{}"
+            wakes[outcome.state.id] = outcome.wake_at
         for leg in outcome.legs:
             key = writes.identity.leg(outcome.id.bytes, leg.ordinal)
             payload = {"kind": leg.kind, "external_id": leg.external_id, **leg.payload}
             yield bucket_of(leg.member), leg.member, key, outcome.now, leg.name, _json(payload).decode()
+    for member, wake_at in wakes.items():
+        yield bucket_of(member), member, writes.identity.wake(member), wake_at, "wake", "{}"
 
 
 def _settled(writes: Writes) -> Iterator[Row]:

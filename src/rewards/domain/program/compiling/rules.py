@@ -13,7 +13,12 @@ from rewards.domain.program.compiling.actions import ActionBuilder
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.events import Catalogue, resolve_events
 from rewards.domain.program.compiling.scopes import Scopes
-from rewards.domain.program.compiling.segments import check_memberships, check_splits, splits_out_of_reach
+from rewards.domain.program.compiling.segments import (
+    check_memberships,
+    check_splits,
+    metrics_read,
+    splits_out_of_reach,
+)
 from rewards.domain.program.conditions import CelCondition, compile_condition
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import rules as written
@@ -90,7 +95,7 @@ class RuleBuilder:
             self._check_match(rule, match, (*triggers, *of, *unless))
         names = {name for each in needs for name in each.names}
         for metric in self.metrics.values():
-            if metric.by is not None and f"metrics.{metric.key}" in names:
+            if metric.by is not None and metric.key in metrics_read(tuple(names)):
                 names.update(metric.by.fields)
         properties = {name.split(".")[1] for name in names if name.startswith("event.")} | ({match} if match else set())
         context = {name.split(".")[1] for name in names if name.startswith("context.")}
@@ -168,6 +173,9 @@ class RuleBuilder:
             warn(f"{path}.limit", "never-fires", "a limit of 0 switches the rule off")
         if not rule.then and not rule.otherwise:
             warn(f"{path}.then", "no-effect", "the rule does nothing")
+        if rule.exclusive is not None and (rule.delay is not None or rule.quiet is not None):
+            message = "a rule that waits acts by itself when that is over: exclusive keeps no other rule from acting"
+            warn(f"{path}.exclusive", "no-effect", message)
         if rule.otherwise and rule.when is None:
             warn(f"{path}.otherwise", "never-fires", "without a condition there is no otherwise")
 
