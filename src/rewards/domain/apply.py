@@ -34,7 +34,7 @@ from rewards.domain.ids import Ids
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.merging import decide_merge_in, decide_merge_out
 from rewards.domain.outcome import Outcome
-from rewards.domain.play import timers
+from rewards.domain.play import mechanics, timers
 from rewards.domain.play.deciding import decide_event
 from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
@@ -81,6 +81,8 @@ def apply(
     post_due(work.draft, program.currencies, program.zone)
     if timers.MECHANIC in state.play:
         timers.drop_removed(work)
+    if state.play:
+        mechanics.drop_removed(work)
     # Who was merged away has nothing left that could be counted, and is paid nothing any more.
     if program.keeps_time and state.wake_at is not None and state.wake_at <= work.now and state.merged_into is None:
         pass_time(work)

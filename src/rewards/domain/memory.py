@@ -161,7 +161,16 @@ class Member:
         self.due_at = min((moment for moment in moments if moment is not None), default=None)
 
     def _store_transaction(self, made: Transaction) -> None:
-        self.originals[made.id] = Original(made.id, made.kind, made.currency, made.amount, tuple(made.postings), 0)
+        self.originals[made.id] = Original(
+            made.id,
+            made.kind,
+            made.currency,
+            made.amount,
+            tuple(made.postings),
+            0,
+            made.effective_at,
+            made.origin.event,
+        )
         reference = made.origin.reference
         if reference is not None:
             self.references.setdefault(reference, []).append(made.id)

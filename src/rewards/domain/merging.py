@@ -16,7 +16,7 @@ from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Origin
 from rewards.domain.ledger.transfer import Moved, Parcel, receive, send_all
 from rewards.domain.outcome import Leg, Outcome, Status
-from rewards.domain.play import timers
+from rewards.domain.play import mechanics, timers
 from rewards.domain.play.deciding import place_in_segments
 from rewards.domain.play.limits import merge as merge_limits
 from rewards.domain.play.metrics import merge as merge_metric
@@ -90,6 +90,8 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
     for rule, other in parcel.get("play", {}).get(timers.MECHANIC, {}).items():
         mine = work.play.get(timers.MECHANIC, {}).get(rule, [])
         work.set_play(timers.MECHANIC, rule, timers.merge(work.program.rules.get(rule), mine, other))
+    mechanics.merge(work, parcel.get("play", {}))
+    mechanics.reassess(work, work.now)
     # Who was in a segment under either name does not enter it again.
     work.segments = tuple(dict.fromkeys((*work.segments, *parcel["segments"])))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]

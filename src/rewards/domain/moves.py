@@ -99,6 +99,7 @@ def decide_earn(work: Work, command: Earn) -> Outcome:
         until_matured=command.until_matured,
         expires=command.expires_at,
     )
+    work.note_earning(made)
     return answered(work, made)
 
 
@@ -202,6 +203,7 @@ def decide_reverse(work: Work, command: Reverse) -> Outcome:
         policy=command.policy,
     )
     work.reversed[original.transaction] = original.reversed_so_far + asked(made)
+    work.note_taken_back(original, asked(made))
     return answered(work, made)
 
 

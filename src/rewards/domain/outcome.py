@@ -57,6 +57,23 @@ class Leg:
     payload: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Achievement:
+    """Something that a member has achieved, kept for good: a badge's level, a quest or a step of it, a milestone, a tier.
+
+    `instance` counts how many times the same was achieved, from 1. What was not `announced` is no news to the member.
+    """
+
+    kind: str
+    key: str
+    level: int
+    instance: int
+    achieved_at: datetime
+    revoked_at: datetime | None = None
+    announced: bool = True
+    event: UUID | None = None
+
+
 @dataclass(slots=True)
 class Outcome:
     """`state` is the member afterwards; `accounts`, `lots` and `holds` are just the rows that changed.
@@ -78,6 +95,7 @@ class Outcome:
     reservations: list[Reservation] = field(default_factory=list)
     event: EventRecord | None = None
     legs: list[Leg] = field(default_factory=list)
+    achievements: list[Achievement] = field(default_factory=list)
     wake_at: datetime | None = None
     """When to decide this member anew although nothing happened; None: as arranged before, or never."""
     answer: dict[str, Any] = field(default_factory=dict)

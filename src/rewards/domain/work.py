@@ -13,11 +13,24 @@ from rewards.domain.effects import EFFECTS_MAX, Effect
 from rewards.domain.errors import Refusal
 from rewards.domain.ids import Ids
 from rewards.domain.ledger.accounts import Account, Kind, Origin, Transaction
-from rewards.domain.ledger.reverse import Original
+from rewards.domain.ledger.reverse import CLAWED_BACK, Original
 from rewards.domain.ledger.wallet import Draft, Unloaded
-from rewards.domain.outcome import EventRecord, Leg, Outcome, Reservation, Status
+from rewards.domain.outcome import Achievement, EventRecord, Leg, Outcome, Reservation, Status
 from rewards.domain.program.compiled import Cause, Program
 from rewards.domain.state import MemberState
+
+
+@dataclass(frozen=True, slots=True)
+class Earning:
+    """Points that were earned by `at`, or with a negative `amount` taken back of what was earned then.
+
+    `order` breaks ties between earnings of one moment.
+    """
+
+    currency: str
+    amount: int
+    at: datetime
+    order: str
 
 
 class NotFound(Refusal):
@@ -59,6 +72,10 @@ class Work:
     legs: list[Leg] = field(default_factory=list)
     emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Internal events (type, properties) that are still to be decided."""
+    earnings: list[Earning] = field(default_factory=list)
+    """What was earned or taken back and the mechanics have not been told yet."""
+    achievements: dict[tuple[str, str, int, int], Achievement] = field(default_factory=dict)
+    """What was achieved or lost, by kind, key, level and instance."""
     locale: str | None = None
     timezone: str | None = None
     merged_into: UUID | None = None
@@ -168,6 +185,23 @@ class Work:
         self.effects.append(effect)
         return effect
 
+    def note_earning(self, transaction: Transaction) -> None:
+        """Points were earned, for whatever mechanics go by that."""
+        if self.program.mechanics:
+            at, order = transaction.effective_at, transaction.id.hex
+            self.earnings.append(Earning(transaction.currency, transaction.amount, at, order))
+
+    def note_taken_back(self, original: Original, amount: int) -> None:
+        """Part of what was earned was taken back."""
+        if self.program.mechanics and original.kind in CLAWED_BACK and amount:
+            order = original.transaction.hex
+            self.earnings.append(Earning(original.currency, -amount, original.effective_at, order))
+
+    def achieve(self, achievement: Achievement) -> None:
+        """Keeps what the member has achieved, or with `revoked_at` lost again; the last word on it in a command holds."""
+        key = (achievement.kind, achievement.key, achievement.level, achievement.instance)
+        self.achievements[key] = achievement
+
     def room(self) -> int:
         """How many effects what is being decided may still have."""
         return EFFECTS_MAX - (len(self.effects) - self.effects_before)
@@ -182,10 +216,13 @@ class Work:
             dict(self.reversed),
             self.attributes if self.attributes is self.state.attributes else dict(self.attributes),
             self.play,
+            list(self.earnings),
+            dict(self.achievements) if self.achievements else {},
         )
 
     def rollback(self, point: tuple[Any, ...]) -> None:
-        draft, effects, reservations, emitted, self.reversed, self.attributes, self.play = point
+        draft, effects, reservations, emitted, self.reversed, self.attributes, self.play, *noted = point
+        self.earnings, self.achievements = noted
         self.draft.rollback(draft)
         del self.effects[effects:]
         del self.reservations[reservations:]
@@ -231,6 +268,7 @@ class Work:
             reservations=self.reservations,
             event=event,
             legs=self.legs,
+            achievements=list(self.achievements.values()),
             answer=answer or {},
         )
 

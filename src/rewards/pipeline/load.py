@@ -219,6 +219,8 @@ async def _load_transactions(connection: AsyncConnection, program_id: int, state
             amount=row.amount,
             postings=tuple(postings[identifier]),
             reversed_so_far=row.reversed,
+            effective_at=row.effective_at,
+            event=row.event_id,
             reversed_elsewhere=row.elsewhere,
         )
     state.absent.update(identifier for identifier in ids if identifier not in heads)

@@ -11,11 +11,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import snapshot, transact
-from rewards.domain.commands import MemberRef
+from rewards.domain.apply import apply
+from rewards.domain.commands import Due, MemberRef
 from rewards.domain.errors import MemberErased, RewardsError
+from rewards.domain.ids import Ids, unix_ms
 from rewards.domain.ledger.accounts import Account, Hold
 from rewards.domain.ledger.upkeep import post_due
-from rewards.domain.ledger.wallet import Draft
+from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
 from rewards.pipeline.forwarding import paths
@@ -131,6 +133,19 @@ def projected(wallet: FoundWallet) -> tuple[dict[str, Account], list[Hold]]:
     currencies = dict.fromkeys((*program.currencies, *draft.currencies()))
     holds = sorted((hold for hold in draft.all_holds() if hold.remaining), key=lambda hold: (hold.expires_at, hold.id))
     return {currency: draft.peek(currency) for currency in currencies}, holds
+
+
+def as_of_now(wallet: FoundWallet) -> MemberState:
+    """The member as the next command would find it, with all that time has done since the last one; nothing is written.
+
+    Where that takes facts which were not loaded, the member as the last command left it.
+    """
+    state = wallet.found.state
+    ids = Ids(NOTHING.bytes, bucket=state.bucket, unix_ms=unix_ms(wallet.now), seq=state.seq)
+    try:
+        return apply(wallet.program, state, Due(), now=wallet.now, ids=ids, counters={}).state
+    except (Unloaded, RewardsError):
+        return state
 
 
 async def _load(connection: AsyncConnection, program_id: int, found: Found) -> Clock:

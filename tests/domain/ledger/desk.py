@@ -85,7 +85,9 @@ class Desk:
 
     def reverse(self, made: Transaction, amount: int | None = None, policy: Clawback | None = None) -> Transaction:
         so_far = sum(asked(item) for item in self.history if item.reverses == made.id)
-        original = Original(made.id, made.kind, made.currency, made.amount, tuple(made.postings), so_far)
+        original = Original(
+            made.id, made.kind, made.currency, made.amount, tuple(made.postings), so_far, made.effective_at
+        )
         return self.run(
             lambda draft: reverse(draft, original, API, currency=self.currency, zone=ZONE, amount=amount, policy=policy)
         )

@@ -209,6 +209,7 @@ class MemoryLedger(LedgerPort):
             found.amount,
             tuple(found.postings),
             self.reversed.get(transaction, 0),
+            found.effective_at,
         )
         currency = CURRENCIES[found.currency]
         return self._answer(

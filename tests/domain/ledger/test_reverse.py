@@ -138,7 +138,7 @@ def test_what_a_policy_forgave_is_not_asked_for_again() -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.EARN, Kind.IMPORT, Kind.SPEND, Kind.CAPTURE}))
 def test_only_issuing_and_spending_can_be_taken_back(kind: Kind) -> None:
-    original = Original(UUID(int=1), kind, "points", 5, (), 0)
+    original = Original(UUID(int=1), kind, "points", 5, (), 0, NOON)
     with pytest.raises(NotReversible):
         reverse(Desk().draft(), original, API, currency=currency("points"), zone=ZONE)
 
@@ -236,7 +236,7 @@ def test_a_wallet_that_is_not_all_there_asks_only_for_what_matters(
     wallet = Wallet({"points": account}, complete=False)
     draft = Draft(wallet, now=NOON, seq=0, next_id=lambda: UUID(int=1), lot_id=lambda _: UUID(int=1))
     sides = (Book.ISSUED, Book.AVAILABLE) if kind is Kind.EARN else (Book.AVAILABLE, Book.REDEEMED)
-    original = Original(UUID(int=8), kind, "points", 5, (Posting(*sides, 5, UUID(int=9)),), 0)
+    original = Original(UUID(int=8), kind, "points", 5, (Posting(*sides, 5, UUID(int=9)),), 0, NOON)
 
     def attempt() -> None:
         reverse(draft, original, API, currency=currency("points"), zone=ZONE, policy=policy)
@@ -270,7 +270,9 @@ def test_debt_never_passes_the_largest_amount() -> None:
     draft = Draft(
         Wallet({"points": account}), now=NOON, seq=0, next_id=lambda: UUID(int=1), lot_id=lambda _: UUID(int=1)
     )
-    original = Original(UUID(int=8), Kind.EARN, "points", 2, (Posting(Book.ISSUED, Book.AVAILABLE, 2, UUID(int=9)),), 0)
+    original = Original(
+        UUID(int=8), Kind.EARN, "points", 2, (Posting(Book.ISSUED, Book.AVAILABLE, 2, UUID(int=9)),), 0, NOON
+    )
     with pytest.raises(AmountOverflow):
         reverse(draft, original, API, currency=currency("points"), zone=ZONE)
     reverse(draft, original, API, currency=currency("points"), zone=ZONE, amount=1)

@@ -5,15 +5,17 @@ index and a sharded PostgreSQL can distribute by `bucket`. History tables are pa
 """
 
 from rewards.db.tables.base import PARTITIONED, metadata
-from rewards.db.tables.events import answer, dead_letter, dedup, due, event, outbox
+from rewards.db.tables.events import answer, dead_letter, dedup, due, event, outbox, taken_back_event
 from rewards.db.tables.ledger import account, hold, lot, posting, reversal, transaction, transaction_note
 from rewards.db.tables.members import member
 from rewards.db.tables.operations import audit, import_run, job_state
 from rewards.db.tables.programs import api_key, counter, program, program_version, rule_pause
+from rewards.db.tables.progress import achievement
 
 __all__ = [
     "PARTITIONED",
     "account",
+    "achievement",
     "answer",
     "api_key",
     "audit",
@@ -34,6 +36,7 @@ __all__ = [
     "program_version",
     "reversal",
     "rule_pause",
+    "taken_back_event",
     "transaction",
     "transaction_note",
 ]

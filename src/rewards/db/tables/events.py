@@ -74,6 +74,15 @@ dead_letter = Table(
     comment="Commands that the database refused to store.",
 )
 
+taken_back_event = Table(
+    "taken_back_event",
+    metadata,
+    *member_key(),
+    Column("event_id", Uuid, primary_key=True),
+    moment("recorded_at"),
+    comment="Events that count no longer, since what they paid was taken back.",
+)
+
 outbox = Table(
     "outbox",
     metadata,

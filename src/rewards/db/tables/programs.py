@@ -41,6 +41,14 @@ program = Table(
     ),
     Column("published", Integer, nullable=True),
     moment("created_at"),
+    Column(
+        "member_origins",
+        ARRAY(Text),
+        nullable=False,
+        server_default="{}",
+        comment="web origins that may use member tokens; none: any",
+    ),
+    Column("token_epoch", Integer, nullable=False, server_default="0", comment="raised to revoke all member tokens"),
     CheckConstraint("kind IN ('live', 'sandbox')", name="kind"),
     CheckConstraint("kind = 'sandbox' OR clock_offset = interval '0'", name="clock"),
 )

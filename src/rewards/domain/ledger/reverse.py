@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -44,6 +45,7 @@ class NotReversible(Refusal):
 class Original:
     """The transaction to take back, as stored. `reversed_so_far` sums `asked` of its reversals.
 
+    `event` is the event that caused it, `effective_at` when it counts.
     `reversed_elsewhere` is the part of it that another member took back, who was merged into this one.
     """
 
@@ -53,6 +55,8 @@ class Original:
     amount: int
     postings: tuple[Posting, ...]
     reversed_so_far: int
+    effective_at: datetime
+    event: UUID | None = None
     reversed_elsewhere: int = 0
 
     @property

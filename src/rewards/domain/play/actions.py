@@ -51,6 +51,8 @@ class Firing:
     cause: Cause
     bound: Bound
     occurred_at: datetime
+    reference: str | None = None
+    """What ledger entries carry whose action names none."""
 
 
 def points(action: EarnAction | SpendAction, bound: Bound) -> int:
@@ -112,13 +114,14 @@ def _earn(firing: Firing, action: EarnAction) -> None:
         work.draft,
         work.program.currencies[action.currency],
         amount,
-        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound)),
+        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound) or firing.reference),
         zone=work.program.zone,
         effective_at=firing.occurred_at,
         hold=action.hold,
         until_matured=action.until_matured,
         expires=action.expires,
     )
+    work.note_earning(transaction)
     effect = work.ledger_effect(transaction, name="earn", cause=firing.cause)
     if transaction.postings[0].credit is Book.PENDING:  # issuing comes first; what follows only pays debt
         effect["pending"] = True
@@ -133,7 +136,7 @@ def _spend(firing: Firing, action: SpendAction) -> None:
         work.draft,
         work.program.currencies[action.currency],
         amount,
-        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound)),
+        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound) or firing.reference),
     )
     work.ledger_effect(transaction, name="spend", cause=firing.cause)
 
@@ -171,6 +174,7 @@ def take_back(
             policy=policy,
         )
         work.reversed[original.transaction] = original.reversed_so_far + asked(transaction)
+        work.note_taken_back(original, asked(transaction))
         work.ledger_effect(transaction, name="reverse", cause=cause, reverses=str(original.transaction))
         count += 1
     return count

@@ -14,7 +14,7 @@ from rewards.domain.commands import Event
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
-from rewards.domain.play import timers
+from rewards.domain.play import mechanics, timers
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.metrics import Stored, add, contribution
 from rewards.domain.play.rules import run_rules
@@ -162,6 +162,7 @@ def announce_segments(work: Work, entered: tuple[str, ...], left: tuple[str, ...
 
 def follow_emitted(work: Work, occurred_at: datetime) -> None:
     """Decides internal events that arose outside an event: from silence, a profile change or a job."""
+    mechanics.hear_earnings(work)
     raised = list(work.emitted)
     work.emitted.clear()
     for event_type, properties in raised:
@@ -183,6 +184,8 @@ def _one(
     rules = program.rules_by_event.get(type_key)
     if rules:
         run_rules(work, rules, program.bind(type_key, facts), facts, type_key)
+    if program.mechanics:
+        mechanics.follow(work, type_key, facts)
 
 
 def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) -> None:

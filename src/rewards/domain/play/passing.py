@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from rewards.domain.outcome import Outcome
-from rewards.domain.play import timers
+from rewards.domain.play import mechanics, timers
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.metrics import next_change
@@ -25,15 +25,31 @@ MOMENTS_MAX: Final = 200
 def pass_time(work: Work) -> None:
     """Does what fell due by `work.now`, in the order in which it fell due."""
     for _ in range(MOMENTS_MAX):
-        over = timers.take_due(work)
-        if over is None:
-            break
         work.effects_before = len(work.effects)
-        _end_waiting(work, *over)
+        if not _pass_one(work):
+            break
     work.effects_before = len(work.effects)
     place_in_segments(work)
     follow_emitted(work, work.now)
     work.effects_before = len(work.effects)
+
+
+def _pass_one(work: Work) -> bool:
+    """Does what fell due first; False when nothing is due."""
+    over = timers.next_at(work)
+    playing = mechanics.next_of(work)
+    if playing is not None and (over is None or playing[0] < over):
+        moment, mechanic = playing
+        if moment > work.now:
+            return False
+        mechanic.pass_to(work, moment)
+        follow_emitted(work, moment)
+        return True
+    waited = timers.take_due(work)
+    if waited is None:
+        return False
+    _end_waiting(work, *waited)
+    return True
 
 
 def _end_waiting(work: Work, rule_key: str, waited: timers.Waiting) -> None:
@@ -78,6 +94,9 @@ def next_at(work: Work) -> datetime | None:
     over = timers.next_at(work)
     if over is not None:
         moments.append(over)
+    playing = mechanics.next_of(work)
+    if playing is not None:
+        moments.append(playing[0])
     return min(moments, default=None)
 
 

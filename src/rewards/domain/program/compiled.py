@@ -333,6 +333,8 @@ class Program:
     bind: Callable[[str, Facts], Bound]
     bind_member: Callable[[Facts], Bound]
     paused: frozenset[str] = frozenset()
+    mechanics: tuple[str, ...] = ()
+    """The names of the mechanics that the document uses, see `rewards.domain.play.mechanics`."""
     needs_lots: frozenset[str] = field(default_factory=frozenset)
     """Event types whose rules may spend, so that all open lots must be loaded."""
     needs_references: frozenset[str] = field(default_factory=frozenset)
@@ -344,7 +346,7 @@ class Program:
     waiting_for: Mapping[str, tuple[Rule, ...]] = field(init=False)
     """By event type: the rules whose waiting it starts anew or calls off."""
     keeps_time: bool = field(init=False)
-    """Whether time alone can do something: segments left by silence, rules that wait."""
+    """Whether time alone can do something: segments left by silence, rules that wait, a mechanic."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "late_seconds", int(self.late_window.total_seconds()))
@@ -356,7 +358,7 @@ class Program:
                 waiting.setdefault(event, []).append(rule)
         object.__setattr__(self, "waiting_for", {event: tuple(rules) for event, rules in waiting.items()})
         timed = any(rule.wait is not None for rule in self.rules.values())
-        object.__setattr__(self, "keeps_time", bool(read) or timed)
+        object.__setattr__(self, "keeps_time", bool(read or self.mechanics) or timed)
 
     def event_type(self, name: str) -> EventType | None:
         """The declared type for a key or an SDK's name of it (`aka`)."""

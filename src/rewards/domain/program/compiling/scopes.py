@@ -24,7 +24,7 @@ from rewards.domain.program.models.base import Part
 MEMBER_FIELDS: Final = {"id": Kind.TEXT, "kind": Kind.TEXT, "locale": Kind.TEXT, "timezone": Kind.TEXT}
 _PROPERTY: Final = re.compile(r"event\s*\.\s*\??\s*([A-Za-z_][A-Za-z0-9_]*)")
 _NO_METRICS: Final = "a metric counts before metrics and balances are known; it may read event, context and member"
-_NO_EVENT: Final = "a segment is about the member at any time; it may read member, metrics, balances and at"
+_NO_EVENT: Final = "this is about the member, without an event; it may read member, metrics, balances and at"
 
 
 class Scopes:

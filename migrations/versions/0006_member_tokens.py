@@ -1,0 +1,42 @@
+"""Member tokens: from which pages they may be used, and since when they count.
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column(
+        "program",
+        sa.Column(
+            "member_origins",
+            postgresql.ARRAY(sa.Text()),
+            nullable=False,
+            server_default="{}",
+            comment="web origins that may use member tokens; none: any",
+        ),
+    )
+    op.add_column(
+        "program",
+        sa.Column(
+            "token_epoch",
+            sa.Integer(),
+            nullable=False,
+            server_default="0",
+            comment="raised to revoke all member tokens",
+        ),
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("program", "token_epoch")
+    op.drop_column("program", "member_origins")

@@ -1,0 +1,114 @@
+"""What besides rules follows from events: badges, quests, streaks, tiers, boards. Each is a `Mechanic`, and all are alike.
+
+A mechanic keeps what it remembers of a member in `work.play[name]`, by the key of the badge, quest or streak, and changes it
+with `work.set_play` alone. What it gives is a function of the member's unreversed events ordered by (occurred at, id),
+whatever order they came in; so whoever needs more than a metric to tell keeps the contributions that may still be disordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, ClassVar, Final
+
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.metrics import Stored
+from rewards.domain.program.compiled import Program
+from rewards.domain.work import Earning, Work
+
+
+class Mechanic:
+    """One way to play. What it does not override does nothing."""
+
+    name: ClassVar[str]
+
+    def follow(self, work: Work, event_type: str, facts: EventFacts) -> None:
+        """An event was counted and its rules have run; metrics include it, and `facts.at` is when it occurred.
+
+        What shall be taken back with the event is kept with it: `work.contributions.append([f"{name}:{key}", …])`.
+        """
+
+    def earned(self, work: Work, earning: Earning) -> None:
+        """Points were earned, or taken back (a negative amount at the moment at which they had been earned)."""
+
+    def reassess(self, work: Work, at: datetime) -> None:
+        """Metrics changed otherwise than by an event at `at`: something was taken back, filled in or merged."""
+
+    def take_back(self, work: Work, key: str, stored: Stored) -> None:
+        """An event of the past no longer counts; this is what it had contributed to `key`. `reassess` follows."""
+
+    def next_at(self, work: Work) -> datetime | None:  # noqa: ARG002 - read by those who override it
+        """When time alone next does something here."""
+        return None
+
+    def pass_to(self, work: Work, moment: datetime) -> None:
+        """Does what falls due at `moment`, which `next_at` named. Afterwards `next_at` names a later one."""
+
+    def merge(self, work: Work, other: Mapping[str, Any]) -> None:
+        """Takes over what a member that becomes this one remembered, by key."""
+
+    def drop_removed(self, work: Work) -> None:
+        """Forgets what the program no longer has."""
+
+
+MECHANICS: Final[tuple[Mechanic, ...]] = ()
+"""In the order in which they follow an event."""
+
+
+@lru_cache(maxsize=256)
+def _named(names: tuple[str, ...]) -> tuple[Mechanic, ...]:
+    return tuple(mechanic for mechanic in MECHANICS if mechanic.name in names)
+
+
+def mechanics_of(program: Program) -> tuple[Mechanic, ...]:
+    """Those that the program uses."""
+    return _named(program.mechanics)
+
+
+def follow(work: Work, event_type: str, facts: EventFacts) -> None:
+    """All mechanics, after an event's rules have run."""
+    for mechanic in mechanics_of(work.program):
+        mechanic.follow(work, event_type, facts)
+    hear_earnings(work)
+
+
+def hear_earnings(work: Work) -> None:
+    """Tells the mechanics what was earned since they were last told."""
+    while work.earnings:
+        told, work.earnings = work.earnings, []
+        for mechanic in mechanics_of(work.program):
+            for earning in told:
+                mechanic.earned(work, earning)
+
+
+def reassess(work: Work, at: datetime) -> None:
+    """All mechanics, after metrics changed otherwise than by an event."""
+    for mechanic in mechanics_of(work.program):
+        mechanic.reassess(work, at)
+    hear_earnings(work)
+
+
+def next_of(work: Work) -> tuple[datetime, Mechanic] | None:
+    """The mechanic for which time next does something, and when."""
+    first: tuple[datetime, Mechanic] | None = None
+    for mechanic in mechanics_of(work.program):
+        moment = mechanic.next_at(work)
+        if moment is not None and (first is None or moment < first[0]):
+            first = moment, mechanic
+    return first
+
+
+def merge(work: Work, play: Mapping[str, Mapping[str, Any]]) -> None:
+    """Takes over what the mechanics remembered of a member that becomes this one."""
+    for mechanic in mechanics_of(work.program):
+        other = play.get(mechanic.name)
+        if other:
+            mechanic.merge(work, other)
+
+
+def drop_removed(work: Work) -> None:
+    """Forgets what belongs to parts that the program no longer has."""
+    for mechanic in mechanics_of(work.program):
+        if mechanic.name in work.play:
+            mechanic.drop_removed(work)

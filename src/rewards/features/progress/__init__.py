@@ -1,0 +1,1 @@
+"""What members have achieved and how far they are: badges, quests, streaks, tiers, and what is new to them."""
