@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from rewards.domain.program.flowchart import flowchart, told_action, waiting
+from rewards.domain.program.markdown import code, say, table, titled
 from rewards.domain.program.models import Document
-from rewards.domain.program.models.base import Localised
 from rewards.domain.program.models.events import Attribute, Property
 from rewards.domain.program.models.header import Expires
 from rewards.domain.program.models.rules import Rule
@@ -28,44 +28,16 @@ def render(document: Document) -> str:
         f"Events count up to {header.late_window} late.",
         "",
     ]
-    for section in (_currencies, _rules, _events, _attributes, _metrics, _segments, _tests):
+    for section in _SECTIONS:
         lines += section(document, locale)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def say(text: Localised | None, locale: str) -> str:
-    """The text in `locale`, else in any."""
-    if text is None:
-        return ""
-    if isinstance(text, str):
-        return text
-    return text.get(locale) or next(iter(text.values()), "")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    body = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
-    if not body:
-        return []
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body, ""]
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _code(text: Any) -> str:
-    return f"`{text}`" if text not in {None, ""} else ""
-
-
-def _titled(title: str, table: list[str]) -> list[str]:
-    return [f"## {title}", "", *table] if table else []
 
 
 def _currencies(document: Document, locale: str) -> list[str]:
     rows = [
         (
             say(each.name, locale) or key,
-            _code(key),
+            code(key),
             "yes" if each.spendable else "no",
             _expiry(each.expires),
             each.hold or "at once",
@@ -75,7 +47,7 @@ def _currencies(document: Document, locale: str) -> list[str]:
         for key, each in document.currencies.items()
     ]
     head = ("currency", "key", "can be spent", "expires", "available", "taken back", "worth (minor units)")
-    return _titled("Currencies", _table(head, rows))
+    return titled("Currencies", table(head, rows))
 
 
 def _expiry(expires: Expires | str) -> str:
@@ -110,18 +82,18 @@ def _rule(rule: Rule, locale: str) -> list[str]:
     lines = [f"#### {title}", ""]
     if rule.description:
         lines += [say(rule.description, locale), ""]
-    rows = [("happens on", ", ".join(map(_code, rule.on)))]
+    rows = [("happens on", ", ".join(map(code, rule.on)))]
     if rule.when:
-        rows.append(("if", _code(rule.when)))
+        rows.append(("if", code(rule.when)))
     if waits := waiting(rule):
         rows.append(("waits", waits))
     if rule.still:
-        rows.append(("if still", _code(rule.still)))
+        rows.append(("if still", code(rule.still)))
     rows.append(("then", "; ".join(map(told_action, rule.then)) or "nothing"))
     if rule.otherwise:
         rows.append(("otherwise", "; ".join(map(told_action, rule.otherwise))))
     rows += [(name, text) for name, text in rule_terms(rule)]
-    return [*lines, *_table((f"`{rule.key}`", ""), rows), "```mermaid", flowchart(rule), "```", ""]
+    return [*lines, *table((f"`{rule.key}`", ""), rows), "```mermaid", flowchart(rule), "```", ""]
 
 
 def rule_terms(rule: Rule) -> list[tuple[str, str]]:
@@ -147,7 +119,7 @@ def rule_terms(rule: Rule) -> list[tuple[str, str]]:
 def _events(document: Document, locale: str) -> list[str]:
     rows = [
         (
-            _code(key),
+            code(key),
             ", ".join(each.aka),
             "yes" if each.client else "no",
             ", ".join(
@@ -157,11 +129,11 @@ def _events(document: Document, locale: str) -> list[str]:
         )
         for key, each in document.events.items()
     ]
-    table = _table(("event", "also called", "from browsers", "carries", "about"), rows)
-    groups = _table(
-        ("group", "events"), [(_code(key), ", ".join(map(_code, each))) for key, each in document.groups.items()]
+    events = table(("event", "also called", "from browsers", "carries", "about"), rows)
+    groups = table(
+        ("group", "events"), [(code(key), ", ".join(map(code, each))) for key, each in document.groups.items()]
     )
-    return _titled("Events", [*table, *groups])
+    return titled("Events", [*events, *groups])
 
 
 def _type(spec: str | Property) -> str:
@@ -176,7 +148,7 @@ def _type(spec: str | Property) -> str:
 def _attributes(document: Document, locale: str) -> list[str]:
     rows = [
         (
-            _code(key),
+            code(key),
             _type(each),
             (each.purpose or "") if isinstance(each, Attribute) else "",
             "yes" if isinstance(each, Attribute) and each.pii else "no",
@@ -184,39 +156,50 @@ def _attributes(document: Document, locale: str) -> list[str]:
         )
         for key, each in document.attributes.items()
     ]
-    return _titled("Attributes", _table(("attribute", "type", "purpose", "personal", "about"), rows))
+    return titled("Attributes", table(("attribute", "type", "purpose", "personal", "about"), rows))
 
 
 def _metrics(document: Document, locale: str) -> list[str]:
     rows = [
         (
-            _code(key),
+            code(key),
             f"{each.kind} of {', '.join(each.events)}",
-            _code(each.value),
-            _code(each.where),
-            _code(each.by),
+            code(each.value),
+            code(each.where),
+            code(each.by),
             each.over + (", and the one before" if each.previous else ""),
             say(each.description, locale),
         )
         for key, each in document.metrics.items()
     ]
-    return _titled("Metrics", _table(("metric", "counts", "value", "where", "by", "over", "about"), rows))
+    return titled("Metrics", table(("metric", "counts", "value", "where", "by", "over", "about"), rows))
 
 
 def _segments(document: Document, locale: str) -> list[str]:
     rows = [
         (
             say(each.name, locale) or key,
-            _code(key),
-            _code(each.when) if each.when else f"top {each.top} by {_code(each.of)}",
+            code(key),
+            code(each.when) if each.when else f"top {each.top} by {code(each.of)}",
             say(each.description, locale),
         )
         for key, each in document.segments.items()
     ]
-    return _titled("Segments", _table(("segment", "key", "members", "about"), rows))
+    return titled("Segments", table(("segment", "key", "members", "about"), rows))
 
 
 def _tests(document: Document, _: str) -> list[str]:
     if not document.tests:
         return []
     return ["## What is tested", "", *[f"- {test.name}" for test in document.tests], ""]
+
+
+_SECTIONS: Final[tuple[Callable[[Document, str], list[str]], ...]] = (
+    _currencies,
+    _rules,
+    _events,
+    _attributes,
+    _metrics,
+    _segments,
+    _tests,
+)
