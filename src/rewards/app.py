@@ -86,7 +86,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
 
 def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
     """What handlers find in `request.app.state`."""
-    due = DueCommands(service.engine, service.programs, service.lanes)
+    due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
     sweep = Sweep(service.engine, service.programs, service.lanes)
     return {
         "intake": service.intake,

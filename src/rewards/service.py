@@ -18,6 +18,7 @@ from rewards.domain.program.compile import compile_program
 from rewards.domain.program.compiled import Program
 from rewards.domain.program.models.document import Document
 from rewards.features.events import rows as event_rows
+from rewards.features.events.jobs import Lateness
 from rewards.features.members import rows as member_rows
 from rewards.features.progress import rows as progress_rows
 from rewards.features.wallets import rows as wallet_rows
@@ -83,6 +84,7 @@ class Service:
         self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
         self.registry = CollectorRegistry() if registry is None else registry
         self.metrics = BatchMetrics(self.registry)
+        self.lateness = Lateness(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
         self.batches = Batches(

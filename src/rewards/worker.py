@@ -51,7 +51,7 @@ class Worker:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._owner = owner_database(service.settings)
-        self.due = DueCommands(service.engine, service.programs, service.lanes)
+        self.due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
         self.sweep = Sweep(service.engine, service.programs, service.lanes)
 
     def jobs(self) -> tuple[Job, ...]:

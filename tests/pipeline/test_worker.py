@@ -264,11 +264,38 @@ async def test_a_wake_up_that_was_moved_on_while_claimed_is_not_lost(works: Live
     assert await due_of(works, "sleeper") == []
 
 
+async def test_how_late_a_command_was_done_is_measured(works: Live) -> None:
+    await works.event(type="played", member="late-riser", properties={})
+    before = _lateness(works, "wake")
+    await move_clock(works, minutes=3)  # the wake-up was due after one
+    await works.worker.run_due()
+    count, seconds = _lateness(works, "wake")
+    assert count > before[0]
+    assert 60 < seconds - before[1] < 600 * (count - before[0])
+
+
+def _lateness(works: Live, name: str) -> tuple[float, float]:
+    read = works.service.registry.get_sample_value
+    found = [read(f"rewards_due_lateness_seconds_{part}", {"name": name}) or 0.0 for part in ("count", "sum")]
+    return found[0], found[1]
+
+
+async def test_an_erased_member_is_not_woken_and_leaves_nothing_behind(works: Live) -> None:
+    await works.event(type="played", member="erased-sleeper", properties={})
+    published = await works.service.programs.get(works.program_id)
+    member = published.identity.member(MemberRef.parse("erased-sleeper"))
+    await run(works, "UPDATE member SET erased_at = now() WHERE member_id = :member", member=member)
+    await move_clock(works, minutes=2)
+    await works.worker.run_due()
+    assert await due_of(works, "erased-sleeper") == []
+
+
 def _claimed_of(member: Any) -> Any:
     async def claim(connection: Any) -> list[Any]:
         found = await connection.exec_driver_sql(
             "UPDATE due SET leased_until = now() + interval '30 s' WHERE member_id = $1"
-            " RETURNING program_id, bucket, member_id, key, name, payload, due_at",
+            " RETURNING program_id, bucket, member_id, key, name, payload, due_at,"
+            " 0.0::float8 AS late_seconds",
             (member,),
         )
         return list(found.all())

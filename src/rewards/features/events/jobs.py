@@ -6,26 +6,30 @@ worker dies; a lease that ends makes the row claimable again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
+from prometheus_client import CollectorRegistry, Histogram
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import StorageError, transact
 from rewards.domain.commands import Command, Due, Event, MemberRef, MergeIn
-from rewards.domain.errors import RewardsError
+from rewards.domain.errors import MemberErased, RewardsError
 from rewards.features.events.schemas import EventIn
 from rewards.pipeline.batch import TooManyAttempts
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
+from rewards.pipeline.load import rows
 from rewards.pipeline.programs import NothingPublished, Programs, Published
 from rewards.pipeline.submission import Submission
 
 log = structlog.get_logger("rewards.worker")
 
+WAKE: Final = "wake"
 CLAIM_MAX: Final = 500
 LEASE_SECONDS: Final = 30
 
@@ -35,15 +39,15 @@ POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
 CLAIM: Final = """
 UPDATE due d SET leased_until = now() + make_interval(secs => $2), attempts = least(d.attempts + 1, 1000)
 FROM (
-    SELECT c.program_id, c.bucket, c.member_id, c.key
+    SELECT c.program_id, c.bucket, c.member_id, c.key, extract(epoch FROM now() + p.clock_offset - c.due_at)::float8 AS late_seconds
     FROM due c JOIN program p ON p.id = c.program_id
     WHERE c.due_at <= now() + (SELECT max(clock_offset) FROM program) AND c.due_at <= now() + p.clock_offset
-      AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())
+      AND ($3::int IS NULL OR c.program_id = $3) AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())
     ORDER BY c.due_at LIMIT $1
     FOR UPDATE OF c SKIP LOCKED
 ) ready
 WHERE d.program_id = ready.program_id AND d.bucket = ready.bucket AND d.member_id = ready.member_id AND d.key = ready.key
-RETURNING d.program_id, d.bucket, d.member_id, d.key, d.name, d.payload, d.due_at
+RETURNING d.program_id, d.bucket, d.member_id, d.key, d.name, d.payload, d.due_at, ready.late_seconds
 """
 """The first condition is one value for all programs: there the index is read up to, and no further into what is to come."""
 
@@ -53,11 +57,31 @@ WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND key = $4
 """
 """A command that can never run is kept where people can find it, and claimed no more."""
 
+FORGET: Final = "DELETE FROM due WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND key = $4"
+
+LATENESS_BUCKETS_SECONDS: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
+
 
 class Unreadable(RewardsError):
     """A row of `due` holds no command that this version of the service knows."""
 
     code = "unreadable"
+
+
+class Lateness:
+    """How long after its moment a command was done, by the program's clock."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "rewards_due_lateness_seconds",
+            "From the moment at which a command fell due until it was done.",
+            ("name",),
+            buckets=LATENESS_BUCKETS_SECONDS,
+            registry=registry,
+        )
+
+    def observe(self, name: str, seconds: float) -> None:
+        self._seconds.labels(name).observe(max(0.0, seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +91,42 @@ class DueCommands:
     engine: AsyncEngine
     programs: Programs
     lanes: Lanes
+    lateness: Lateness | None = None
 
-    async def run(self) -> int:
-        claimed: list[Any] = await transact(self.engine, _claim)
+    async def run(self, program_id: int | None = None) -> int:
+        """Of one program, or of all."""
+
+        async def claim(connection: AsyncConnection) -> list[Any]:
+            return list(await rows(connection, CLAIM, CLAIM_MAX, LEASE_SECONDS, program_id))
+
+        claimed: list[Any] = await transact(self.engine, claim)
         by_program: dict[int, list[Any]] = {}
         for row in claimed:
             by_program.setdefault(row.program_id, []).append(row)
         return sum([await self._run_program(program_id, rows) for program_id, rows in by_program.items()])
 
-    async def _run_program(self, program_id: int, rows: list[Any]) -> int:
+    async def _run_program(self, program_id: int, claimed: list[Any]) -> int:
+        began = time.monotonic()
         try:
             published = await self.programs.get(program_id)
-            ready = await self._readable(published, rows)
+            ready = await self._readable(published, claimed)
             results = await self.lanes.submit_all(list(ready))
         except (*POSTPONED, NothingPublished) as error:
-            log.warning("due_commands_postponed", program_id=program_id, count=len(rows), code=error.code)
+            log.warning("due_commands_postponed", program_id=program_id, count=len(claimed), code=error.code)
             return 0  # claiming more at once would only put off more
         for row, result in zip(ready.values(), results, strict=True):
-            if isinstance(result, RewardsError) and not isinstance(result, POSTPONED):
+            if isinstance(result, MemberErased) and row.name == WAKE:
+                await self._forget(row)  # nothing will ever happen to an erased member by itself
+            elif isinstance(result, RewardsError) and not isinstance(result, POSTPONED):
                 await self._set_aside(row, result)
-        return len(rows)
+            elif self.lateness is not None and not isinstance(result, RewardsError):
+                self.lateness.observe(row.name, row.late_seconds + time.monotonic() - began)
+        return len(claimed)
 
-    async def _readable(self, published: Published, rows: list[Any]) -> dict[Submission, Any]:
+    async def _readable(self, published: Published, claimed: list[Any]) -> dict[Submission, Any]:
         """The commands, each with its row. A row that holds none is set aside."""
         ready: dict[Submission, Any] = {}
-        for row in rows:
+        for row in claimed:
             try:
                 ready[_submission(published, row)] = row
             except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as wrong:
@@ -100,14 +135,14 @@ class DueCommands:
                 await self._set_aside(row, wrong)
         return ready
 
+    async def _forget(self, row: Any) -> None:
+        arguments = (row.program_id, row.bucket, row.member_id, row.key)
+        await transact(self.engine, lambda connection: connection.exec_driver_sql(FORGET, arguments))
+
     async def _set_aside(self, row: Any, error: RewardsError) -> None:
         log.error("due_command_set_aside", program_id=row.program_id, name=row.name, code=error.code)
         arguments = (row.program_id, row.bucket, row.member_id, row.key, f"{error.code}: {error.message}")
         await transact(self.engine, lambda connection: connection.exec_driver_sql(SET_ASIDE, arguments))
-
-
-async def _claim(connection: Any) -> list[Any]:
-    return list((await connection.exec_driver_sql(CLAIM, (CLAIM_MAX, LEASE_SECONDS))).all())
 
 
 def _submission(published: Published, row: Any) -> Submission:
@@ -147,5 +182,5 @@ def _ref(payload: dict[str, Any]) -> MemberRef:
 _MAKE: Final[dict[str, Callable[[Published, Any, dict[str, Any]], Submission]]] = {
     "event": _event,
     "merge_in": _leg,
-    "wake": _wake,
+    WAKE: _wake,
 }

@@ -74,10 +74,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SandboxClock:
-    """`run_due` does what is due now and says how much that was; `run_inactive` ends what silence has ended."""
+    """`run_due` does what is due now in a program and says how much that was; `run_inactive` ends what silence has ended."""
 
     engine: AsyncEngine
-    run_due: tuple[Callable[[], Awaitable[int]], ...]
+    run_due: tuple[Callable[[int], Awaitable[int]], ...]
     run_inactive: Callable[[int], Awaitable[int]]
 
     async def read(self, program_id: int) -> Reading:
@@ -114,7 +114,7 @@ class SandboxClock:
         """Until nothing that was due by `moment` waits, here or with another worker."""
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         while True:
-            while sum([await run() for run in self.run_due]):
+            while sum([await run(program_id) for run in self.run_due]):
                 pass
             if not (await self._one(_WAITING, program_id, moment)).waiting:
                 return

@@ -27,11 +27,12 @@ SWEEP_MAX: Final = 500
 DUE_WALLETS: Final = """
 SELECT DISTINCT program_id, member_id FROM (
     (SELECT l.program_id, l.member_id FROM lot l JOIN program p ON p.id = l.program_id
-     WHERE l.due_at <= now() + (SELECT max(clock_offset) FROM program) AND l.due_at <= now() + p.clock_offset ORDER BY l.due_at LIMIT $1)
+     WHERE l.due_at <= now() + (SELECT max(clock_offset) FROM program) AND l.due_at <= now() + p.clock_offset
+       AND ($2::int IS NULL OR l.program_id = $2) ORDER BY l.due_at LIMIT $1)
     UNION ALL
     (SELECT h.program_id, h.member_id FROM hold h JOIN program p ON p.id = h.program_id
      WHERE h.captured + h.released < h.amount AND h.expires_at <= now() + (SELECT max(clock_offset) FROM program)
-       AND h.expires_at <= now() + p.clock_offset ORDER BY h.expires_at LIMIT $1)
+       AND h.expires_at <= now() + p.clock_offset AND ($2::int IS NULL OR h.program_id = $2) ORDER BY h.expires_at LIMIT $1)
 ) ready
 """
 """The moment that is one value for all programs ends the reading of the indexes; what is to come stays unread."""
@@ -54,9 +55,10 @@ class Sweep:
     programs: Programs
     lanes: Lanes
 
-    async def run(self) -> int:
+    async def run(self, program_id: int | None = None) -> int:
+        """Of one program, or of all."""
         async with reading(self.engine) as connection:
-            found = await rows(connection, DUE_WALLETS, SWEEP_MAX)
+            found = await rows(connection, DUE_WALLETS, SWEEP_MAX, program_id)
         return await self._submit({(row.program_id, row.member_id) for row in found})
 
     async def run_inactive(self, program_id: int) -> int:
