@@ -79,9 +79,8 @@ def apply(
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
     work = Work.begin(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
-    if timers.MECHANIC in state.play:
-        timers.drop_removed(work)
     if state.play:
+        timers.drop_removed(work)
         mechanics.drop_removed(work)
     # Who was merged away has nothing left that could be counted, and is paid nothing any more.
     if program.keeps_time and state.wake_at is not None and state.wake_at <= work.now and state.merged_into is None:

@@ -90,6 +90,9 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
     for rule, other in parcel.get("play", {}).get(timers.MECHANIC, {}).items():
         mine = work.play.get(timers.MECHANIC, {}).get(rule, [])
         work.set_play(timers.MECHANIC, rule, timers.merge(work.program.rules.get(rule), mine, other))
+    for rule, other in parcel.get("play", {}).get(timers.HEARD, {}).items():
+        mine = work.play.get(timers.HEARD, {}).get(rule, [])
+        work.set_play(timers.HEARD, rule, timers.merge_heard(mine, other))
     mechanics.merge(work, parcel.get("play", {}))
     mechanics.reassess(work, work.now)
     # Who was in a segment under either name does not enter it again.

@@ -14,7 +14,7 @@ from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.metric_upkeep import state_size
-from rewards.domain.play.timers import MECHANIC, PER_MEMBER_MAX, PER_RULE_MAX, WAITING_BYTES_MAX
+from rewards.domain.play.timers import HEARD, MECHANIC, PER_MEMBER_MAX, PER_RULE_MAX, WAITING_BYTES_MAX
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.compiled import Program
 
@@ -117,6 +117,15 @@ Happening = tuple[Any, ...]
             [(8, "cart_updated", {"total": 90}), (0, "cart_updated", {"total": 80}, 9)],
             [(18, "rescue", 90)],
         ),
+        # What came before a late cart and happened after it counts: an order calls it off, a view starts the time anew.
+        ([(1, "ordered", {"total": 80}), (0, "cart_updated", {"total": 80}, 2)], [(1201, "thanks", 1080)]),
+        ([(5, "viewed", {"seconds": 1}), (0, "cart_updated", {"total": 80}, 6)], [(15, "rescue", 80)]),
+        ([(1, "refunded", {"total": 1}), (0, "ordered", {"total": 1}, 2)], []),
+        (
+            [(40, "viewed", {"cart": "b", "seconds": 1}), (30, "viewed", {"cart": "a", "seconds": 1}),
+             (0, "viewed", {"cart": "a", "seconds": 9}, 45), (50, "viewed", {"cart": "c", "seconds": 1})],
+            [(90, "looked", 2)],
+        ),
         # A limit counts when the rule fires.
         ([(0, "cart_updated", {"total": 80}), (30, "cart_updated", {"total": 90})], [(10, "rescue", 80)]),
         # A delay runs for every event.
@@ -156,6 +165,21 @@ def test_what_fell_due_is_done_in_order_before_the_next_command() -> None:
         timedelta(hours=20),
     ]
     assert world.happen(2881, "clicked").effects == []
+
+
+def test_what_falls_due_at_one_moment_goes_by_priority_and_then_by_order() -> None:
+    rules = "\n".join(
+        f"  - {{key: {key}, on: scratched, delay: 1h, priority: {priority}, then: [{{earn: {{currency: points, amount: 1}}}}]}}"
+        for key, priority in (("a_last", 0), ("b_second", 5), ("c_third", 5), ("d_first", 9))
+    )
+    head = DOCUMENT.split("rules:")[0]
+    report = check(read_document(f"{head}rules:\n{rules}\n".encode()))
+    assert report.document is not None, report.errors
+    world = World()
+    world.members = Members(compile_program(report.document, version=1), heard=world._hear)
+    world.happen(0, "scratched")
+    world.until(60)
+    assert [rule for _, rule, _ in world.paid] == ["d_first", "b_second", "c_third", "a_last"]
 
 
 def test_what_fires_is_traced_to_the_event_that_began_it() -> None:
@@ -245,7 +269,9 @@ def test_what_waits_stays_small(length: int) -> None:
     world = World()
     for number in range(PER_MEMBER_MAX):
         world.happen(number / 10, "viewed", cart=f"{number:03}" + "x" * length, seconds=9)
-    assert state_size(world.member().state.play) < WAITING_BYTES_MAX + 1_000
+    play = world.member().state.play
+    assert state_size(play[MECHANIC]) < WAITING_BYTES_MAX + 1_000
+    assert state_size(play[HEARD]) < 2 * PER_RULE_MAX * 30
     assert "waiting" in world.results
 
 

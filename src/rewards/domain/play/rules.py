@@ -68,8 +68,8 @@ def _run(
             context=facts.context,
             occurred_at=occurred_at,
         )
-        if due_at is None:
-            return "waiting_exceeded"
+        if isinstance(due_at, timers.NotStarted):
+            return due_at.value
         line["due_at"] = due_at.isoformat()
         return "waiting"
     return _fire(work, rule, bound, occurred_at, taken, line)

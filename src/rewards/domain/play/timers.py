@@ -2,12 +2,17 @@
 
 Each waiting is `[due, started, event type, match, properties, context, event id]` (moments in microseconds), kept in the
 member's document under its rule, earliest first. What the rule's conditions and amounts need of the event is kept with it.
+
+Events may arrive out of order, so what starts a wait anew or calls it off is remembered as long as an earlier trigger may
+still come: `[hash of match, last called off, last started anew]` under the rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -17,6 +22,7 @@ from rewards.domain.program.compiled import Rule, Wait
 from rewards.domain.work import Work
 
 MECHANIC: Final = "timers"
+HEARD: Final = "heard"
 PER_RULE_MAX: Final = 20
 PER_MEMBER_MAX: Final = 100
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -24,6 +30,13 @@ VALUE_BYTES_MAX: Final = 512
 """Larger values of the triggering event are not kept; what needs them later finds them missing."""
 WAITING_BYTES_MAX: Final = 12 * 1_024
 """What all that waits of a member may take of its document."""
+
+
+class NotStarted(StrEnum):
+    """Why a rule does not wait, as the trace says it."""
+
+    EXCEEDED = "waiting_exceeded"
+    CALLED_OFF = "called_off"
 
 
 class Waiting(NamedTuple):
@@ -59,8 +72,8 @@ def start(
     properties: Mapping[str, Any],
     context: Mapping[str, Any],
     occurred_at: datetime,
-) -> datetime | None:
-    """Begins to wait; the moment when that is over, or None when too much waits already.
+) -> datetime | NotStarted:
+    """Begins to wait; the moment when that is over, or why it does not: too much waits, or what came since called it off.
 
     Silence is waited for once per value of `match`; a delay for every event.
     """
@@ -69,13 +82,16 @@ def start(
     kept = waiting(work, rule.key)
     match = _matched(wait, properties)
     began = epoch_micros(occurred_at)
+    called_off, anew = _heard_of(work, rule.key, match) if wait.match is None or match is not None else (0, 0)
+    if called_off > began:
+        return NotStarted.CALLED_OFF
     if wait.of and (match is not None or wait.match is None):
         for each in kept:
             if each.match == match and each.started_micros > began:
                 return each.due_at  # a later event has begun this silence already
         kept = [each for each in kept if each.match != match]
     made = Waiting(
-        began + wait.length // _MICROSECOND,
+        max(began, anew) + wait.length // _MICROSECOND,
         began,
         event_type,
         match,
@@ -84,7 +100,7 @@ def start(
         work.id.hex,
     )
     if not _fits(work, rule.key, kept, made):
-        return None
+        return NotStarted.EXCEEDED
     _keep(work, rule.key, [*kept, made])
     return made.due_at
 
@@ -99,16 +115,51 @@ def _fits(work: Work, rule_key: str, kept: list[Waiting], made: Waiting) -> bool
 
 def hear(work: Work, event_type: str, properties: Mapping[str, Any], occurred_at: datetime) -> None:
     """An event happened: silences that it ends begin anew, and what it calls off is forgotten."""
-    if MECHANIC not in work.play:
-        return
     moment = epoch_micros(occurred_at)
     for rule in work.program.waiting_for.get(event_type, ()):
         wait = rule.wait
         assert wait is not None
+        _remember(work, rule.key, wait, event_type, properties, moment)
         kept = waiting(work, rule.key)
         after = [_heard(wait, each, event_type, properties, moment) for each in kept]
         if after != kept:
             _keep(work, rule.key, [each for each in after if each is not None])
+
+
+def _heard_of(work: Work, rule_key: str, match: Any) -> tuple[int, int]:
+    """When waits of a rule were last called off, and last started anew, whether any was under way or not."""
+    mark = _mark(match)
+    for each in work.play.get(HEARD, {}).get(rule_key, ()):
+        if each[0] == mark:
+            return each[1], each[2]
+    return 0, 0
+
+
+def _remember(
+    work: Work, rule_key: str, wait: Wait, event_type: str, properties: Mapping[str, Any], moment: int
+) -> None:
+    match = _matched(wait, properties)
+    if wait.match is not None and match is None:
+        return  # what does not say of which it is, is of none
+    called_off, anew = _heard_of(work, rule_key, match)
+    if event_type in wait.unless:
+        called_off = max(called_off, moment)
+    if event_type in wait.of:
+        anew = max(anew, moment)
+    horizon = epoch_micros(work.now) - work.program.late_seconds * 1_000_000
+    mark = _mark(match)
+    others = work.play.get(HEARD, {}).get(rule_key, ())
+    kept = [each for each in others if each[0] != mark and max(each[1], each[2]) >= horizon]
+    work.set_play(HEARD, rule_key, _newest([*kept, [mark, called_off, anew]]))
+
+
+def _mark(match: Any) -> int:
+    """Tells values of `match` apart in six bytes each; 0 where a rule has none."""
+    return 0 if match is None else int.from_bytes(blake2b(repr(match).encode(), digest_size=6).digest())
+
+
+def _newest(heard: list[list[Any]]) -> list[list[Any]]:
+    return sorted(heard, key=lambda each: max(each[1], each[2]), reverse=True)[:PER_RULE_MAX]
 
 
 def _heard(wait: Wait, each: Waiting, event_type: str, properties: Mapping[str, Any], moment: int) -> Waiting | None:
@@ -132,7 +183,8 @@ def take_due(work: Work) -> tuple[str, Waiting] | None:
     mine = work.play.get(MECHANIC)
     if not mine:
         return None
-    key = min(mine, key=lambda each: (mine[each][0][0], each))
+    rules = work.program.rules
+    key = min(mine, key=lambda each: (mine[each][0][0], -rules[each].priority, rules[each].position))
     first = Waiting(*mine[key][0])
     if first.due_micros > epoch_micros(work.now):
         return None
@@ -142,10 +194,20 @@ def take_due(work: Work) -> tuple[str, Waiting] | None:
 
 def drop_removed(work: Work) -> None:
     """Forgets what waits of rules that the program no longer has, or that no longer wait."""
-    for key in work.play.get(MECHANIC, {}):
-        rule = work.program.rules.get(key)
-        if rule is None or rule.wait is None:
-            work.set_play(MECHANIC, key, None)
+    for kept in (MECHANIC, HEARD):
+        for key in work.play.get(kept, {}):
+            rule = work.program.rules.get(key)
+            if rule is None or rule.wait is None:
+                work.set_play(kept, key, None)
+
+
+def merge_heard(mine: list[list[Any]], other: list[list[Any]]) -> list[list[Any]]:
+    """What two members that become one have heard: of each value of `match` the later moments."""
+    both = {each[0]: each for each in mine}
+    for mark, called_off, anew in other:
+        known = both.get(mark, [mark, 0, 0])
+        both[mark] = [mark, max(known[1], called_off), max(known[2], anew)]
+    return _newest(list(both.values()))
 
 
 def merge(rule: Rule | None, mine: list[Any], other: list[Any]) -> list[Any]:
