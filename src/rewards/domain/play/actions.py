@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rewards.domain.errors import Refusal, SchemaViolation
 from rewards.domain.ledger.accounts import AMOUNT_MAX, Book, Kind
@@ -55,6 +55,9 @@ class Firing:
     """What ledger entries carry whose action names none."""
 
 
+Perform: TypeAlias = Callable[[Firing, Any], None]
+
+
 def points(action: EarnAction | SpendAction, bound: Bound) -> int:
     """The integer amount, in decimal arithmetic with explicit rounding.
 
@@ -88,6 +91,16 @@ def cost(rule: Rule, work: Work, bound: Bound) -> int:
             worth = work.program.currencies[action.currency].worth if budget.unit is BudgetUnit.MONEY else 1
             total += issued * worth
     return int(total.to_integral_value(ROUND_CEILING))
+
+
+def performs(kind: type) -> Callable[[Perform], Perform]:
+    """Marks how actions of `kind` are performed, for mechanics that have some of their own."""
+
+    def marked(how: Perform) -> Perform:
+        _PERFORM[kind] = how
+        return how
+
+    return marked
 
 
 def perform(firing: Firing, actions: tuple[Action, ...]) -> None:
@@ -223,7 +236,7 @@ def _emit(firing: Firing, action: EmitAction) -> None:
     firing.work.effects.append({"type": "event", "event": action.type, firing.cause.kind: firing.cause.key})
 
 
-_PERFORM: Final[dict[type, Callable[[Firing, Any], None]]] = {
+_PERFORM: Final[dict[type, Perform]] = {
     EarnAction: _earn,
     SpendAction: _spend,
     ReverseAction: _reverse,
