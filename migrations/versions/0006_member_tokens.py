@@ -1,4 +1,4 @@
-"""Member tokens: from which pages they may be used, and since when they count.
+"""Member tokens: from which pages they may be used, and how often they were revoked.
 
 Revision ID: 0006
 Revises: 0005
@@ -35,8 +35,18 @@ def upgrade() -> None:
             comment="raised to revoke all member tokens",
         ),
     )
+    op.create_table(
+        "member_token_epoch",
+        sa.Column("program_id", sa.Integer(), nullable=False),
+        sa.Column("bucket", sa.SmallInteger(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("program_id", "bucket", "member_id", name=op.f("member_token_epoch_pkey")),
+        comment="Raised to revoke all tokens of a member; a member without a row is at 0.",
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("member_token_epoch")
     op.drop_column("program", "token_epoch")
     op.drop_column("program", "member_origins")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Router
@@ -20,11 +21,13 @@ from rewards.features.health.controller import Readiness, health_router
 from rewards.features.keys.controller import keys_router
 from rewards.features.keys.queries import find_caller
 from rewards.features.members.controller import members_router
+from rewards.features.members.me import me_router
 from rewards.features.programs.checking import Checker
 from rewards.features.programs.controller import programs_routers
 from rewards.features.sandbox.clock import SandboxClock
 from rewards.features.sandbox.controller import sandbox_router
 from rewards.features.segment.controller import segment_routers
+from rewards.features.tokens.controller import find_standing, tokens_router
 from rewards.features.wallets.controller import ledger_router
 from rewards.features.wallets.jobs import Sweep
 from rewards.features.wallets.moving import moving_router
@@ -32,6 +35,7 @@ from rewards.http.auth import ApiKeys
 from rewards.http.bodies import StrictBody
 from rewards.http.edge import Edge, HttpMetrics
 from rewards.http.limits import RateLimiter
+from rewards.http.member_tokens import MemberTokens
 from rewards.http.openapi import openapi_config, reference_router
 from rewards.http.pagination import Cursors
 from rewards.http.problems import problem_handlers
@@ -62,11 +66,13 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             events_reading_router(),
             quarantine_router(),
             members_router(),
+            me_router(),
             ledger_router(),
             moving_router(),
             *programs_routers(),
             *segment_routers(service.registry),
             keys_router(),
+            tokens_router(),
             sandbox_router(),
             health_router(),
             reference_router(),
@@ -94,6 +100,7 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
         "programs": service.programs,
         "cursors": Cursors(service.secret_key),
         "api_keys": keys,
+        "member_tokens": MemberTokens(service.secret_key, partial(find_standing, service.engine, service.programs)),
         "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
         "metrics_registry": service.registry,

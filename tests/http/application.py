@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rewards.db.migrate import head_revision
 from rewards.db.tables.base import INSERT_ONLY
 from rewards.db.transact import DatabaseUnavailable
+from rewards.domain.commands import MemberRef
 from rewards.domain.errors import Refusal
 from rewards.features.health.controller import Readiness, health_router
 from rewards.features.keys.controller import keys_router
@@ -25,6 +26,7 @@ from rewards.http.decoding import Body
 from rewards.http.edge import Edge, HttpMetrics
 from rewards.http.idempotency import replay_headers, require_idempotency_key
 from rewards.http.limits import RateLimiter
+from rewards.http.member_tokens import MemberTokens, Standing
 from rewards.http.openapi import also, openapi_config, reference_router
 from rewards.http.pagination import Cursors
 from rewards.http.problems import problem_handlers
@@ -87,6 +89,11 @@ async def thing(request: ApiRequest, thing_id: FromPath[UUID]) -> dict[str, str]
     return {"id": str(thing_id), "program": request.auth.program_key}
 
 
+async def no_program(program_id: int, member: MemberRef) -> Standing | None:
+    """No token of any member counts here."""
+    return None
+
+
 @dataclass(frozen=True)
 class Application:
     litestar: Litestar
@@ -114,6 +121,7 @@ def application(engine: AsyncEngine, valkey: Valkey) -> Application:
             {
                 "engine": engine,
                 "api_keys": api_keys,
+                "member_tokens": MemberTokens(SECRET_KEY, no_program),
                 "cursors": Cursors(SECRET_KEY),
                 "metrics_registry": registry,
                 "readiness": Readiness(engine, head_revision(), INSERT_ONLY),

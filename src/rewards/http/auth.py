@@ -1,13 +1,12 @@
-"""Who calls: API keys, what they may do, and from which web pages.
+"""Who calls: API keys and member tokens, what they may do, and from which web pages.
 
 A secret key `rk_…` belongs on servers and has scopes; a public key `pk_…` may be in apps and pages, and only sends
 events that the program marks `client: true`. Keys are 256 random bits, stored as a keyed hash, and belong to one
-program.
+program. A member token `mt_…` (see `member_tokens`) opens `/v1/me` for one customer, and nothing else.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hmac
@@ -16,7 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from uuid import UUID
 
 from litestar import Request
@@ -24,17 +23,25 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
+from rewards.domain.commands import MemberRef
 from rewards.http.limits import RateLimiter
+from rewards.http.origins import ANY
 from rewards.http.problems import Forbidden, TooManyRequests, Unauthorized
+from rewards.http.recent import Recent
+
+if TYPE_CHECKING:
+    from rewards.http.member_tokens import MemberTokens
 
 Scope: TypeAlias = Literal["events", "read", "ledger", "program", "admin"]
 Kind: TypeAlias = Literal["secret", "public"]
+CallerKind: TypeAlias = Literal["secret", "public", "member"]
 SCOPES: Final[tuple[Scope, ...]] = ("events", "read", "ledger", "program", "admin")
 PUBLIC_SCOPES: Final[frozenset[Scope]] = frozenset({"events"})
 
 KEY_BYTES: Final = 32
 PREFIXES: Final[dict[Kind, str]] = {"secret": "rk_", "public": "pk_"}
 PREFIX_LENGTH_SHOWN: Final = 9
+MEMBER_PREFIX: Final = "mt_"
 _TOKEN: Final = re.compile(r"[rp]k_[A-Za-z0-9_-]{43}")
 
 CACHE_SECONDS: Final = 2.0
@@ -47,20 +54,23 @@ RESPONSE_HEADERS: Final = "rewards.response_headers"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The key behind a request. Handlers find it in `request.auth`."""
+    """The key or member token behind a request. Handlers find it in `request.auth`."""
 
     program_id: int
     program_key: str
     key_id: UUID
-    kind: Kind
+    """Of the key, or of the token."""
+    kind: CallerKind
     scopes: frozenset[str]
     origins: frozenset[str] = field(default_factory=frozenset)
     rate_per_second: int | None = None
+    member: MemberRef | None = None
+    """Whose token it is; see `parameters.me`."""
 
     @property
     def actor(self) -> str:
         """How the ledger and the audit name this caller."""
-        return f"key:{self.key_id}"
+        return f"{'key' if self.member is None else 'token'}:{self.key_id}"
 
 
 ApiRequest: TypeAlias = Request[None, Caller, State]
@@ -76,12 +86,6 @@ def token_digest(secret_key: bytes, token: str) -> bytes:
     return hmac.digest(secret_key, b"rewards api key\0" + token.encode(), "sha256")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    caller: Caller | None
-    fresh_until: float
-
-
 class ApiKeys:
     """Finds callers by their key, and remembers them for two seconds. One lookup serves all who wait for it."""
 
@@ -95,49 +99,25 @@ class ApiKeys:
     ) -> None:
         """`find` reads an unrevoked key by its digest; `limiter` applies to keys that have a rate."""
         self.secret_key = secret_key
-        self._find = find
-        self._clock = clock
-        self._known: dict[bytes, _Known] = {}
-        self._loading: dict[bytes, asyncio.Future[Caller | None]] = {}
         self.limiter = limiter
+        self._callers = Recent(find, seconds=CACHE_SECONDS, keys_max=CACHE_KEYS_MAX, clock=clock)
 
     async def caller(self, token: str) -> Caller:
         """Raises Unauthorized for a malformed, weak, unknown or revoked key, all in the same words."""
         caller = None
         if _TOKEN.fullmatch(token):
-            digest = token_digest(self.secret_key, token)
-            known = self._fresh(digest)
-            caller = known.caller if known is not None else await self._load_once(digest)
+            caller = await self._callers.get(token_digest(self.secret_key, token))
         if caller is None:
             raise Unauthorized("The key is unknown or revoked.")
         return caller
 
     def known(self, token: str) -> Caller | None:
         """The caller, if it was found so lately that nothing need be read."""
-        known = self._fresh(token_digest(self.secret_key, token))
-        return known.caller if known is not None else None
-
-    def _fresh(self, digest: bytes) -> _Known | None:
-        known = self._known.get(digest)
-        return known if known is not None and known.fresh_until > self._clock() else None
+        return self._callers.peek(token_digest(self.secret_key, token))
 
     def forget(self) -> None:
         """Read every key afresh."""
-        self._known.clear()
-
-    async def _load_once(self, digest: bytes) -> Caller | None:
-        loading = self._loading.get(digest)
-        if loading is None:
-            loading = self._loading[digest] = asyncio.ensure_future(self._load(digest))
-            loading.add_done_callback(lambda _: self._loading.pop(digest, None))
-        return await asyncio.shield(loading)  # whoever gives up does not take the others along
-
-    async def _load(self, digest: bytes) -> Caller | None:
-        caller = await self._find(digest)
-        if len(self._known) >= CACHE_KEYS_MAX:
-            self._known.clear()
-        self._known[digest] = _Known(caller, self._clock() + CACHE_SECONDS)
-        return caller
+        self._callers.forget()
 
 
 def token_of(header: str | None) -> str:
@@ -157,21 +137,25 @@ def token_of(header: str | None) -> str:
 class Requires:
     """A guard: the caller needs a secret key with the scope. The caller is then in `request.auth`."""
 
-    kinds: frozenset[Kind] = frozenset({"secret"})
+    kinds: frozenset[CallerKind] = frozenset({"secret"})
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope | Literal["me"]) -> None:
         self.scope = scope
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         await self.admit(connection, token_of(connection.headers.get("authorization")))
 
     async def admit(self, connection: ASGIConnection[Any, Any, Any, Any], token: str) -> None:
-        """Let the request in by this key, wherever it was found."""
-        keys = cast("ApiKeys", connection.app.state.api_keys)
-        caller = await keys.caller(token)
+        """Let the request in by this key or token, wherever it was found."""
+        state = connection.app.state
+        keys = cast("ApiKeys", state.api_keys)
+        if token.startswith(MEMBER_PREFIX):
+            caller = await cast("MemberTokens", state.member_tokens).caller(token)
+        else:
+            caller = await keys.caller(token)
         headers: list[tuple[bytes, bytes]] = []
         cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = headers
-        if caller.kind == "public":
+        if caller.kind != "secret":
             _check_origin(caller, connection.headers.get("origin"), headers)
         if caller.rate_per_second is not None and keys.limiter is not None:
             limit = await keys.limiter.take(caller.key_id, caller.rate_per_second)
@@ -179,12 +163,18 @@ class Requires:
                 headers.extend(limit.headers())
                 if not limit.passes:
                     raise TooManyRequests(
-                        f"The key may send {limit.rate_per_second} requests a second.",
+                        f"The {_credential(caller)} may send {limit.rate_per_second} requests a second.",
                         retry_after_seconds=limit.wait_seconds,
                     )
         if caller.kind not in self.kinds or self.scope not in caller.scopes:
-            raise Forbidden(f"The key lacks the scope `{self.scope}`.", required=self.scope)
+            raise self.lacking(caller)
         connection.scope["auth"] = caller
+
+    def lacking(self, caller: Caller) -> Forbidden:
+        """What to say to a caller who may not do this."""
+        if caller.member is not None:
+            return Forbidden("A member token opens `/v1/me` and nothing else.", required=self.scope)
+        return Forbidden(f"The key lacks the scope `{self.scope}`.", required=self.scope)
 
 
 class RequiresAny(Requires):
@@ -193,9 +183,30 @@ class RequiresAny(Requires):
     kinds = frozenset({"secret", "public"})
 
 
-def requires(scope: Scope) -> Requires:
-    """`@post("/spend", guards=[requires("ledger")])`"""
-    return Requires(scope)
+class RequiresMember(Requires):
+    """A guard of `/v1/me`: the caller needs a member token. Whose it is says `parameters.me`."""
+
+    kinds = frozenset({"member"})
+
+    def __init__(self) -> None:
+        super().__init__("me")
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        # A page that may not read that its token has ended could not get another. It says nothing else.
+        origin = connection.headers.get("origin")
+        cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = [] if origin is None else _cors(origin)
+        await super().__call__(connection, handler)
+
+    def lacking(self, caller: Caller) -> Forbidden:  # noqa: ARG002
+        return Forbidden(
+            "An API key does not open `/v1/me`: use a member token, which `POST /v1/members/{member}/tokens` makes.",
+            required="a member token",
+        )
+
+
+def requires(scope: Scope | Literal["me"]) -> Requires:
+    """`@post("/spend", guards=[requires("ledger")])`; `me` for what customers do with a member token."""
+    return RequiresMember() if scope == "me" else Requires(scope)
 
 
 def requires_also_public(scope: Scope) -> RequiresAny:
@@ -204,11 +215,23 @@ def requires_also_public(scope: Scope) -> RequiresAny:
 
 
 def _check_origin(caller: Caller, origin: str | None, headers: list[tuple[bytes, bytes]]) -> None:
-    """Browsers name the page's origin; apps do not. Raises Forbidden for a page that the key does not list."""
+    """Browsers name the page's origin; apps do not. Raises Forbidden for a page that is not listed."""
     if origin is None:
         return
-    if origin not in caller.origins and "*" not in caller.origins:
-        raise Forbidden("The key does not allow this origin.", required="an origin that the key lists")
-    headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
-    headers.append((b"access-control-expose-headers", b"Idempotency-Replayed, RateLimit, Retry-After, X-Request-Id"))
-    headers.append((b"vary", b"Origin"))
+    if origin not in caller.origins and ANY not in caller.origins:
+        who = "key" if caller.member is None else "program"
+        raise Forbidden(f"The {who} does not allow this origin.", required=f"an origin that the {who} lists")
+    headers.extend(_cors(origin))
+
+
+def _cors(origin: str) -> list[tuple[bytes, bytes]]:
+    """What lets a page read the answer."""
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"Idempotency-Replayed, RateLimit, Retry-After, X-Request-Id"),
+        (b"vary", b"Origin"),
+    ]
+
+
+def _credential(caller: Caller) -> str:
+    return "key" if caller.member is None else "token"

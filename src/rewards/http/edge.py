@@ -50,8 +50,11 @@ API_HEADERS: Final = (
 )
 _PROBLEM_HEADERS: Final = [(b"content-type", MEDIA_TYPE.encode())]
 PREFLIGHT_HEADERS: Final = (
-    (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, Content-Encoding, Idempotency-Key, X-Request-Id"),
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Content-Encoding, Idempotency-Key, Last-Event-ID, X-Request-Id",
+    ),
     (b"access-control-max-age", b"600"),
     (b"vary", b"Origin"),
 )

@@ -32,7 +32,7 @@ SECURITY_SCHEMES: Final = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A secret key `rk_…`; where it says so, a public key `pk_…`.",
+        "description": "A secret key `rk_…`; where it says so, a public key `pk_…` or a member token `mt_…`.",
     },
     "basic": {"type": "http", "scheme": "basic", "description": "The key as the user name, with any password."},
 }
@@ -123,11 +123,7 @@ def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -
     statuses = {*ALWAYS}
     if guards:
         operation["security"] = [{scheme: []} for scheme in SECURITY_SCHEMES]
-        scopes = " and ".join(f"`{guard.scope}`" for guard in guards)
-        kinds = "A secret or public key" if all("public" in guard.kinds for guard in guards) else "A secret key"
-        operation["description"] = "\n\n".join(
-            part for part in (operation.get("description"), f"{kinds} with the scope {scopes}.") if part
-        )
+        operation["description"] = "\n\n".join(part for part in (operation.get("description"), _needed(guards)) if part)
         statuses |= {401, 403, 429}
     else:
         operation["security"] = []
@@ -139,6 +135,15 @@ def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -
         statuses -= {400}  # nothing is read that could be malformed, not even a header
     for status in statuses - set(handler.responses or ()):  # what the handler itself describes stays
         responses[str(status)] = problem_answer(status)
+
+
+def _needed(guards: list[Requires]) -> str:
+    """Which key an operation needs, in words."""
+    if any("member" in guard.kinds for guard in guards):
+        return "A member token."
+    scopes = " and ".join(f"`{guard.scope}`" for guard in guards)
+    kinds = "A secret or public key" if all("public" in guard.kinds for guard in guards) else "A secret key"
+    return f"{kinds} with the scope {scopes}."
 
 
 def problem_answer(status: int) -> dict[str, Any]:

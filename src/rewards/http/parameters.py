@@ -1,4 +1,4 @@
-"""Parameters that many addresses share: which member, and moments in queries."""
+"""Parameters that many addresses share: which member, of the path or of the token, and moments in queries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from litestar.params import FromPath, PathParameter
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import InvalidInput
+from rewards.http.auth import ApiRequest
 
 MOMENT_LENGTH_MAX: Final = 40
 SLASH_INSIDE: Final = "\udc2f"
@@ -32,6 +33,16 @@ def unescaped(part: str) -> str:
 def member_ref(part: str) -> MemberRef:
     """The member of a path. Raises `InvalidInput`."""
     return MemberRef.parse(unescaped(part))
+
+
+def me(request: ApiRequest) -> MemberRef:
+    """The member whose token the request carries; only behind `guards=[requires("me")]`.
+
+    After a merge it still names the member that the token was minted for: looking it up leads to the one it became.
+    """
+    member = request.auth.member
+    assert member is not None, "the guard lets nothing else in"
+    return member
 
 
 def moment(text: str | None, name: str) -> datetime | None:

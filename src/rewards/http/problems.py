@@ -34,6 +34,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "too-deep": 400,
     "batch-too-large": 400,  # Segment's clients never repeat a 400, and repeat a 413
     "unauthorized": 401,
+    "token-ended": 401,
     "insufficient-points": 402,
     "forbidden": 403,
     "not-found": 404,
@@ -150,7 +151,7 @@ def problem_headers(error: RewardsError, status: int) -> dict[str, str]:
     headers = dict(getattr(error, "headers", {}))
     headers.update(replay_headers(replayed=getattr(error, "replayed", False)))
     if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Bearer realm="rewards", Basic realm="rewards", charset="UTF-8"'
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="rewards", Basic realm="rewards", charset="UTF-8"')
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         after = error.details.get("retry_after_seconds", getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS))
         headers.setdefault("Retry-After", str(max(1, round(after))))

@@ -6,11 +6,19 @@ index and a sharded PostgreSQL can distribute by `bucket`. History tables are pa
 
 from rewards.db.tables.base import PARTITIONED, metadata
 from rewards.db.tables.events import answer, dead_letter, dedup, due, event, outbox, taken_back_event
+from rewards.db.tables.leaderboards import (
+    leaderboard_dirty,
+    leaderboard_period,
+    leaderboard_removal,
+    leaderboard_result,
+    leaderboard_score,
+)
 from rewards.db.tables.ledger import account, hold, lot, posting, reversal, transaction, transaction_note
 from rewards.db.tables.members import member
 from rewards.db.tables.operations import audit, import_run, job_state
 from rewards.db.tables.programs import api_key, counter, program, program_version, rule_pause
 from rewards.db.tables.progress import achievement
+from rewards.db.tables.tokens import member_token_epoch
 
 __all__ = [
     "PARTITIONED",
@@ -27,8 +35,14 @@ __all__ = [
     "hold",
     "import_run",
     "job_state",
+    "leaderboard_dirty",
+    "leaderboard_period",
+    "leaderboard_removal",
+    "leaderboard_result",
+    "leaderboard_score",
     "lot",
     "member",
+    "member_token_epoch",
     "metadata",
     "outbox",
     "posting",

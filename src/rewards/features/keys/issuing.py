@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +12,10 @@ from rewards.db.transact import transact
 from rewards.domain.errors import InvalidInput
 from rewards.features.keys.queries import KeyRow, insert_key
 from rewards.http.auth import PREFIX_LENGTH_SHOWN, PUBLIC_SCOPES, SCOPES, Kind, new_token, token_digest
+from rewards.http.origins import check_origins
 
 NAME_LENGTH_MAX: Final = 100
-ORIGINS_MAX: Final = 20
 RATE_PER_SECOND_MAX: Final = 100_000
-_ORIGIN: Final = re.compile(r"\*|https?://[a-z0-9.-]+(?::\d{1,5})?|https?://\[[0-9a-f:]+\](?::\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,7 @@ class KeyRequest:
             raise InvalidInput("A public key may only send events.", path="scopes", expected="events")
         if self.kind == "secret" and self.origins:
             raise InvalidInput("A secret key does not belong in web pages.", path="origins", expected="no origins")
-        if len(self.origins) > ORIGINS_MAX:
-            raise InvalidInput("Too many origins.", path="origins", expected=f"at most {ORIGINS_MAX}")
-        for index, origin in enumerate(self.origins):
-            if not _ORIGIN.fullmatch(origin):
-                raise InvalidInput(
-                    f"`{origin}` is not an origin.", path=f"origins[{index}]", expected="https://shop.example.com, or *"
-                )
+        check_origins(self.origins)
         if self.rate_per_second is not None and not 0 < self.rate_per_second <= RATE_PER_SECOND_MAX:
             raise InvalidInput(
                 "The rate makes no sense.", path="rate_per_second", expected=f"1 to {RATE_PER_SECOND_MAX}, or none"

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, field
 
-from rewards.features.keys.issuing import NAME_LENGTH_MAX, ORIGINS_MAX, RATE_PER_SECOND_MAX
+from rewards.features.keys.issuing import NAME_LENGTH_MAX, RATE_PER_SECOND_MAX
 from rewards.features.keys.queries import KeyRow
 from rewards.http.auth import Scope
 from rewards.http.decoding import Body
+from rewards.http.origins import ORIGINS_MAX
 
 
 class NewKey(Body, frozen=True):

@@ -1,0 +1,158 @@
+"""Member tokens: how a customer's browser or app calls `/v1/me`, for minutes, with nothing stored.
+
+    mt_ base64url(signature, payload)        signature = HMAC-SHA-256 of the payload under a key of its own
+
+The app server mints one for the member it has signed in. The payload names the member, the end, and two epochs; a token
+whose epochs are not those of the program and of the member any more was revoked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from rewards.domain.commands import MemberRef
+from rewards.http.auth import CACHE_SECONDS, MEMBER_PREFIX, Caller
+from rewards.http.origins import ANY
+from rewards.http.problems import Unauthorized
+from rewards.http.recent import Recent
+
+TTL_SECONDS_DEFAULT: Final = 15 * 60
+TTL_SECONDS_MIN: Final = 60
+TTL_SECONDS_MAX: Final = 24 * 60 * 60
+REQUESTS_PER_SECOND: Final = 20
+"""What one token may send; twice as much in a burst."""
+TOKEN_LENGTH_MAX: Final = 1280
+"""Two hundred characters of four bytes each, which no member's id exceeds, fit."""
+STANDINGS_MAX: Final = 50_000
+
+_TOKEN: Final = re.compile(rf"{MEMBER_PREFIX}[A-Za-z0-9_-]{{1,{TOKEN_LENGTH_MAX - len(MEMBER_PREFIX)}}}")
+_SIGNATURE_BYTES: Final = 32
+
+
+class TokenEnded(Unauthorized):
+    """The member token is malformed, forged, expired or revoked: the app's server has to mint another."""
+
+    code = "token-ended"
+    # Basic would have browsers ask the customer for a password.
+    headers: Final = {"WWW-Authenticate": 'Bearer realm="rewards", error="invalid_token"'}
+
+
+class _Payload(msgspec.Struct, frozen=True, array_like=True):
+    program_id: int
+    member: str
+    issued: int
+    expires: int
+    """Both in seconds since 1970."""
+    program_epoch: int
+    member_epoch: int
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds for a member's tokens now. A token of other epochs was revoked; no origins: any page."""
+
+    program_key: str
+    program_epoch: int
+    member_epoch: int
+    origins: frozenset[str]
+
+
+MemberKey: TypeAlias = tuple[int, str]
+"""A program's id and the member as its tokens name it."""
+
+
+class MemberTokens:
+    """Mints tokens and finds the member behind one. What it read of a member it believes for two seconds."""
+
+    def __init__(
+        self,
+        secret_key: bytes,
+        find: Callable[[int, MemberRef], Awaitable[Standing | None]],
+        *,
+        requests_per_second: int = REQUESTS_PER_SECOND,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`find` reads the standing of a program's member, None when there is no such program."""
+        self._key = hmac.digest(secret_key, b"rewards member token", "sha256")
+        self._requests_per_second = requests_per_second
+        self._clock = clock
+
+        async def read(key: MemberKey) -> Standing | None:
+            return await find(key[0], MemberRef.parse(key[1]))
+
+        self._standings: Recent[MemberKey, Standing | None] = Recent(
+            read, seconds=CACHE_SECONDS, keys_max=STANDINGS_MAX
+        )
+
+    def mint(self, program_id: int, member: MemberRef, standing: Standing, ttl: timedelta) -> tuple[str, datetime]:
+        """A token for the member, and when it ends. `standing` must have been read just now."""
+        issued = int(self._clock())
+        expires = issued + int(ttl.total_seconds())
+        payload = msgspec.msgpack.encode(
+            _Payload(
+                program_id=program_id,
+                member=str(member),
+                issued=issued,
+                expires=expires,
+                program_epoch=standing.program_epoch,
+                member_epoch=standing.member_epoch,
+                id=secrets.token_bytes(16),
+            )
+        )
+        signed = base64.urlsafe_b64encode(self._signature(payload) + payload).rstrip(b"=").decode()
+        return MEMBER_PREFIX + signed, datetime.fromtimestamp(expires, UTC)
+
+    async def caller(self, token: str) -> Caller:
+        """Raises TokenEnded for a malformed, forged, expired or revoked token, all in the same words."""
+        payload = self._read(token)
+        standing = await self._standings.get((payload.program_id, payload.member)) if payload is not None else None
+        if (
+            payload is None
+            or standing is None
+            or payload.program_epoch != standing.program_epoch
+            or payload.member_epoch != standing.member_epoch
+        ):
+            raise TokenEnded("The token is not valid, has expired or was revoked; the app's server can mint another.")
+        return Caller(
+            program_id=payload.program_id,
+            program_key=standing.program_key,
+            key_id=UUID(bytes=payload.id),
+            kind="member",
+            scopes=frozenset({"me"}),
+            origins=standing.origins or frozenset({ANY}),
+            rate_per_second=self._requests_per_second,
+            member=MemberRef.parse(payload.member),
+        )
+
+    def forget(self) -> None:
+        """Read every member's standing afresh."""
+        self._standings.forget()
+
+    def _read(self, token: str) -> _Payload | None:
+        """The payload of a token that we made and that has not ended."""
+        if not _TOKEN.fullmatch(token):
+            return None
+        text = token.removeprefix(MEMBER_PREFIX)
+        if len(text) % 4 == 1:  # no bytes encode to that
+            return None
+        signed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(payload)):
+            return None
+        read = msgspec.msgpack.decode(payload, type=_Payload)
+        return read if self._clock() < read.expires else None
+
+    def _signature(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, payload, "sha256")

@@ -1,0 +1,182 @@
+"""Minting and revoking member tokens, what they open, and from which pages."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.features.bank import Bank
+from tests.features.customers import Customer, customer, minted, refused_with
+from tests.features.members.test_members import merge
+
+from rewards.domain.commands import MemberRef
+
+SHOP = "https://shop.example"
+EVIL = "https://evil.example"
+
+
+async def test_a_token_opens_what_the_member_has(bank: Bank) -> None:
+    ada = await customer(bank, "token-ada")
+    answer = (await ada.send("GET", "/me")).json()
+    assert answer["member"] == "token-ada"
+    assert answer["balances"]["points"]["available"] == 5
+    assert "segments" not in answer
+
+
+@pytest.mark.parametrize(("body", "seconds"), [({}, 900), ({"ttl_seconds": 60}, 60), ({"ttl_seconds": 86_400}, 86_400)])
+async def test_it_lasts_as_long_as_asked(bank: Bank, body: dict[str, Any], seconds: int) -> None:
+    answer = (await minted(bank, "token-brief", **body)).json()
+    lasts = (datetime.fromisoformat(answer["expires_at"]) - datetime.now(UTC)).total_seconds()
+    assert seconds - 30 < lasts <= seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"ttl_seconds": 59}, "ttl_seconds"),
+        ({"ttl_seconds": 86_401}, "ttl_seconds"),
+        ({"ttl_seconds": "900"}, "ttl_seconds"),
+        ({"ttl": 900}, "ttl"),
+    ],
+)
+async def test_another_length_is_refused(bank: Bank, body: dict[str, Any], path: str) -> None:
+    refused = refused_with(await minted(bank, "token-odd", **body), 422)
+    assert refused["errors"][0]["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/members/token-own/wallet"),
+        ("GET", "/members/token-own"),
+        ("POST", "/members/token-own/tokens"),
+        ("POST", "/events"),
+        ("GET", "/keys"),
+        ("DELETE", "/tokens"),
+        ("PUT", "/tokens/origins"),
+    ],
+)
+async def test_it_opens_nothing_else(bank: Bank, method: str, path: str) -> None:
+    own = await customer(bank, "token-own")
+    body: dict[str, Any] | None = {} if method in {"POST", "PUT"} else None
+    refused = refused_with(await own.send(method, path, json=body), 403)
+    assert "`/v1/me`" in refused["detail"]
+
+
+async def test_a_key_does_not_open_what_is_the_members(bank: Bank) -> None:
+    for key in (bank.live.server_key, bank.live.public_key):
+        refused = refused_with(await Customer(bank, key).send("GET", "/me"), 403)
+        assert "POST /v1/members/{member}/tokens" in refused["detail"]
+
+
+async def test_only_a_key_that_may_send_events_mints(bank: Bank) -> None:
+    headers = {"Authorization": f"Bearer {bank.live.public_key}"}
+    answer = await bank.live.client.post("/v1/members/token-any/tokens", json={}, headers=headers)
+    assert refused_with(answer, 403)["required"] == "events"
+
+
+async def test_who_is_not_known_yet_can_have_one(bank: Bank) -> None:
+    fresh = Customer(bank, (await minted(bank, "token-fresh")).json()["token"])
+    assert await fresh.status() == 404
+    await bank.earn("token-fresh", 1)
+    assert await fresh.status() == 200
+
+
+async def test_revoking_ends_all_tokens_of_the_member(bank: Bank) -> None:
+    first, second, other = [await customer(bank, member) for member in ("token-r", "token-r", "token-o")]
+    answer = await bank.live.client.delete("/v1/members/token-r/tokens")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert [await each.status() for each in (first, second, other)] == [401, 401, 200]
+    refused = await first.send("GET", "/me")
+    assert refused_with(refused, 401)["code"] == "token-ended"
+    assert "Basic" not in refused.headers["www-authenticate"]  # it would have the browser ask for a password
+    assert await (await customer(bank, "token-r")).status() == 200
+
+
+async def test_revoking_ends_all_tokens_of_the_program(own_bank: Bank) -> None:
+    before = [await customer(own_bank, member) for member in ("ada", "bob")]
+    assert (await own_bank.live.client.delete("/v1/tokens")).status_code == 204
+    assert [await each.status() for each in before] == [401, 401]
+    assert await (await customer(own_bank, "ada")).status() == 200
+
+
+async def test_a_merged_members_token_acts_for_the_member_it_became(bank: Bank) -> None:
+    before = await customer(bank, "anon:token-1")
+    await customer(bank, "token-known")
+    await merge(bank.live, "anon:token-1", "token-known")
+    answer = (await before.send("GET", "/me")).json()
+    assert (answer["merged_into"], answer["balances"]["points"]["available"]) == ("token-known", 10)
+    await bank.live.client.delete("/v1/members/token-known/tokens")
+    assert await before.status() == 401
+
+
+async def test_an_erased_members_token_is_gone(bank: Bank) -> None:
+    erased = await customer(bank, "token-erased")
+    published = await bank.live.service.programs.get(bank.live.program_id)
+    async with bank.live.service.engine.begin() as connection:
+        identifier = published.identity.member(MemberRef.parse("token-erased"))
+        await connection.execute(text("UPDATE member SET erased_at = now() WHERE member_id = :id"), {"id": identifier})
+    assert await erased.status() == 410
+    assert refused_with(await minted(bank, "token-erased"), 410)["code"] == "member-erased"
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "status"),
+    [
+        ([], SHOP, 200),  # none is listed: any page
+        ([SHOP], SHOP, 200),
+        ([SHOP], None, 200),  # an app, not a page
+        ([SHOP], EVIL, 403),
+        ([SHOP], f"{SHOP}.evil.example", 403),
+        (["*"], EVIL, 200),
+    ],
+)
+async def test_pages_that_the_program_lists_may_use_it(
+    own_bank: Bank, origins: list[str], origin: str | None, status: int
+) -> None:
+    ada = await customer(own_bank, "ada")
+    answer = await own_bank.live.client.put("/v1/tokens/origins", json={"origins": origins})
+    assert (answer.status_code, answer.json()) == (200, {"origins": origins})
+    assert await own_bank.get("/tokens/origins") == {"origins": origins}
+    answer = await ada.send("GET", "/me", origin=origin)
+    allowed = answer.headers.get("access-control-allow-origin")
+    assert (answer.status_code, allowed) == (status, origin if status == 200 else None)
+
+
+async def test_what_is_no_origin_is_refused(bank: Bank) -> None:
+    answer = await bank.live.client.put("/v1/tokens/origins", json={"origins": [SHOP, "shop.example"]})
+    assert refused_with(answer, 422)["errors"][0]["path"] == "origins[1]"
+
+
+async def test_a_page_can_read_that_its_token_has_ended(bank: Bank) -> None:
+    answer = await Customer(bank, "mt_over").send("GET", "/me", origin=EVIL)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, EVIL)
+
+
+async def test_one_token_cannot_flood_the_service(bank: Bank) -> None:
+    flood, calm = await customer(bank, "token-flood"), await customer(bank, "token-calm")
+    answers = [await flood.send("GET", "/me", origin=SHOP) for _ in range(60)]
+    last = answers[-1]
+    assert refused_with(last, 429)["code"] == "too-many-requests"
+    assert int(last.headers["retry-after"]) >= 1
+    assert last.headers["access-control-allow-origin"] == SHOP
+    assert await calm.status() == 200
+
+
+async def test_a_member_changes_language_and_time_zone(bank: Bank) -> None:
+    ada = await customer(bank, "token-moves")
+    changed = await ada.send("PATCH", "/me", json={"locale": "de-AT", "timezone": "Europe/Vienna"})
+    assert (changed.status_code, changed.json()["locale"]) == (200, "de-AT")
+    profile = (await ada.send("GET", "/me")).json()
+    assert (profile["locale"], profile["timezone"]) == ("de-AT", "Europe/Vienna")
+    await ada.send("PATCH", "/me", json={"locale": None})
+    assert (await ada.send("GET", "/me")).json()["locale"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [({"timezone": "Mars/Olympus"}, "timezone"), ({"attributes": {"plan": "gold"}}, "attributes")],
+)
+async def test_a_member_changes_nothing_else(bank: Bank, body: dict[str, Any], path: str) -> None:
+    ada = await customer(bank, "token-stays")
+    assert refused_with(await ada.send("PATCH", "/me", json=body), 422)["errors"][0]["path"] == path
