@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,14 @@ rules:
     on: played
     budget: {points: 10000, currency: points, per: lifetime}
     then: [{earn: {currency: points, amount: 1000}}]
+  - key: later
+    on: played
+    when: metrics.plays <= 15
+    delay: 1s
+    still: "true"
+    then: [{earn: {currency: points, amount: 7}}]
 """
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass
@@ -55,23 +64,39 @@ class Chaos:
     server_key: str
 
     async def check(self, told: Ledger, events: Sequence[Mapping[str, Any]]) -> None:
-        """Every event happened once, was answered as it happened, and the books balance."""
-        rows = await self._all("SELECT client_id, answer FROM event WHERE program_id = :id")
+        """Every event happened once, was answered as it happened, what waited was paid once, and the books balance."""
+        later = sum(min(15, count) for count in Counter(event["member"] for event in events).values())
+        await self._all_waited(later)
+        rows = await self._all("SELECT client_id, answer FROM event WHERE program_id = :id AND type = 'played'")
         stored = {row.client_id: row.answer for row in rows}
         assert len(rows) == len(stored) == len(events)
         for event in events:
             for answer in told.answers[str(event["id"])]:
                 assert answer["effects"] == stored[str(event["id"])]["effects"]
-        paid = [effect for answer in stored.values() for effect in answer["effects"]]
+        passed = await self._all("SELECT answer FROM event WHERE program_id = :id AND type = 'time.passed'")
+        answers = [*stored.values(), *(row.answer for row in passed)]
+        paid = [effect for answer in answers for effect in answer["effects"]]
         by_rule = {
             rule: sum(effect["amount"] for effect in paid if effect["rule"] == rule)
-            for rule in ("play", "daily", "scarce")
+            for rule in ("play", "daily", "scarce", "later")
         }
         members = {event["member"] for event in events}
         assert by_rule["play"] == len(events)
+        assert by_rule["later"] == 7 * later
         assert by_rule["daily"] == 300 * len(members)
         assert by_rule["scarce"] == 10_000
         await self._balanced(sum(by_rule.values()))
+
+    async def _all_waited(self, expected: int) -> None:
+        """Until every rule that waits has fired, whoever had claimed it when it died: a lease takes half a minute to end."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                [found] = await self._all(
+                    "SELECT count(*) AS fired FROM transaction WHERE program_id = :id AND source = 'rule:later'"
+                )
+                if found.fired >= expected:
+                    return
+                await asyncio.sleep(0.1)
 
     async def _balanced(self, total: int) -> None:
         [books] = await self._all(

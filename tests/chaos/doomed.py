@@ -1,6 +1,7 @@
 """The real service, sentenced: it kills itself with SIGKILL the n-th time it reaches a step of a batch.
 
-Run as `python -m tests.chaos.doomed STEP N PORT`. The wrapping happens here, so the service itself knows nothing of it.
+Run as `python -m tests.chaos.doomed STEP N PORT`; with `waking-` before the step only passes count that come after a worker
+has claimed what was due. The wrapping happens here, so the service itself knows nothing of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from rewards.app import make_app
+from rewards.features.events.jobs import DueCommands
 from rewards.http.server import bind, serve
 from rewards.pipeline import batch
 from rewards.service import Service
@@ -31,26 +33,36 @@ STEPS: Final = {
 }
 
 
+WAKING: Final = "waking-"
+
+
 def sentence(step: str, times: int) -> None:
     """Arranges the death after the `times`-th pass of the step."""
-    name = STEPS[step]
+    name = STEPS[step.removeprefix(WAKING)]
+    claimed = [] if step.startswith(WAKING) else [True]
     original: Callable[..., Awaitable[Any]] = getattr(batch, name)
     passed = 0
 
     async def then_die(*arguments: Any, **named: Any) -> Any:
         nonlocal passed
         result = await original(*arguments, **named)
-        passed += 1
+        passed += bool(claimed)
         if passed == times:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
+    async def run_program(due: DueCommands, *arguments: Any) -> int:
+        claimed.append(True)
+        return await run_claimed(due, *arguments)
+
+    run_claimed = DueCommands._run_program
+    setattr(DueCommands, "_run_program", run_program)  # noqa: B010 - a test's own doing
     setattr(batch, name, then_die)
 
 
 def main() -> None:
     step, times, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    if step in STEPS:
+    if step.removeprefix(WAKING) in STEPS:
         sentence(step, times)
     settings = load_settings(port=port, log_level="error")
     service = Service(settings)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.chaos.conftest import Chaos
-from tests.chaos.doomed import STEPS
+from tests.chaos.doomed import STEPS, WAKING
 from tests.chaos.harness import Ledger, Process, insist, repeated
 from tests.service import EventFactory
 
@@ -15,7 +15,9 @@ EVENTS = 120
 CLIENTS = 6
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step", [*STEPS, *(f"{WAKING}{step}" for step in ("locked", "loaded", "written", "committed"))]
+)
 async def test_nothing_is_lost_or_paid_twice(chaos: Chaos, processes: list[Process], step: str) -> None:
     events = [
         EventFactory(type="played", member=f"member-{number % MEMBERS}", properties={"level": number})
@@ -23,7 +25,7 @@ async def test_nothing_is_lost_or_paid_twice(chaos: Chaos, processes: list[Proce
     ]
     process = processes[0]
     # The insertion of members happens in the first batches only; the other steps are reached again and again.
-    process.start(step=step, times=1 if step == "inserted" else 5)
+    process.start(step=step, times=1 if step == "inserted" or step.startswith(WAKING) else 5)
     await process.ready()
     told = Ledger()
     clients = [
@@ -33,5 +35,4 @@ async def test_nothing_is_lost_or_paid_twice(chaos: Chaos, processes: list[Proce
     process.start()
     await process.ready()
     await asyncio.gather(*clients)
-    process.stop()
     await chaos.check(told, events)
