@@ -80,7 +80,11 @@ class Service:
         self.lane_engine = database(
             settings, application_name="rewards-lanes", role=settings.database_role, server_settings=POINT_LOOKUPS
         )
-        self.valkey = make_valkey(settings.redis_url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
+        self.valkey = make_valkey(
+            settings.redis_url.get_secret_value(),
+            timeout_seconds=settings.redis_timeout_seconds,
+            cluster=settings.redis_cluster,
+        )
         self.programs = Programs(self.engine, secret_key=self.secret_key, compiler=compiled)
         self.registry = CollectorRegistry() if registry is None else registry
         self.metrics = BatchMetrics(self.registry)

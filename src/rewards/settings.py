@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     idle_in_transaction_timeout_seconds: Seconds = 15
     database_role: str = "rewards_app"
     redis_timeout_seconds: Seconds = 1
+    redis_cluster: bool = False
+    """True where `redis_url` names a node of a Valkey Cluster."""
 
     event_retention_days: Positive = 400
     trace_retention_days: Positive = 90

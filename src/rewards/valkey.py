@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.exceptions import NoScriptError, RedisError
 
 CONNECTIONS_MAX: Final = 32
+CLUSTER_CONNECTIONS_MAX: Final = 256
+"""To one node of a cluster. Beyond it the cluster's client fails at once, so there is more room than for one server."""
 
-Valkey: TypeAlias = "Redis"
+Valkey: TypeAlias = "Redis | RedisCluster"
+"""One server or a cluster. Whoever names several keys in one call keeps them in one slot, by a hash tag."""
 
 VALKEY_ERRORS: Final = (RedisError, OSError, TimeoutError)
 """What a call raises when Valkey is gone, slow or refuses."""
 
 
-def make_valkey(url: str, *, timeout_seconds: float = 1.0, connections_max: int = CONNECTIONS_MAX) -> Valkey:
-    """A client over a bounded pool. Callers beyond the bound wait up to the time-out instead of failing at once."""
+def make_valkey(
+    url: str, *, timeout_seconds: float = 1.0, connections_max: int = CONNECTIONS_MAX, cluster: bool = False
+) -> Valkey:
+    """A client over a bounded pool. Callers beyond the bound wait up to the time-out instead of failing at once.
+
+    Of a `cluster` the URL names one node, from which the others are found.
+    """
+    if cluster:
+        return RedisCluster.from_url(
+            url,
+            max_connections=CLUSTER_CONNECTIONS_MAX,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            decode_responses=False,
+        )
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections_max,
@@ -26,3 +44,19 @@ def make_valkey(url: str, *, timeout_seconds: float = 1.0, connections_max: int 
         decode_responses=False,
     )
     return Redis(connection_pool=pool)
+
+
+class Script:
+    """A Lua script, known to the server by its digest. What its text is, is part of its name: versions never mix."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - the server's own way to name scripts
+
+    async def __call__(self, valkey: Valkey, keys: Sequence[str], *args: bytes | str | float) -> Any:
+        """Runs it where its keys are; the text is sent only to a server that does not know it yet."""
+        given: tuple[Any, ...] = (*keys, *args)
+        try:
+            return await valkey.evalsha(self._sha, len(keys), *given)
+        except NoScriptError:
+            return await valkey.eval(self._text, len(keys), *given)

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -21,17 +22,29 @@ GREETING: Final = b"+OK\r\n+PONG\r\n"
 
 
 class ValkeyServer(LoopbackServer):
-    """Valkey, with a password that is new for each `ValkeyServer`."""
+    """Valkey, with a password that is new for each `ValkeyServer` unless it is given.
+
+    `more` are further lines of its configuration, such as those of a node of a cluster.
+    """
 
     name = "Valkey"
     executable = "valkey-server"
     stop_steps = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 10.0))
     abandon_steps = ((signal.SIGKILL, 10.0),)
 
-    def __init__(self, home: Path, *, durable: bool, port: int | None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        durable: bool,
+        port: int | None,
+        password: str | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
         home.mkdir(mode=0o700, exist_ok=True)
         self._durable = durable
-        self._password = secrets.token_urlsafe(24)
+        self._password = password or secrets.token_urlsafe(24)
+        self._more = tuple(more)
         super().__init__(home.resolve(), log=home.with_name("valkey.log"), port=port, account=None)
 
     @property
@@ -59,6 +72,7 @@ class ValkeyServer(LoopbackServer):
             f"appendonly {'yes' if self._durable else 'no'}",
             "appendfsync everysec",
             "maxmemory-policy noeviction",
+            *self._more,
         ]
         self._configuration.unlink(missing_ok=True)
         descriptor = os.open(self._configuration, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,0 +1,1 @@
+"""Leaderboards: scores in PostgreSQL, ranks in Valkey."""

@@ -1,0 +1,26 @@
+"""One Valkey server and a cluster of three primaries: the same tests run against both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.valkey_cluster import valkey_cluster
+
+from rewards.valkey import Valkey, make_valkey
+
+
+@pytest.fixture(scope="session")
+def cluster_url(server_directory: Path) -> Iterator[str]:
+    with valkey_cluster(server_directory / "cluster") as nodes:
+        yield nodes[0].url
+
+
+@pytest.fixture(params=["server", "cluster"])
+async def valkey(request: pytest.FixtureRequest) -> AsyncIterator[Valkey]:
+    cluster = request.param == "cluster"
+    url: str = request.getfixturevalue("cluster_url" if cluster else "redis_url")
+    made = make_valkey(url, timeout_seconds=5, cluster=cluster)
+    yield made
+    await made.aclose()
