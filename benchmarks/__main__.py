@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything, about a quarter of an hour. `--quick`: two minutes, for a look at a change."""
+"""`python -m benchmarks`: everything, about half an hour. `--quick`: two minutes, for a look at a change."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Final
 
 from benchmarks import phases, report
 from benchmarks.installation import PROCESSES, servers
+from benchmarks.play import measure_play
+from benchmarks.timers import measure_timers
 
-PHASES: Final = ("limit", "apply", "service", "simulate", "growth")
+PHASES: Final = ("limit", "apply", "service", "simulate", "play", "timers", "growth")
 QUICK_PHASES: Final = ("limit", "apply", "service")
 _began = time.monotonic()
 
@@ -40,13 +42,30 @@ def measure(chosen: Sequence[str], size: phases.Size) -> phases.Figures:
             figures |= phases.measure_simulation(size, told("simulate"))
         else:
             told("simulate")("`rewards program simulate` is not there; left out")
-    if {"limit", "service", "growth"} & set(chosen):
+    if {"limit", "service", "play", "timers", "growth"} & set(chosen):
         say("starting PostgreSQL and Valkey")
         with servers() as local:
             if "limit" in chosen:
                 figures |= phases.measure_limit(local, size, told("pgbench"))
             if "service" in chosen:
                 figures |= phases.measure_service(local, size, told("service"))
+            if "play" in chosen:
+                figures |= measure_play(
+                    local,
+                    members=size.members,
+                    seconds=size.seconds,
+                    warmup_seconds=size.warmup_seconds,
+                    processes=size.processes,
+                    told=told("play"),
+                )
+            if "timers" in chosen:
+                figures |= measure_timers(
+                    local,
+                    pending=size.pending_timers,
+                    due=size.due_timers,
+                    seconds=size.seconds,
+                    told=told("timers"),
+                )
             if "growth" in chosen:
                 figures |= phases.measure_growth(local, size, told("growth"))
     return figures

@@ -120,8 +120,8 @@ class Database:
         }
 
 
-def create_database(local: LocalServers, name: str) -> Database:
-    """A database of its own in the running servers."""
+def create_database(local: LocalServers, name: str, source: bytes | None = None) -> Database:
+    """A database of its own in the running servers, with the benchmark's program or the one in `source`."""
     url = f"{local.database_url.rsplit('/', 1)[0]}/{name}"
     secret_key = secrets.token_hex(32)
 
@@ -133,12 +133,11 @@ def create_database(local: LocalServers, name: str) -> Database:
     run(create())
     empty = Database(url, local.redis_url, local.postgres.pid, secret_key)
     subprocess.run([REWARDS, "migrate"], env=empty.environment(), check=True, capture_output=True)
-    program_id, key = run(_publish(url, bytes.fromhex(secret_key)))
+    program_id, key = run(_publish(url, bytes.fromhex(secret_key), source or PROGRAM.read_bytes()))
     return replace(empty, program_id=program_id, key=key)
 
 
-async def _publish(url: str, secret_key: bytes) -> tuple[int, str]:
-    source = PROGRAM.read_bytes()
+async def _publish(url: str, secret_key: bytes, source: bytes) -> tuple[int, str]:
     report = check_bytes(source)
     assert report.ok, report.errors
 
@@ -226,9 +225,9 @@ def _peak_memory_mb(of: psutil.Process) -> float:
 
 
 @contextmanager
-def service(database: Database, processes: int) -> Iterator[Service]:
+def service(database: Database, processes: int, *options: str) -> Iterator[Service]:
     """Starts it on a free port and stops it as an operator would, with SIGTERM."""
-    command = [REWARDS, "serve", "--port", "0", "--processes", str(processes)]
+    command = [REWARDS, "serve", "--port", "0", "--processes", str(processes), *options]
     with process(command, env=database.environment(), stderr=subprocess.PIPE) as started:
         assert started.stderr is not None
         host, port = _address(started)

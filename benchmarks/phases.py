@@ -51,6 +51,8 @@ class Size:
     growth_members: tuple[int, int] = (10_000, 1_000_000)
     growth_events_each: int = 10
     growth_rounds: int = 2
+    pending_timers: int = 1_000_000
+    due_timers: int = 10_000
     processes: int = PROCESSES
 
 
@@ -65,6 +67,8 @@ QUICK: Final = Size(
     simulated_events=50_000,
     growth_members=(1_000, 20_000),
     growth_rounds=1,
+    pending_timers=100_000,
+    due_timers=2_000,
 )
 
 
