@@ -24,6 +24,7 @@ from rewards.features.members.controller import members_router
 from rewards.features.members.me import me_router
 from rewards.features.programs.checking import Checker
 from rewards.features.programs.controller import programs_routers
+from rewards.features.progress.badges import badges_router
 from rewards.features.sandbox.clock import SandboxClock
 from rewards.features.sandbox.controller import sandbox_router
 from rewards.features.segment.controller import segment_routers
@@ -67,6 +68,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             quarantine_router(),
             members_router(),
             me_router(),
+            badges_router(),
             ledger_router(),
             moving_router(),
             *programs_routers(),

@@ -39,7 +39,7 @@ async def test_the_same_report_as_in_this_process(checker: Checker) -> None:
 async def test_a_documents_own_tests(checker: Checker) -> None:
     good = await checker.test(SHOP, timeout_seconds=10)
     assert good.ok
-    assert len(good.results) == 16
+    assert len(good.results) == 18
     bad = await checker.test(
         SHOP.replace(b"then: [{earn: {currency: points, amount: 2}}]", b"then: []"), timeout_seconds=10
     )

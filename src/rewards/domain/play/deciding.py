@@ -140,7 +140,7 @@ def _follow(
 
 def after_effects(work: Work) -> list[tuple[str, Mapping[str, Any]]]:
     """Segments once more, where effects changed what they read; what that raised is decided next."""
-    if work.attributes is not work.state.attributes or work.draft.accounts:
+    if work.attributes is not work.state.attributes or work.draft.accounts or work.achievements:
         place_in_segments(work)
     raised: list[tuple[str, Mapping[str, Any]]] = list(work.emitted)
     work.emitted.clear()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from rewards.domain.play.held_badges import keys_held
 from rewards.domain.play.metrics import read, read_previous
 from rewards.domain.work import Work
 
@@ -35,6 +36,7 @@ class EventFacts:
             "locale": work.locale or work.program.locale,
             "timezone": work.zone.key,
             "segments": list(work.segments),
+            "badges": keys_held(work.play),
         }
 
     def split(self, metric_key: str, by: str) -> None:

@@ -7,12 +7,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
+from rewards.domain.play.badges import Badges
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.program.compiled import Program
 from rewards.domain.work import Work
 
-MECHANICS: Final[tuple[Mechanic, ...]] = ()
+MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(),)
 """In the order in which they follow an event."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.errors import InvalidInput
@@ -18,11 +19,13 @@ from rewards.domain.program.compiled import (
     SpendAction,
     Unknown,
 )
+from rewards.domain.program.compiling.badges import build_badges
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.currencies import build_currencies
 from rewards.domain.program.compiling.events import build_catalogue
 from rewards.domain.program.compiling.metrics import build_metrics
 from rewards.domain.program.compiling.reach import may_loop, reaching
+from rewards.domain.program.compiling.rewards import RewardBuilder
 from rewards.domain.program.compiling.rules import RuleBuilder
 from rewards.domain.program.compiling.scopes import Scopes
 from rewards.domain.program.compiling.segments import MEMBER, build_segments
@@ -30,6 +33,9 @@ from rewards.domain.program.durations import parse_duration
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute as WrittenAttribute
 from rewards.domain.program.problems import Problems
+
+MECHANICS: Final = ("badges",)
+"""The sections whose mechanics follow events; each is called like its section."""
 
 
 class InvalidProgram(InvalidInput):
@@ -60,6 +66,8 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
     metrics = build_metrics(context, catalogue, scopes, inputs)
     plans = Plans(scopes.engine)
     segments = build_segments(context, scopes, plans, metrics)
+    rewards = RewardBuilder(context, catalogue, scopes, plans, metrics)
+    badges = build_badges(context, metrics, rewards)
     builder = RuleBuilder(context, catalogue, scopes, plans, metrics, zone)
     rules: dict[str, Rule] = {}
     for position, written in enumerate(document.rules):
@@ -100,10 +108,17 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         bind=bind,
         bind_member=bind_member,
         paused=paused,
+        badges=badges,
+        mechanics=_mechanics(document),
         # Clawback may reach any open lot, so a rule that reverses needs them all, as one that spends does.
         needs_lots=reaching(rules.values(), (SpendAction, ReverseAction), catalogue.events),
         needs_references=reaching(rules.values(), (ReverseAction, MatureAction), catalogue.events),
     )
+
+
+def _mechanics(document: Document) -> tuple[str, ...]:
+    """The names of the mechanics that the document uses."""
+    return tuple(name for name in MECHANICS if getattr(document, name))
 
 
 def _purposes(context: Context, names: set[str], rules: Iterable[Rule]) -> None:

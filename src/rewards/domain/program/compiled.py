@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Span
@@ -18,7 +18,7 @@ class Facts(Protocol):
     """What a condition may ask, one snapshot. Implemented by `apply`; bound once per event for all of its conditions.
 
     `event`, `context` and `member` are plain JSON values after coercion by schema (`member` holds the declared attributes
-    plus `id`, `kind`, `locale`, `timezone`, `segments`). A field that is absent is missing, not null and not false.
+    plus `id`, `kind`, `locale`, `timezone`, `segments`, `badges`). A field that is absent is missing, not null and not false.
     """
 
     @property
@@ -243,7 +243,10 @@ class EmitAction:
     bind: str | None = None
 
 
-Action: TypeAlias = EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction
+if TYPE_CHECKING:
+    from rewards.domain.program.badge import BadgeAction, Badges
+
+Action: TypeAlias = "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | BadgeAction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +336,7 @@ class Program:
     bind: Callable[[str, Facts], Bound]
     bind_member: Callable[[Facts], Bound]
     paused: frozenset[str] = frozenset()
+    badges: Badges | None = None
     mechanics: tuple[str, ...] = ()
     """The names of the mechanics that the document uses, see `rewards.domain.play.mechanics`."""
     needs_lots: frozenset[str] = field(default_factory=frozenset)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from rewards.domain.program.models.actions import ACTIONS, Action
+from rewards.domain.program.models.badges import Badge, BadgeLevel
 from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute, EventType, Property
@@ -18,7 +19,7 @@ from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Budget, Limit, Rule
 from rewards.domain.program.problems import Problems, nearest
 
-_SECTIONS: Final = ("currencies", "types", "events", "groups", "attributes", "metrics", "segments")
+_SECTIONS: Final = ("currencies", "types", "events", "groups", "attributes", "metrics", "segments", "badges")
 _LISTS: Final = ("rules", "tests")
 _MODEL_NAMES: Final = frozenset(
     {"Document", "Header", "Currency", "Expires", "EventType", "Attribute", "Property", "Metric", "Segment", "Rule"}
@@ -30,16 +31,18 @@ _MODEL_NAMES: Final = frozenset(
         "Given",
         "Expected",
         "Buckets",
+        "Badge",
+        "BadgeLevel",
         *(model.__name__ for model in ACTIONS.values()),
     }
 )
 _PARENTS: Final[dict[str, type[BaseModel]]] = {
     "program": Header, "currencies": Currency, "events": EventType, "attributes": Attribute, "types": Property,
-    "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check,
+    "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check, "badges": Badge,
 }  # fmt: skip
 _INNER: Final[dict[str, type[BaseModel]]] = {
     "expires": Expires, "limit": Limit, "budget": Budget, "then": Action, "otherwise": Action, "given": Given,
-    "expect": Expected, "balances": Buckets, **ACTIONS,
+    "expect": Expected, "balances": Buckets, "levels": BadgeLevel, "rewards": Action, **ACTIONS,
 }  # fmt: skip
 _TYPE_WORDS: Final = {
     "string_type": "must be a text",

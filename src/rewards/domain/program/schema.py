@@ -15,6 +15,7 @@ def document_schema() -> dict[str, Any]:
     parts = schema["$defs"]
     # Short forms that the models accept before they look at the fields.
     parts["Segment"] = {"anyOf": [{"type": "string", "description": "A condition."}, parts["Segment"]]}
+    parts["BadgeLevel"] = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, parts["BadgeLevel"]]}
     limits = parts["Rule"]["properties"]["limit"]
     parts["Rule"]["properties"]["limit"] = {"anyOf": [{"$ref": "#/$defs/Limit"}, limits]}
     return {"$schema": DIALECT, **schema, "title": "Rewards program"}

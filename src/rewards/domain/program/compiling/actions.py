@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from rewards.domain.program.amounts import DecimalAmount, always, compile_amount
+from rewards.domain.program.badge import BadgeAction
 from rewards.domain.program.binding import Needs
 from rewards.domain.program.compiled import (
     Action,
@@ -57,6 +58,8 @@ class ActionBuilder:
             return kind(reference, content.bind) if reference is not None else None
         if isinstance(content, written.Set):
             return self._set(content, path)
+        if isinstance(content, written.GiveBadge):
+            return self._badge(content, path)
         assert isinstance(content, written.Emit)
         return self._emit(content, path)
 
@@ -121,6 +124,20 @@ class ActionBuilder:
                 message = f"{content.type} requires {name}"
                 self.context.problems.error(f"{path}.properties", "required", message)
         return EmitAction(content.type, values, content.bind) if None not in values.values() else None
+
+    def _badge(self, content: written.GiveBadge, path: str) -> BadgeAction | None:
+        declared = self.context.document.badges
+        if not self.context.refers(f"{path}.key", "badge", "badges", content.key, declared):
+            return None
+        badge = declared[content.key]
+        if badge.metric is not None:
+            message = f"{content.key} is reached by metrics.{badge.metric}; no action gives it"
+            self.context.problems.error(f"{path}.key", "not-given", message)
+        most = len(badge.levels or (None,))
+        if content.level > most:
+            message = f"{content.key} has {most} level{'s' if most > 1 else ''}"
+            self.context.problems.error(f"{path}.level", "value", message)
+        return BadgeAction(content.key, content.level, content.bind)
 
     def _amount(self, source: str | int, path: str) -> DecimalAmount | None:
         amount = self.context.expression(path, str(source), lambda: compile_amount(source, self.scope))

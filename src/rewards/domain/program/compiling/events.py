@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from rewards.domain.program.compiled import Attribute, EventType
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.models import events as written
-from rewards.domain.program.models.document import INTERNAL_EVENTS, LATER_INTERNAL_EVENTS
+from rewards.domain.program.models.document import INTERNAL_EVENTS, LATER_INTERNAL_EVENTS, NUMBERS_OF_EVENTS
 from rewards.domain.program.problems import nearest
 from rewards.domain.program.property_types import PropertyType, Types
 from rewards.domain.program.schema_types import compile_properties, compile_value_check
+
+_TEXT: Final = PropertyType({"type": "string"}, Kind.TEXT, pii=False)
+_NUMBER: Final = PropertyType({"type": "integer"}, Kind.NUMBER, pii=False)
 
 
 @dataclass(slots=True)
@@ -36,8 +40,7 @@ def build_catalogue(context: Context) -> Catalogue:
     for key, event in context.document.events.items():
         _event(context, catalogue, types, key, event)
     for event_key, properties in INTERNAL_EVENTS.items():
-        text = PropertyType({"type": "string"}, Kind.TEXT, pii=False)
-        catalogue.properties[event_key] = dict.fromkeys(properties, text)
+        catalogue.properties[event_key] = {name: _NUMBER if name in NUMBERS_OF_EVENTS else _TEXT for name in properties}
     for group in context.document.groups:
         _group(context, catalogue, group)
     for key, attribute in context.document.attributes.items():
@@ -86,7 +89,7 @@ def _members(context: Context, group: str, trail: tuple[str, ...]) -> tuple[str,
 
 def _attribute(context: Context, catalogue: Catalogue, types: Types, key: str, spec: str | written.Attribute) -> None:
     path = f"attributes.{key}"
-    if key in {"id", "kind", "locale", "timezone", "segments"}:
+    if key in {"id", "kind", "locale", "timezone", "segments", "badges"}:
         context.problems.error(path, "reserved", f"every member has {key}; it is not declared")
     resolved = types.resolve(spec, path)
     catalogue.attribute_types[key] = resolved

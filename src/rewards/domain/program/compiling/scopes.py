@@ -46,6 +46,7 @@ class Scopes:
         """What rules and segments may read besides, once metrics are compiled."""
         self._late = [
             member_field("segments", Kind.TEXTS),
+            member_field("badges", Kind.TEXTS),
             *(metric_field(key, kind) for key, kind in metrics.items()),
             *(balance_field(currency) for currency in currencies),
         ]

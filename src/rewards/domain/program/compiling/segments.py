@@ -21,25 +21,27 @@ MEMBER: str = ""
 """The trigger under which the conditions of segments are bound: none."""
 
 
-def memberships(node: Node) -> Iterator[Text]:
+def memberships(node: Node, of: str = "segments") -> Iterator[Text]:
     """The names in `"gold" in member.segments` anywhere in an expression."""
     for each in walk(node):
         if isinstance(each, Binary) and each.operator == "in" and isinstance(each.left, Text):
             path = dotted(each.right) if isinstance(each.right, Name | Select) else None
-            if path == ("member", "segments"):
+            if path == ("member", of):
                 yield each.left
 
 
 def check_memberships(context: Context, path: str, source: str) -> None:
-    """Segments that an expression names must be declared."""
-    known = context.known("segments", context.document.segments)
+    """Segments and badges that an expression names must be declared."""
     try:
         node = parse(source)
     except ExpressionError:
         return  # reported where it is compiled
-    for text in memberships(node):
-        if text.value not in known:
-            context.problems.unknown(path, "segment", text.value, known)
+    document = context.document
+    for section, what, declared in (("segments", "segment", document.segments), ("badges", "badge", document.badges)):
+        known = context.known(section, declared)
+        for text in memberships(node, of=section):
+            if text.value not in known:
+                context.problems.unknown(path, what, text.value, known)
 
 
 def build_segments(

@@ -131,9 +131,9 @@ def event_field(key: str, kind: Kind, clash: str | None = None) -> Field:
 
 
 def member_field(key: str, kind: Kind) -> Field:
-    """A declared attribute of the member, or one of `id kind locale timezone segments`."""
+    """A declared attribute of the member, or one of `id kind locale timezone segments badges`."""
     convert = _converter(kind)
-    if convert is None or key == "segments":
+    if convert is None or key in {"segments", "badges"}:
         return Field(f"member.{key}", kind, lambda facts: _plain_list(facts.member.get(key)))
     return Field(f"member.{key}", kind, lambda facts: _maybe(convert, facts.member.get(key)))
 

@@ -10,6 +10,7 @@ from rewards.domain.program.models.base import DurationText, Expression, Key, Pa
 from rewards.domain.program.models.header import Expires
 
 AMOUNT_MAX: Final = 2**53 - 1
+BADGE_LEVELS_MAX: Final = 50
 Whole = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 Rate = Annotated[int | float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Rounded = Literal["down", "up", "half_up", "half_even"]
@@ -76,6 +77,13 @@ class Emit(Bindable):
     properties: dict[PropertyName, Literals | Expression] = Field(default_factory=dict)
 
 
+class GiveBadge(Bindable):
+    """Gives a badge up to `level`, by default its first."""
+
+    key: Key
+    level: Annotated[int, Field(ge=1, le=BADGE_LEVELS_MAX)] = 1
+
+
 ACTIONS: Final[dict[str, type[Bindable]]] = {
     "earn": Earn,
     "spend": Spend,
@@ -83,6 +91,7 @@ ACTIONS: Final[dict[str, type[Bindable]]] = {
     "mature": Mature,
     "set": Set,
     "event": Emit,
+    "badge": GiveBadge,
 }
 
 
@@ -95,6 +104,7 @@ class Action(Part):
     mature: Mature | None = None
     set: Set | None = None
     event: Emit | None = None
+    badge: GiveBadge | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Action:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from rewards.domain.program.models.badges import Badge
 from rewards.domain.program.models.base import SECTION_MAX, Key, Part
 from rewards.domain.program.models.checks import Check
 from rewards.domain.program.models.events import Attribute, EventType, Groups, Property, TypeName
@@ -26,20 +27,26 @@ class Document(Part):
     attributes: Annotated[dict[Key, TypeName | Attribute], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     metrics: Annotated[dict[Key, Metric], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     segments: Annotated[dict[Key, Segment], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    badges: Annotated[dict[Key, Badge], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     rules: Annotated[list[Rule], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
     tests: Annotated[list[Check], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
 
 
 LATER_SECTIONS: Final = frozenset(
-    {"badges", "quests", "streaks", "tiers", "leaderboards", "vouchers", "catalog", "unlocks", "referrals"}
+    {"quests", "streaks", "tiers", "leaderboards", "vouchers", "catalog", "unlocks", "referrals"}
     | {"templates", "contact", "placements", "experiments"}
 )
 LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
-LATER_ACTIONS: Final = frozenset(
-    {"badge", "quest", "streak", "score", "voucher", "unlock", "message", "webhook", "timer"}
-)
+LATER_ACTIONS: Final = frozenset({"quest", "streak", "score", "voucher", "unlock", "message", "webhook", "timer"})
 LATER_TEST_KEYS: Final = frozenset({"variants"})
-INTERNAL_EVENTS: Final = {"segment.entered": ("segment",), "segment.left": ("segment",)}
+INTERNAL_EVENTS: Final = {
+    "segment.entered": ("segment",),
+    "segment.left": ("segment",),
+    "badge.awarded": ("badge", "level"),
+    "badge.revoked": ("badge", "level"),
+}
+NUMBERS_OF_EVENTS: Final = frozenset({"level"})
+"""Those properties of internal events that are numbers; the others are texts."""
 LATER_INTERNAL_EVENTS: Final = frozenset(
-    {"badge.awarded", "quest.completed", "quest.step", "tier.changed", "streak.broken", "streak.milestone"}
+    {"quest.completed", "quest.step", "tier.changed", "streak.broken", "streak.milestone"}
 )

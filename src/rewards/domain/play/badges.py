@@ -1,0 +1,161 @@
+"""Badges: a level is reached once the badge's metric has read its threshold, or when an action gives it.
+
+A level stands whatever the metric reads later. Only a `revocable` badge loses levels, and only when an event that was part of
+the reading by which they were reached counts no longer, and no other reading reaches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from rewards.domain.effects import EFFECTS_MAX
+from rewards.domain.errors import Refusal
+from rewards.domain.outcome import Achievement
+from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.play.actions import Firing, performs, take_back
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.held_badges import MECHANIC, Held, held, together, unpacked
+from rewards.domain.play.mechanic import Mechanic
+from rewards.domain.play.peaks import grounds, peak, reached_by
+from rewards.domain.play.rewards import give
+from rewards.domain.program.badge import AWARDED, KIND, REVOKED, Badge, BadgeAction
+from rewards.domain.program.compiled import Cause, Metric, MetricKind
+from rewards.domain.work import Work
+
+
+class Badges(Mechanic):
+    """Sees after each event which levels it reaches, and after events were taken back which are lost."""
+
+    name: ClassVar[str] = MECHANIC
+
+    def follow(self, work: Work, event_type: str, facts: EventFacts) -> None:
+        assert work.program.badges is not None
+        for badge in work.program.badges.by_event.get(event_type, ()):
+            _rise(work, badge, since=facts.at)
+
+    def reassess(self, work: Work, at: datetime) -> None:
+        assert work.program.badges is not None
+        for badge in work.program.badges.by_key.values():
+            if badge.metric is not None and badge.metric.id in work.metrics:
+                _rise(work, badge, since=None, at=at)
+            if badge.revocable:
+                _fall(work, badge, [at])
+
+    def merge(self, work: Work, other: Mapping[str, Any]) -> None:
+        """The higher level of the two; what was given for it was given to one of them already."""
+        for key, kept in other.items():
+            work.set_play(MECHANIC, key, together(held(work.play, key), unpacked(kept)).packed())
+
+
+@performs(BadgeAction)
+def _give(firing: Firing, action: BadgeAction) -> None:
+    badges = firing.work.program.badges
+    assert badges is not None
+    badge = badges.by_key[action.key]
+    while held(firing.work.play, badge.key).level < action.level:
+        if not _award(firing.work, badge, firing.occurred_at, cause=firing.cause):
+            return
+
+
+def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime | None = None) -> None:
+    """Awards what the metric has reached at any moment since an event (None: ever), the lowest level first."""
+    mine = held(work.play, badge.key)
+    metric = badge.metric
+    assert metric is not None
+    if mine.level >= len(badge.levels):
+        return
+    state = work.metrics.get(metric.id)
+    if state is None:
+        return
+    newest = epoch_seconds(since) if since is not None else 0
+    late = since is not None and newest < mine.newest
+    if newest > mine.newest:
+        mine = replace(mine, newest=newest)
+        work.set_play(MECHANIC, badge.key, mine.packed())
+    until = work.now if since is None else max(since, work.now)
+    highest = peak(metric, state, since=since, until=until, zone=work.zone)
+    while highest is not None and mine.level < len(badge.levels):
+        threshold = badge.levels[mine.level].at
+        assert threshold is not None
+        if highest < threshold:
+            return
+        if since is None:
+            moment = at or work.now
+        elif late:
+            moment = _reached_late(work, metric, threshold, since, mine)
+        else:
+            moment = since
+        if not _award(work, badge, moment):
+            return
+        mine = held(work.play, badge.key)
+
+
+def _reached_late(work: Work, metric: Metric, threshold: float, since: datetime, mine: Held) -> datetime:
+    """When the level was reached, other events having occurred after this one: not before that, later by a sub-window at most."""
+    if metric.kind is MetricKind.MAX:
+        return since
+    newest = max(since, from_epoch_seconds(mine.newest))
+    state = work.metrics.get(metric.id)
+    by = reached_by(metric, state, threshold, since=since, until=newest, zone=work.zone)
+    return newest if by is None else max(since, by)
+
+
+def _award(work: Work, badge: Badge, at: datetime, *, cause: Cause | None = None) -> bool:
+    """The next level, with its rewards; False when the event has had too many effects already."""
+    if work.room() <= 0:
+        work.trace.append({KIND: badge.key, "result": "effects_exceeded", "most": EFFECTS_MAX})
+        return False
+    mine = held(work.play, badge.key).with_next(at)
+    level = badge.levels[mine.level - 1]
+    work.set_play(MECHANIC, badge.key, mine.packed())
+    work.achieve(_achievement(work, badge, mine, level.number, at))
+    effect: dict[str, Any] = {"type": KIND, "key": badge.key, "level": level.number}
+    if cause is not None:
+        effect[cause.kind] = cause.key
+    work.effects.append(effect)
+    work.trace.append({KIND: badge.key, "level": level.number, "result": "awarded"})
+    work.emitted.append((AWARDED, {"badge": badge.key, "level": level.number}))
+    give(work, badge.cause, level.rewards, at=at, reference=badge.reference(level.number))
+    return True
+
+
+def _achievement(work: Work, badge: Badge, mine: Held, level: int, at: datetime) -> Achievement:
+    return Achievement(KIND, badge.key, level, mine.instance(level), at, announced=badge.announce, event=work.cause)
+
+
+def _fall(work: Work, badge: Badge, gone: list[datetime]) -> None:
+    """Takes away, the highest first, what was reached by events of these moments, which count no longer, and by no others."""
+    metric = badge.metric
+    mine = held(work.play, badge.key)
+    if metric is None or not mine.level:
+        return
+    highest = peak(metric, work.metrics.get(metric.id), until=work.now, zone=work.zone)
+    while mine.level:
+        threshold = badge.levels[mine.level - 1].at if mine.level <= len(badge.levels) else None
+        reached_at = mine.reached_at(mine.level)
+        if threshold is None or (highest is not None and highest >= threshold):
+            return
+        if not any(grounds(metric, moment, reached_at, work.zone) for moment in gone):
+            return
+        _revoke(work, badge, mine)
+        mine = held(work.play, badge.key)
+
+
+def _revoke(work: Work, badge: Badge, mine: Held) -> None:
+    level = mine.level
+    work.set_play(MECHANIC, badge.key, mine.without_highest().packed())
+    lost = _achievement(work, badge, mine, level, mine.reached_at(level))
+    work.achieve(replace(lost, revoked_at=work.now))
+    work.effects.append({"type": REVOKED, "key": badge.key, "level": level})
+    work.emitted.append((REVOKED, {"badge": badge.key, "level": level}))
+    line: dict[str, Any] = {KIND: badge.key, "level": level, "result": "revoked"}
+    point = work.savepoint()
+    try:
+        take_back(work, badge.reference(level), source=badge.cause.source, cause=badge.cause)
+    except Refusal as refusal:
+        work.rollback(point)
+        line |= {"code": refusal.code, "why": refusal.message}
+    work.trace.append(line)

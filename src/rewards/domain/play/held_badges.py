@@ -1,0 +1,90 @@
+"""Which badges a member holds: what the member's document keeps of each.
+
+It is `[newest, moments, times]` under the badge's key: when the newest event occurred that its metric counted, when each
+held level was reached (the lowest first), and how many times each level was, left out while that is once. Seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+
+MECHANIC: Final = "badges"
+Play = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One badge of a member. `times` counts how often each level was reached, the lost ones included."""
+
+    newest: int = 0
+    moments: tuple[int, ...] = ()
+    times: tuple[int, ...] = ()
+
+    @property
+    def level(self) -> int:
+        """The highest level held; 0 for none."""
+        return len(self.moments)
+
+    def reached_at(self, level: int) -> datetime:
+        """To the second, and not before it was."""
+        return from_epoch_seconds(self.moments[level - 1])
+
+    def instance(self, level: int) -> int:
+        """How many times the level was reached."""
+        return self.times[level - 1] if level <= len(self.times) else 0
+
+    def with_next(self, moment: datetime) -> Held:
+        """One level more."""
+        level = self.level + 1
+        times = (*self.times[: level - 1], self.instance(level) + 1, *self.times[level:])
+        return replace(self, moments=(*self.moments, _second_after(moment)), times=times)
+
+    def without_highest(self) -> Held:
+        """One level less."""
+        return replace(self, moments=self.moments[:-1])
+
+    def packed(self) -> list[Any]:
+        """As the document keeps it."""
+        kept = [self.newest, list(self.moments)]
+        return kept if self.times == (1,) * self.level else [*kept, list(self.times)]
+
+
+NONE: Final = Held()
+
+
+def held(play: Play, key: str) -> Held:
+    """What of a badge the member holds."""
+    kept = play.get(MECHANIC, {}).get(key)
+    return NONE if kept is None else unpacked(kept)
+
+
+def unpacked(kept: list[Any]) -> Held:
+    """As `Held.packed` made it."""
+    moments = tuple(kept[1])
+    return Held(kept[0], moments, tuple(kept[2]) if len(kept) > 2 else (1,) * len(moments))
+
+
+def keys_held(play: Play) -> list[str]:
+    """The badges of which the member holds a level."""
+    return [key for key, kept in play.get(MECHANIC, {}).items() if kept[1]]
+
+
+def together(one: Held, other: Held) -> Held:
+    """Of two members that become one: the higher level, each reached when the first of them did."""
+    level = max(one.level, other.level)
+    both = (one, other)
+    return Held(
+        newest=max(one.newest, other.newest),
+        moments=tuple(min(each.moments[at] for each in both if at < each.level) for at in range(level)),
+        times=tuple(max(each.instance(at + 1) for each in both) for at in range(max(len(one.times), len(other.times)))),
+    )
+
+
+def _second_after(moment: datetime) -> int:
+    seconds = epoch_seconds(moment)
+    return seconds if from_epoch_seconds(seconds) == moment else seconds + 1

@@ -1,0 +1,121 @@
+"""The highest reading of a metric between two moments: what an event that comes late may have lifted.
+
+A reading of a window changes where a sub-window that holds something begins, and falls in between; so it is enough to look
+at each of those. All moments of a sub-window read alike, as at its beginning: an event that happened later in it counts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from rewards.domain.periods import Calendar, epoch_seconds, from_epoch_seconds, period_at
+from rewards.domain.play.metrics import read
+from rewards.domain.play.windows import slot_of, slot_starts, slotless, window
+from rewards.domain.program.compiled import Metric, MetricKind
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def peak(
+    metric: Metric, state: Any | None, *, since: datetime | None = None, until: datetime, zone: ZoneInfo
+) -> int | float | None:
+    """The highest reading at any moment from `since` (None: from as far back as anything is kept) to `until`.
+
+    None where there is no reading at all, as of an empty max. Without windows it is what the metric reads. The metric is
+    one of numbers and not split: of a text or a flag there is nothing highest (ValueError).
+    """
+    highest: int | float | None = None
+    for _, value in _readings(metric, state, since, until, zone):
+        if value is not None and (highest is None or value > highest):
+            highest = value
+    return highest
+
+
+def reached_by(
+    metric: Metric, state: Any | None, threshold: float, *, since: datetime, until: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """When the reading was at least `threshold` at the latest: the end of the first sub-window where it is, but not after `until`.
+
+    None if it never was from `since` on.
+    """
+    for end, value in _readings(metric, state, since, until, zone):
+        if value is not None and value >= threshold:
+            return end
+    return None
+
+
+def grounds(metric: Metric, event_at: datetime, reading_at: datetime, zone: ZoneInfo) -> bool:
+    """Whether an event of that moment is part of the reading at another."""
+    if event_at > reading_at:
+        return False
+    if slotless(metric):
+        return True
+    seconds = epoch_seconds(reading_at)
+    if not isinstance(metric.over, Calendar):
+        seconds = slot_starts(metric)(slot_of(metric, seconds, zone))
+    above, upto = window(metric, seconds, zone, 0)
+    return above < slot_of(metric, epoch_seconds(event_at), zone) <= upto
+
+
+def _readings(
+    metric: Metric, state: Any | None, since: datetime | None, until: datetime, zone: ZoneInfo
+) -> Iterator[tuple[datetime, int | float | None]]:
+    """Each reading that differs, with the last moment at which it certainly was one."""
+    if metric.by is not None:
+        raise ValueError(f"metric {metric.key} is split by {metric.by.source}: nothing says which part is meant")
+    if state is None or slotless(metric):
+        yield until, _number(metric, read(metric, state, at=until, zone=zone))
+        return
+    calendar = metric.over if isinstance(metric.over, Calendar) and metric.kind is not MetricKind.SCORE else None
+    if calendar is not None:
+        moments = _periods(metric, calendar, state[0], since, until, zone)
+    else:
+        moments = _sub_windows(metric, state[0], since, until, zone)
+    fades = metric.kind is MetricKind.SCORE
+    for begin, end in moments:
+        moment = from_epoch_seconds(begin)
+        if fades and since is not None:
+            moment = max(moment, since)
+        value = read(metric, state, at=moment, zone=zone)
+        yield min(from_epoch_seconds(end) - _MICROSECOND, until), _number(metric, value)
+
+
+def _sub_windows(
+    metric: Metric, slots: list[int], since: datetime | None, until: datetime, zone: ZoneInfo
+) -> Iterator[tuple[int, int]]:
+    """First second and end of the sub-window of `since` and of those after it that hold something."""
+    starts = slot_starts(metric)
+    last = slot_of(metric, epoch_seconds(until), zone)
+    first = slots[0] if since is None else slot_of(metric, epoch_seconds(since), zone)
+    yield starts(first), starts(first + 1)
+    for slot in slots[bisect_right(slots, first) : bisect_right(slots, last)]:
+        yield starts(slot), starts(slot + 1)
+
+
+def _periods(
+    metric: Metric, over: Calendar, slots: list[int], since: datetime | None, until: datetime, zone: ZoneInfo
+) -> Iterator[tuple[int, int]]:
+    """The calendar periods from that of `since` on, or those that hold something, the newest first."""
+    if since is None:
+        moment = epoch_seconds(until)
+        while slot_of(metric, moment, zone) >= slots[0]:
+            period = period_at(over, moment, zone)
+            yield period.start_seconds, period.end_seconds
+            moment = period.start_seconds - 1
+        return
+    period = period_at(over, epoch_seconds(since), zone)
+    last = epoch_seconds(until)
+    yield period.start_seconds, period.end_seconds
+    while period.end_seconds <= last:
+        period = period_at(over, period.end_seconds, zone)
+        yield period.start_seconds, period.end_seconds
+
+
+def _number(metric: Metric, value: Any) -> int | float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"metric {metric.key} reads {type(value).__name__}, of which nothing is highest")
