@@ -15,6 +15,7 @@ from rewards.db.tables.base import INSERT_ONLY
 from rewards.features.events import controller as events
 from rewards.features.events.direct import PATH, DirectEvents
 from rewards.features.events.jobs import DueCommands
+from rewards.features.events.me import my_events_router
 from rewards.features.events.quarantine import quarantine_router
 from rewards.features.events.reading import events_reading_router
 from rewards.features.health.controller import Readiness, health_router
@@ -31,6 +32,7 @@ from rewards.features.segment.controller import segment_routers
 from rewards.features.tokens.controller import find_standing, tokens_router
 from rewards.features.wallets.controller import ledger_router
 from rewards.features.wallets.jobs import Sweep
+from rewards.features.wallets.me import my_wallet_router
 from rewards.features.wallets.moving import moving_router
 from rewards.http.auth import ApiKeys
 from rewards.http.bodies import StrictBody
@@ -68,6 +70,8 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             quarantine_router(),
             members_router(),
             me_router(),
+            my_events_router(),
+            my_wallet_router(),
             badges_router(),
             ledger_router(),
             moving_router(),

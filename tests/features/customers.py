@@ -7,18 +7,25 @@ from typing import Any
 
 import httpx
 from tests.features.bank import Bank
+from tests.service import Live
 
 
 @dataclass
 class Customer:
     """A browser of a member: it calls `/v1/me` with its token."""
 
-    bank: Bank
+    live: Live
     token: str
 
     async def send(self, method: str, path: str, *, origin: str | None = None, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}", **({} if origin is None else {"Origin": origin})}
-        return await self.bank.live.client.request(method, f"/v1{path}", headers=headers, **more)
+        return await self.live.client.request(method, f"/v1{path}", headers=headers, **more)
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """What `/v1/me` and a path below it answer when all is well."""
+        answer = await self.send("GET", f"/me{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     async def status(self, **more: Any) -> int:
         return (await self.send("GET", "/me", **more)).status_code
@@ -27,7 +34,14 @@ class Customer:
 async def customer(bank: Bank, member: str) -> Customer:
     """Of a member that is known, with a fresh token."""
     await bank.earn(member, 5)
-    return Customer(bank, (await minted(bank, member)).json()["token"])
+    return await stranger(bank.live, member)
+
+
+async def stranger(live: Live, member: str) -> Customer:
+    """Of a member that may not be known yet, with a fresh token."""
+    answer = await live.client.post(f"/v1/members/{member}/tokens", json={})
+    assert answer.status_code == 201, answer.text
+    return Customer(live, answer.json()["token"])
 
 
 async def minted(bank: Bank, member: str, **body: Any) -> httpx.Response:

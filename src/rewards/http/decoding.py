@@ -162,9 +162,8 @@ def decode_items(body: bytes, item_type: type[T], *, field: str, items_max: int 
     except MalformedJson:
         raise
     except InvalidInput:
-        items = [
-            _item(bytes(item), item_type, f"{field}[{index}]") for index, item in enumerate(_raw(raw, body, field))
-        ]
+        left = getattr(decode_envelope(body, raw.wire_type), field)
+        items = [decode_item(bytes(item), item_type, f"{field}[{index}]") for index, item in enumerate(left)]
     if not 1 <= len(items) <= items_max:
         raise InvalidInput(
             f"`{field}` holds {len(items)} items.", path=field, expected=f"1 to {items_max} items", items=len(items)
@@ -172,16 +171,19 @@ def decode_items(body: bytes, item_type: type[T], *, field: str, items_max: int 
     return items
 
 
-def _raw(decoder: BodyDecoder[Any], body: bytes, field: str) -> list[msgspec.Raw]:
-    """The undecoded items. What is suspicious in one of them is found when that one is decoded."""
+def decode_envelope(body: bytes, wire_type: type[T]) -> T:
+    """A body whose items are left as they are (`msgspec.Raw`). What is suspicious in one is found when it is decoded."""
+    refuse_deep(body)
     try:
-        found: list[msgspec.Raw] = getattr(msgspec.json.decode(body, type=decoder.wire_type), field)
+        return msgspec.json.decode(body, type=wire_type)
     except msgspec.ValidationError as error:
-        raise explain(error, decoder.wire_type) from None
-    return found
+        raise explain(error, wire_type) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(error) from None
 
 
-def _item(item: bytes, item_type: type[T], path: str) -> T | InvalidInput:
+def decode_item(item: bytes, item_type: type[T], path: str) -> T | InvalidInput:
+    """One item of a batch, or what is wrong with it; `path` is where the item is in the body."""
     try:
         return decode(item, item_type)
     except InvalidInput as error:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from tests.features.bank import Bank
-from tests.features.customers import Customer, customer, minted, refused_with
+from tests.features.customers import Customer, customer, minted, refused_with, stranger
 from tests.features.members.test_members import merge
 
 from rewards.domain.commands import MemberRef
@@ -65,7 +65,7 @@ async def test_it_opens_nothing_else(bank: Bank, method: str, path: str) -> None
 
 async def test_a_key_does_not_open_what_is_the_members(bank: Bank) -> None:
     for key in (bank.live.server_key, bank.live.public_key):
-        refused = refused_with(await Customer(bank, key).send("GET", "/me"), 403)
+        refused = refused_with(await Customer(bank.live, key).send("GET", "/me"), 403)
         assert "POST /v1/members/{member}/tokens" in refused["detail"]
 
 
@@ -76,7 +76,7 @@ async def test_only_a_key_that_may_send_events_mints(bank: Bank) -> None:
 
 
 async def test_who_is_not_known_yet_can_have_one(bank: Bank) -> None:
-    fresh = Customer(bank, (await minted(bank, "token-fresh")).json()["token"])
+    fresh = await stranger(bank.live, "token-fresh")
     assert await fresh.status() == 404
     await bank.earn("token-fresh", 1)
     assert await fresh.status() == 200
@@ -149,7 +149,7 @@ async def test_what_is_no_origin_is_refused(bank: Bank) -> None:
 
 
 async def test_a_page_can_read_that_its_token_has_ended(bank: Bank) -> None:
-    answer = await Customer(bank, "mt_over").send("GET", "/me", origin=EVIL)
+    answer = await Customer(bank.live, "mt_over").send("GET", "/me", origin=EVIL)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, EVIL)
 
 

@@ -62,12 +62,12 @@ async def send_event(
     if dry_run:
         state = request.app.state
         receipt = await decide_dry(state.engine, state.programs, program_id, command)
-        return _json(_dry(receipt, trace=trace))
+        return json_answer(_dry(receipt, trace=trace))
     if mode == "async":
         payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "client": request.auth.kind == "public"}
         await intake.later(program_id, command, name="event", payload=payload)
-        return _json({"id": data.id, "status": "accepted"}, status=202)
-    return _json(_answer(await intake.one(program_id, command), trace=trace))
+        return json_answer({"id": data.id, "status": "accepted"}, status=202)
+    return json_answer(_answer(await intake.one(program_id, command), trace=trace))
 
 
 @post(
@@ -91,10 +91,14 @@ async def send_events(
         )
     )
     answers = [
-        _item(command if isinstance(command, RewardsError) else next(results), item, trace=trace)
+        answer_item(
+            command if isinstance(command, RewardsError) else next(results),
+            item.id if isinstance(item, EventIn) else "",
+            trace=trace,
+        )
         for command, item in zip(commands, data.values, strict=True)
     ]
-    return _json({"results": answers})
+    return json_answer({"results": answers})
 
 
 def _command(item: EventIn | InvalidInput, caller: Caller) -> Addressed | RewardsError:
@@ -125,13 +129,13 @@ def _dry(receipt: Receipt, *, trace: bool) -> dict[str, Any]:
     return answer
 
 
-def _item(result: Result, item: EventIn | InvalidInput, *, trace: bool) -> dict[str, Any]:
+def answer_item(result: Result, identifier: str, *, trace: bool = False) -> dict[str, Any]:
+    """What a batch says of the event of that id."""
     if isinstance(result, RewardsError):
-        identifier = item.id if isinstance(item, EventIn) else ""
         return {"id": identifier, "status": "rejected", "effects": [], "error": problem_members(result)}
     return _answer(result, trace=trace)
 
 
-def _json(answer: dict[str, Any], *, status: int = 200) -> ASGIResponse:
+def json_answer(answer: dict[str, Any], *, status: int = 200) -> ASGIResponse:
     """Answers are plain values already; they are encoded once, here, and sent as they are."""
     return ASGIResponse(body=_encode(answer), status_code=status, media_type="application/json")

@@ -269,6 +269,44 @@ class StatementOut(Struct, frozen=True):
     next_cursor: str | None = None
 
 
+class MyCause(Struct, frozen=True):
+    """The event that caused a transaction."""
+
+    id: str
+    type: str
+
+
+class MyTransactionOut(Struct, frozen=True, omit_defaults=True):
+    """One entry of the member's ledger, for good, without what is said of it among staff."""
+
+    id: UUID
+    kind: str
+    currency: str
+    amount: int
+    recorded_at: datetime
+    effective_at: datetime
+    balance_after: Buckets
+    rule: str | None = None
+    event: MyCause | None = None
+    reason: str | None = None
+    reference: str | None = None
+    reverses: UUID | None = None
+    hold: UUID | None = None
+
+
+class MyStatementOut(Struct, frozen=True):
+    """Transactions recorded from `from` up to `to`, the newest first, with the balances at both ends."""
+
+    member: str
+    merged_into: str | None
+    to: datetime
+    opening: dict[str, Buckets]
+    closing: dict[str, Buckets]
+    items: list[MyTransactionOut]
+    since: datetime | None = field(name="from", default=None)
+    next_cursor: str | None = None
+
+
 def content_of(operation: str, body: Body, **path: Any) -> dict[str, Any]:
     """All that the client sent, for the fingerprint: the same key with anything else is another request."""
     return {"operation": operation, **path, "body": body}
