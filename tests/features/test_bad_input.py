@@ -27,7 +27,6 @@ from tests.features.hostile import (
 )
 from tests.service import create_database, live, service_settings
 
-from rewards.http.auth import new_token
 
 MOST: Final = 2**53 - 1
 DEEP: Final = json.loads("[" * 40 + "]" * 40)
@@ -307,7 +306,7 @@ async def test_text_that_cannot_be_kept(town: Town, request_: Request, where: st
         (b"Basic !!!", 401, "unauthorized"),
         (b"Basic /////w==", 401, "unauthorized"),
         (b"Digest abc", 401, "unauthorized"),
-        (f"Bearer {new_token('secret')}".encode(), 401, "unauthorized"),
+        (b"Bearer rk_" + b"strong-and-unknown-to-everybody-here-012345", 401, "unauthorized"),
         (b"revoked", 401, "unauthorized"),
         (b"public", 403, "forbidden"),
     ],
