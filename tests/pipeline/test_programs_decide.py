@@ -76,7 +76,7 @@ async def test_a_refund_takes_back_what_the_order_brought(games: Live) -> None:
     assert bought["balances"]["points"]["available"] == 50
     assert bought["balances"]["coins"]["pending"] == 3
     refunded = await games.event(type="refunded", member="returner", properties={"order_id": "o-1"})
-    assert [effect["type"] for effect in refunded["effects"]] == ["reverse", "reverse"]
+    assert [effect["type"] for effect in refunded["effects"]] == ["reverse", "reverse", "taken_back"]
     assert refunded["balances"]["points"]["available"] == 0
     assert refunded["balances"]["coins"]["pending"] == 0
 

@@ -31,12 +31,13 @@ from rewards.domain.commands import (
 )
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import Ids, bucket_of, unix_ms
-from rewards.domain.ledger.accounts import Hold, Lot, Transaction
+from rewards.domain.ledger.accounts import Hold, Kind, Lot, Transaction
 from rewards.domain.ledger.reverse import CLAWED_BACK, Original
 from rewards.domain.ledger.upkeep import lot_due_at
 from rewards.domain.ledger.wallet import Unloaded, Wallet
-from rewards.domain.outcome import Leg, Outcome
+from rewards.domain.outcome import Leg, Outcome, Status
 from rewards.domain.program.compiled import Program
+from rewards.domain.recorded import HISTORY_EVENTS_MAX, Earned, History, Recorded, Wanted
 from rewards.domain.state import MemberState
 
 UNLOADED_MAX: Final = 128
@@ -65,6 +66,7 @@ class Member:
     holds: dict[UUID, Hold] = field(default_factory=dict)
     originals: dict[UUID, Original] = field(default_factory=dict)
     references: dict[str, list[UUID]] = field(default_factory=dict)
+    events: dict[UUID, Recorded] = field(default_factory=dict)
 
     def load(self, now: datetime, *, complete: bool) -> MemberState:
         """The state with what a command at `now` finds in the wallet."""
@@ -105,6 +107,36 @@ class Member:
             self._supply_originals(carrying)
         if wanted.transaction is not None:
             self._supply_originals((wanted.transaction,))
+        if wanted.event is not None:
+            if wanted.event in self.events:
+                state.recorded[wanted.event] = self._with_reversals(self.events[wanted.event])
+            else:
+                state.absent.add(wanted.event)
+        if wanted.history is not None:
+            state.histories[wanted.history] = self._history(wanted.history)
+
+    def _with_reversals(self, event: Recorded) -> Recorded:
+        """The event with what stands of its earnings taken back by now."""
+        originals = self.originals
+        earned = tuple(
+            replace(each, reversed=originals[each.transaction].reversed_so_far)
+            if each.transaction in originals
+            else each
+            for each in event.earned
+        )
+        return replace(event, earned=earned)
+
+    def _history(self, wanted: Wanted) -> History:
+        found = [
+            event
+            for event in self.events.values()
+            if not event.taken_back
+            and event.member in wanted.members
+            and (wanted.since is None or event.occurred_at >= wanted.since)
+            and (event.type in wanted.types or any(kept[0] in wanted.metrics for kept in event.contributions))
+        ]
+        newest = sorted(found, key=lambda event: event.id, reverse=True)[:HISTORY_EVENTS_MAX]
+        return History(tuple(newest), complete=len(newest) == len(found))
 
     def _supply_originals(self, identifiers: Iterable[UUID]) -> None:
         """Transactions with every lot that they touched, open or not."""
@@ -126,6 +158,7 @@ class Member:
         for reference, made in absorbed.references.items():
             mine = self.references.get(reference, [])
             self.references[reference] = [*(key for key in made if key in issued), *mine]
+        self.events = absorbed.events | self.events
 
     def store(self, outcome: Outcome, remember: Remember) -> None:
         """What the command changed."""
@@ -137,6 +170,7 @@ class Member:
             for made in outcome.transactions:
                 if remember is Remember.ALL or made.origin.reference is not None:
                     self._store_transaction(made)
+            self._store_event(outcome)
             for identifier, total in outcome.reversed.items():
                 self.originals[identifier] = replace(self.originals[identifier], reversed_so_far=total)
 
@@ -159,6 +193,27 @@ class Member:
         if not recount:
             moments.append(self.due_at)
         self.due_at = min((moment for moment in moments if moment is not None), default=None)
+
+    def _store_event(self, outcome: Outcome) -> None:
+        """The event, what was earned because of it or of an earlier one, and which count no longer."""
+        record = outcome.event
+        if record is not None and outcome.status is Status.PROCESSED:
+            self.events[outcome.id] = Recorded(
+                outcome.id,
+                outcome.state.id,
+                record.type,
+                record.occurred_at,
+                record.properties,
+                record.context,
+                tuple(record.contributions),
+            )
+        for made in outcome.transactions:
+            event = self.events.get(made.origin.event) if made.origin.event is not None else None
+            if event is not None and made.kind is Kind.EARN:
+                earned = Earned(made.id, made.origin.source, made.amount, 0)
+                self.events[event.id] = replace(event, earned=(*event.earned, earned))
+        for identifier in outcome.taken_back:
+            self.events[identifier] = replace(self.events[identifier], taken_back=True)
 
     def _store_transaction(self, made: Transaction) -> None:
         self.originals[made.id] = Original(

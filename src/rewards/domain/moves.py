@@ -17,6 +17,7 @@ from rewards.domain.outcome import Outcome, Status
 from rewards.domain.play.actions import take_back
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
 from rewards.domain.play.segments import reassess
+from rewards.domain.play.taking_back import take_back_events
 from rewards.domain.program.currency import (
     Currency,
 )
@@ -49,6 +50,7 @@ def _origin(cause: Cause) -> Origin:
 def answered(work: Work, *transactions: Transaction, **more: Any) -> Outcome:
     """The outcome with its answer: what was posted, what that led to, and the balances afterwards."""
     already = len(work.effects)
+    take_back_events(work)
     place_in_segments(work)  # conditions may read balances
     follow_emitted(work, work.now)
     outcome = work.finish(Status.PROCESSED)

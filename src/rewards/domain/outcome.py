@@ -96,6 +96,8 @@ class Outcome:
     event: EventRecord | None = None
     legs: list[Leg] = field(default_factory=list)
     achievements: list[Achievement] = field(default_factory=list)
+    taken_back: dict[UUID, UUID] = field(default_factory=dict)
+    """Events that count no longer, each with the member who sent it."""
     wake_at: datetime | None = None
     """When to decide this member anew although nothing happened; None: as arranged before, or never."""
     answer: dict[str, Any] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from rewards.domain.ledger.reverse import Original
 from rewards.domain.ledger.wallet import Wallet
+from rewards.domain.recorded import History, Recorded, Wanted
 
 STATE_VERSION: Final = 1
 ABSORBED_MAX: Final = 100
@@ -50,4 +51,7 @@ class MemberState:
     references: dict[str, tuple[UUID, ...]] = field(default_factory=dict)
     """The transactions that carry a reference, by reference; loaded on demand like `originals`."""
     absent: set[UUID] = field(default_factory=set)
-    """Transactions and holds that were looked for and that the member does not have."""
+    """Transactions, holds and events that were looked for and that the member does not have."""
+    recorded: dict[UUID, Recorded] = field(default_factory=dict)
+    """Events of the past, by id; loaded on demand like `originals`."""
+    histories: dict[Wanted, History] = field(default_factory=dict)

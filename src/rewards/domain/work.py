@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,9 @@ from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.outcome import Achievement, EventRecord, Leg, Outcome, Reservation, Status
 from rewards.domain.program.compiled import Cause, Program
 from rewards.domain.state import MemberState
+
+if TYPE_CHECKING:
+    from rewards.domain.play.metrics import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Work:
     """How many of them came before what is being decided: what time did first takes no room from an event's own."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     contributions: list[Any] = field(default_factory=list)
+    counted: list[tuple[str, Stored]] = field(default_factory=list)
+    """What this command has added to metrics, by metric id."""
     reservations: list[Reservation] = field(default_factory=list)
     reversed: dict[UUID, int] = field(default_factory=dict)
     legs: list[Leg] = field(default_factory=list)
@@ -74,8 +79,16 @@ class Work:
     """Internal events (type, properties) that are still to be decided."""
     earnings: list[Earning] = field(default_factory=list)
     """What was earned or taken back and the mechanics have not been told yet."""
+    withdrawn: dict[UUID, tuple[UUID, ...]] = field(default_factory=dict)
+    """Events from whose earnings something was taken back (these transactions), and nobody has looked at them yet."""
+    taken_back: dict[UUID, UUID] = field(default_factory=dict)
+    """Events that count no longer since this command, each with the member who sent it."""
     achievements: dict[tuple[str, str, int, int], Achievement] = field(default_factory=dict)
     """What was achieved or lost, by kind, key, level and instance."""
+    silent: bool = False
+    """What is achieved is no news to the member."""
+    unrewarded: bool = False
+    """What is achieved is not rewarded."""
     locale: str | None = None
     timezone: str | None = None
     merged_into: UUID | None = None
@@ -117,9 +130,13 @@ class Work:
         )
 
     def set_metric(self, metric_id: str, value: Any) -> None:
+        """`None` forgets it."""
         if self.metrics is self.state.metrics:
             self.metrics = dict(self.metrics)
-        self.metrics[metric_id] = value
+        if value is None:
+            self.metrics.pop(metric_id, None)
+        else:
+            self.metrics[metric_id] = value
 
     def set_limit(self, rule: str, value: Any) -> None:
         if self.limits is self.state.limits:
@@ -193,12 +210,16 @@ class Work:
 
     def note_taken_back(self, original: Original, amount: int) -> None:
         """Part of what was earned was taken back."""
+        if original.kind is Kind.EARN and original.event is not None and amount:
+            self.withdrawn[original.event] = (*self.withdrawn.get(original.event, ()), original.transaction)
         if self.program.mechanics and original.kind in CLAWED_BACK and amount:
             order = original.transaction.hex
             self.earnings.append(Earning(original.currency, -amount, original.effective_at, order))
 
     def achieve(self, achievement: Achievement) -> None:
         """Keeps what the member has achieved, or with `revoked_at` lost again; the last word on it in a command holds."""
+        if self.silent:
+            achievement = replace(achievement, announced=False)
         key = (achievement.kind, achievement.key, achievement.level, achievement.instance)
         self.achievements[key] = achievement
 
@@ -218,11 +239,12 @@ class Work:
             self.play,
             list(self.earnings),
             dict(self.achievements) if self.achievements else {},
+            dict(self.withdrawn) if self.withdrawn else {},
         )
 
     def rollback(self, point: tuple[Any, ...]) -> None:
         draft, effects, reservations, emitted, self.reversed, self.attributes, self.play, *noted = point
-        self.earnings, self.achievements = noted
+        self.earnings, self.achievements, self.withdrawn = noted
         self.draft.rollback(draft)
         del self.effects[effects:]
         del self.reservations[reservations:]
@@ -269,6 +291,7 @@ class Work:
             event=event,
             legs=self.legs,
             achievements=list(self.achievements.values()),
+            taken_back=self.taken_back,
             answer=answer or {},
         )
 

@@ -323,9 +323,7 @@ class _Attempt:
             return
         if item.row_id in self.writes.members:
             raise wanted
-        await load_more(
-            connection, item.program_id, state, wanted, identity=self.published.identity, now=self.clock.now
-        )
+        await load_more(connection, item.program_id, state, wanted, identity=self.published.identity, clock=self.clock)
 
     def _accepted(self, item: Submission, outcome: Outcome) -> Decided:
         self.states[item.row_id] = outcome.state

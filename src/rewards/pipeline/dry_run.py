@@ -79,7 +79,7 @@ async def _decide(engine: AsyncEngine, published: Published, addressed: Addresse
                     )
                 else:
                     await load_more(
-                        connection, item.program_id, state, wanted, identity=published.identity, now=clock.now
+                        connection, item.program_id, state, wanted, identity=published.identity, clock=clock
                     )
                 continue
             return Receipt(outcome.status, outcome.answer, trace=outcome.trace)

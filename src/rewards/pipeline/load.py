@@ -20,6 +20,7 @@ from rewards.domain.state import MemberState
 from rewards.pipeline import queries
 from rewards.pipeline.codec import EMPTY, decode_state
 from rewards.pipeline.identity import Identity
+from rewards.pipeline.recorded import load_event, load_history
 from rewards.pipeline.submission import Submission
 
 
@@ -169,13 +170,13 @@ async def load_more(
     wanted: Unloaded,
     *,
     identity: Identity,
-    now: datetime,
+    clock: Clock,
 ) -> None:
     """What deciding found missing, for one member of which nothing is waiting to be written."""
     bucket, member = state.bucket, state.id
     wallet = state.wallet
     if wanted.lots:
-        found = await rows(connection, queries.LOAD_LOTS, program_id, [bucket], [member], [True], now)
+        found = await rows(connection, queries.LOAD_LOTS, program_id, [bucket], [member], [True], clock.now)
         for row in found:
             wallet.lots.setdefault(row.id, _lot(row))
         wallet.complete = True
@@ -193,6 +194,10 @@ async def load_more(
         state.references[wanted.reference] = tuple(row.id for row in found if row.id in state.originals)
     if wanted.transaction is not None:
         await _load_transactions(connection, program_id, state, [wanted.transaction])
+    if wanted.event is not None:
+        await load_event(connection, program_id, state, wanted.event)
+    if wanted.history is not None:
+        await load_history(connection, program_id, state, wanted.history, offset=clock.offset)
 
 
 async def _load_transactions(connection: AsyncConnection, program_id: int, state: MemberState, ids: list[UUID]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from rewards.domain.ledger.accounts import Account, Hold, Lot, Transaction
+from rewards.domain.recorded import Wanted
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Unloaded(Exception):
     """Deciding needs facts that were not loaded. Nothing was changed; load them and decide again.
 
     `lots`: all open lots of the member. `reference`: the transactions that carry it. `transaction`: that one.
-    `hold`: that hold. `counter`: that shared counter.
+    `hold`: that hold. `counter`: that shared counter. `event`: that event, and what it earned. `history`: those events.
     """
 
     def __init__(
@@ -44,13 +45,17 @@ class Unloaded(Exception):
         transaction: UUID | None = None,
         hold: UUID | None = None,
         counter: str | None = None,
+        event: UUID | None = None,
+        history: Wanted | None = None,
     ) -> None:
-        super().__init__(f"{lots=} {reference=} {transaction=} {hold=} {counter=}")
+        super().__init__(f"{lots=} {reference=} {transaction=} {hold=} {counter=} {event=} {history=}")
         self.lots = lots
         self.reference = reference
         self.transaction = transaction
         self.hold = hold
         self.counter = counter
+        self.event = event
+        self.history = history
 
 
 class Draft:

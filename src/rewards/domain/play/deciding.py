@@ -15,11 +15,12 @@ from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
 from rewards.domain.play import mechanics, timers
+from rewards.domain.play.counting import count
 from rewards.domain.play.facts import EventFacts
-from rewards.domain.play.metrics import Stored, add, contribution
 from rewards.domain.play.rules import run_rules
 from rewards.domain.play.segments import reassess
-from rewards.domain.program.compiled import Missing, Unknown
+from rewards.domain.play.taking_back import take_back_events
+from rewards.domain.program.compiled import Unknown
 from rewards.domain.work import Work, balances
 
 DEPTH_MAX: Final = 5
@@ -163,6 +164,7 @@ def announce_segments(work: Work, entered: tuple[str, ...], left: tuple[str, ...
 def follow_emitted(work: Work, occurred_at: datetime) -> None:
     """Decides internal events that arose outside an event: from silence, a profile change or a job."""
     mechanics.hear_earnings(work)
+    take_back_events(work)
     raised = list(work.emitted)
     work.emitted.clear()
     for event_type, properties in raised:
@@ -176,7 +178,7 @@ def _one(
     facts = EventFacts(work, event=properties, context=context, at=occurred_at)
     metrics = program.metrics_by_event.get(type_key)
     if metrics:
-        _count(work, type_key, facts, occurred_at)
+        count(work, type_key, facts)
         if program.segments:
             place_in_segments(work)
     if type_key in program.waiting_for:
@@ -186,34 +188,5 @@ def _one(
         run_rules(work, rules, program.bind(type_key, facts), facts, type_key)
     if program.mechanics:
         mechanics.follow(work, type_key, facts)
-
-
-def _count(work: Work, type_key: str, facts: EventFacts, occurred_at: datetime) -> None:
-    """Adds the event to every metric that counts it, and keeps the contributions so that they can be taken back."""
-    program = work.program
-    bound = program.bind_inputs(type_key, facts)
-    order = work.id.hex
-    late_seconds = program.late_seconds
-    for metric in program.metrics_by_event[type_key]:
-        by = None
-        if metric.by is not None:
-            found = metric.by.read(bound)
-            if isinstance(found, Missing):
-                continue
-            by = str(found)
-            facts.split(metric.key, by)  # an event that does not count names what conditions read, all the same
-        if metric.where is not None and metric.where.test(bound) is not True:
-            continue
-        value = None
-        if metric.value is not None:
-            value = metric.value.read(bound)
-            if isinstance(value, Missing):
-                continue
-        kept = contribution(metric, occurred_at=occurred_at, value=value, by=by, zone=work.zone)
-        if kept is None:
-            continue
-        work.contributions.append([metric.id, *kept])
-        stored = Stored(occurred_at, order, kept)
-        work.set_metric(
-            metric.id, add(metric, work.metrics.get(metric.id), stored, zone=work.zone, late_seconds=late_seconds)
-        )
+    if work.withdrawn:
+        take_back_events(work)

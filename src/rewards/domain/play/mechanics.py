@@ -10,6 +10,7 @@ from typing import Any, Final
 from rewards.domain.play.badges import Badges
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
+from rewards.domain.play.metrics import Stored
 from rewards.domain.program.compiled import Program
 from rewards.domain.work import Work
 
@@ -48,6 +49,13 @@ def reassess(work: Work, at: datetime) -> None:
     for mechanic in mechanics_of(work.program):
         mechanic.reassess(work, at)
     hear_earnings(work)
+
+
+def take_back(work: Work, name: str, key: str, stored: Stored) -> None:
+    """Tells the mechanic of that name what no longer counts; one that the program has no more remembers nothing of it."""
+    for mechanic in mechanics_of(work.program):
+        if mechanic.name == name:
+            mechanic.take_back(work, key, stored)
 
 
 def next_of(work: Work) -> tuple[datetime, Mechanic] | None:

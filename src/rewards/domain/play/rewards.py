@@ -22,6 +22,9 @@ def give(work: Work, cause: Cause, actions: tuple[Action, ...], *, at: datetime,
     if not actions:
         return True
     line: dict[str, Any] = {cause.kind: cause.key, "result": "rewarded"}
+    if work.unrewarded:
+        work.trace.append({**line, "result": "unrewarded"})
+        return True
     if len(actions) > work.room():
         work.trace.append({**line, "result": "effects_exceeded", "most": EFFECTS_MAX})
         return False

@@ -32,6 +32,8 @@ SCORE_HALF_LIVES: Final = 20
 LAST_SLOTS_MAX: Final = 30
 """Only the newest event matters now; the others are for readings as of a late event."""
 _MONTH_SECONDS: Final = 31 * 86_400
+_DAYS_MAX: Final = {Calendar.DAY: 2, Calendar.WEEK: 8, Calendar.MONTH: 32, Calendar.YEAR: 367}
+"""With the hour or the day that a change of clocks may add."""
 _DAYS: Final = {Calendar.DAY: 1, Calendar.WEEK: 7, Calendar.MONTH: 28, Calendar.YEAR: 365}
 
 
@@ -144,6 +146,19 @@ def reach(metric: Metric, late_seconds: int) -> int:
         return windows * SLOTS + late_seconds * SLOTS // length + 1
     days = _DAYS.get(metric.over, 1) if isinstance(metric.over, Calendar) else 1
     return 2 + late_seconds // (days * 86_400) + 1
+
+
+def reach_seconds(metric: Metric, late_seconds: int) -> int | None:
+    """How far back in time that is, at most; None for a lifetime: all of it."""
+    if slotless(metric):
+        return None
+    slots = reach(metric, late_seconds) + 1
+    length = rolling_seconds(metric)
+    if not length:
+        assert isinstance(metric.over, Calendar)
+        return slots * _DAYS_MAX[metric.over] * 86_400
+    numbers = 2 if isinstance(metric.over, Calendar) else 1
+    return -(-(slots // numbers + 1) * length // SLOTS)
 
 
 def slots_max(metric: Metric) -> int:

@@ -92,6 +92,14 @@ def _due(writes: Writes) -> Iterator[Row]:
         yield bucket_of(member), member, writes.identity.wake(member), wake_at, "wake", "{}"
 
 
+def _taken_back(writes: Writes) -> Iterator[Row]:
+    for decided in writes.decided:
+        outcome = decided.outcome
+        if outcome is not None:
+            for event, member in outcome.taken_back.items():
+                yield bucket_of(member), member, event, outcome.now
+
+
 def _settled(writes: Writes) -> Iterator[Row]:
     for decided in writes.decided:
         submission = decided.submission
@@ -121,6 +129,7 @@ _EVENT = (
 _ANSWER = (*MEMBER_COLUMNS, ("id", "uuid"), ("status", "smallint"), ("body", "json"))
 _DEDUP = (*MEMBER_COLUMNS, ("key", "uuid"), ("fingerprint", "bytea"), ("entry_id", "uuid"), ("quarantined", "bool"))
 _DUE = (*MEMBER_COLUMNS, ("key", "uuid"), ("due_at", "timestamptz"), ("name", "text"), ("payload", "jsonb"))
+_TAKEN_BACK = (*MEMBER_COLUMNS, ("event_id", "uuid"), ("recorded_at", "timestamptz"))
 _SETTLED = (*MEMBER_COLUMNS, ("key", "uuid"))
 
 ROWS: Final = (
@@ -140,6 +149,12 @@ ROWS: Final = (
         insert("due", _DUE) + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE"
         " SET due_at = excluded.due_at, leased_until = NULL, attempts = 0, failure = NULL",
         _due,
+    ),
+    Rows(
+        "taken_back_events",
+        _TAKEN_BACK,
+        insert("taken_back_event", _TAKEN_BACK) + " ON CONFLICT DO NOTHING",
+        _taken_back,
     ),
     Rows(
         "settled",

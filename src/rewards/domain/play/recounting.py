@@ -1,0 +1,109 @@
+"""Counting metrics anew from the events that were recorded.
+
+What an event contributed stands with it. Where it does not, since the metric is younger than the event, it is derived from
+what was sent, as if the event came now: by today's schema and with the member's attributes as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from rewards.domain.errors import SchemaViolation
+from rewards.domain.ledger.wallet import Unloaded
+from rewards.domain.play.counting import contributed
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.metrics import Stored, recompute
+from rewards.domain.play.windows import reach_seconds
+from rewards.domain.program.compiled import Metric
+from rewards.domain.recorded import History, Recorded, Wanted
+from rewards.domain.work import Work
+
+FILLED_IN: Final = "backfill"
+"""Where a member remembers which metrics were filled in from recorded events, by metric id: until which event."""
+
+
+def contributions_of(work: Work, event: Recorded) -> Iterator[tuple[str, Stored]]:
+    """All that an event counted in, by metric id or `mechanic:key`; also what was derived when a metric was filled in."""
+    stored = set()
+    for name, *kept in event.contributions:
+        stored.add(name)
+        yield name, Stored(event.occurred_at, event.id.hex, kept)
+    for metric in work.program.metrics_by_event.get(event.type, ()):
+        if metric.id not in stored and _was_filled_in(work, metric, event):
+            derived = _derived(work, metric, event)
+            if derived is not None:
+                yield metric.id, derived
+
+
+def recount(
+    work: Work, metrics: Sequence[Metric], *, fill_in: bool = False, members: Iterable[UUID] | None = None
+) -> int:
+    """Sets what these metrics are to what the events that still count make of them; returns how many events those were.
+
+    With `fill_in`, also events count that came before the metric did. `members` are those whose events count, by default
+    this one and whom it has absorbed. Raises `Unloaded`.
+    """
+    filled = [metric for metric in metrics if fill_in or metric.id in work.play.get(FILLED_IN, {})]
+    history = _history(work, metrics, filled, (work.state.id, *work.absorbed) if members is None else tuple(members))
+    events = [event for event in history.events if event.id not in work.taken_back]
+    if not history.complete:
+        keys = [metric.key for metric in metrics]
+        work.trace.append({"metrics": keys, "result": "counted_from_the_newest", "events": len(history.events)})
+    for metric in metrics:
+        found: list[Stored] = []
+        for event in events:
+            derives = fill_in or _was_filled_in(work, metric, event)
+            found += _contributions_to(work, metric, event, derives=derives)
+        found += [stored for name, stored in work.counted if name == metric.id]
+        state = recompute(metric, found, zone=work.zone, late_seconds=work.program.late_seconds)
+        work.set_metric(metric.id, state)
+    return len(events)
+
+
+def _history(work: Work, metrics: Sequence[Metric], filled: Sequence[Metric], members: tuple[UUID, ...]) -> History:
+    since: datetime | None = None
+    reaches = [reach_seconds(metric, work.program.late_seconds) for metric in metrics]
+    known = [reach for reach in reaches if reach is not None]
+    if len(known) == len(reaches):
+        since = work.now - timedelta(seconds=max(known))
+    wanted = Wanted(
+        members=members,
+        metrics=frozenset(metric.id for metric in metrics),
+        types=frozenset(event for metric in filled for event in metric.events if event in work.program.events),
+        since=since,
+    )
+    history = work.state.histories.get(wanted)
+    if history is None:
+        raise Unloaded(history=wanted)
+    return history
+
+
+def _contributions_to(work: Work, metric: Metric, event: Recorded, *, derives: bool) -> list[Stored]:
+    found = [Stored(event.occurred_at, event.id.hex, kept) for name, *kept in event.contributions if name == metric.id]
+    if not found and derives and event.type in metric.events:
+        derived = _derived(work, metric, event)
+        if derived is not None:
+            found.append(derived)
+    return found
+
+
+def _was_filled_in(work: Work, metric: Metric, event: Recorded) -> bool:
+    until = work.play.get(FILLED_IN, {}).get(metric.id)
+    return until is not None and event.id.hex < until
+
+
+def _derived(work: Work, metric: Metric, event: Recorded) -> Stored | None:
+    """What the event would have contributed, had the metric existed."""
+    kind = work.program.events.get(event.type)
+    if kind is None:
+        return None
+    try:
+        properties = kind.accept(event.properties)
+    except SchemaViolation:
+        return None  # today it would be no such event
+    facts = EventFacts(work, event=properties, context=event.context, at=event.occurred_at)
+    kept = contributed(metric, work.program.bind_inputs(event.type, facts), facts, zone=work.zone)
+    return None if kept is None else Stored(event.occurred_at, event.id.hex, kept)
