@@ -27,7 +27,6 @@ from tests.features.hostile import (
 )
 from tests.service import create_database, live, service_settings
 
-
 MOST: Final = 2**53 - 1
 DEEP: Final = json.loads("[" * 40 + "]" * 40)
 
