@@ -42,7 +42,7 @@ class Badges(Mechanic):
             if badge.metric is not None and badge.metric.id in work.metrics:
                 _rise(work, badge, since=None, at=at)
             if badge.revocable:
-                _fall(work, badge, [at])
+                _fall(work, badge, _gone(work, badge.metric))
 
     def merge(self, work: Work, other: Mapping[str, Any]) -> None:
         """The higher level of the two; what was given for it was given to one of them already."""
@@ -126,22 +126,44 @@ def _achievement(work: Work, badge: Badge, mine: Held, level: int, at: datetime)
     return Achievement(KIND, badge.key, level, mine.instance(level), at, announced=badge.announce, event=work.cause)
 
 
+def _gone(work: Work, metric: Metric | None) -> list[datetime]:
+    """When those events occurred that count for the metric no longer."""
+    if metric is None:
+        return []
+    events = [work.state.recorded[each] for each in work.taken_back if each in work.state.recorded]
+    return [
+        event.occurred_at
+        for event in events
+        if event.type in metric.events or any(name == metric.id for name, *_ in event.contributions)
+    ]
+
+
 def _fall(work: Work, badge: Badge, gone: list[datetime]) -> None:
-    """Takes away, the highest first, what was reached by events of these moments, which count no longer, and by no others."""
+    """Takes away, the highest first, what was reached by events of these moments, which count no longer, and by no others.
+
+    A level that is reached all the same was reached by another reading: from now on that one is its ground.
+    """
     metric = badge.metric
     mine = held(work.play, badge.key)
-    if metric is None or not mine.level:
+    if metric is None or not mine.level or not gone:
         return
-    highest = peak(metric, work.metrics.get(metric.id), until=work.now, zone=work.zone)
-    while mine.level:
-        threshold = badge.levels[mine.level - 1].at if mine.level <= len(badge.levels) else None
-        reached_at = mine.reached_at(mine.level)
-        if threshold is None or (highest is not None and highest >= threshold):
-            return
+    state = work.metrics.get(metric.id)
+    highest = peak(metric, state, until=work.now, zone=work.zone)
+    for level in range(mine.level, 0, -1):
+        reached_at = mine.reached_at(level)
         if not any(grounds(metric, moment, reached_at, work.zone) for moment in gone):
-            return
-        _revoke(work, badge, mine)
-        mine = held(work.play, badge.key)
+            continue
+        threshold = badge.threshold(level)
+        if threshold is None or (highest is not None and highest >= threshold):
+            by = None if threshold is None else reached_by(metric, state, threshold, until=work.now, zone=work.zone)
+            mine = mine.reached_anew(level, by or reached_at)
+        elif level < mine.level:  # a higher one stands
+            mine = mine.reached_anew(level, mine.reached_at(level + 1))
+        else:
+            work.set_play(MECHANIC, badge.key, mine.packed())
+            _revoke(work, badge, mine)
+            mine = held(work.play, badge.key)
+    work.set_play(MECHANIC, badge.key, mine.packed())
 
 
 def _revoke(work: Work, badge: Badge, mine: Held) -> None:

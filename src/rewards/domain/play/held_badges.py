@@ -31,7 +31,7 @@ class Held:
         return len(self.moments)
 
     def reached_at(self, level: int) -> datetime:
-        """To the second, and not before it was."""
+        """The second in which it was."""
         return from_epoch_seconds(self.moments[level - 1])
 
     def instance(self, level: int) -> int:
@@ -42,7 +42,12 @@ class Held:
         """One level more."""
         level = self.level + 1
         times = (*self.times[: level - 1], self.instance(level) + 1, *self.times[level:])
-        return replace(self, moments=(*self.moments, _second_after(moment)), times=times)
+        return replace(self, moments=(*self.moments, epoch_seconds(moment)), times=times)
+
+    def reached_anew(self, level: int, moment: datetime) -> Held:
+        """The same levels, one of them by what happened at another moment."""
+        at = level - 1
+        return replace(self, moments=(*self.moments[:at], epoch_seconds(moment), *self.moments[level:]))
 
     def without_highest(self) -> Held:
         """One level less."""
@@ -83,8 +88,3 @@ def together(one: Held, other: Held) -> Held:
         moments=tuple(min(each.moments[at] for each in both if at < each.level) for at in range(level)),
         times=tuple(max(each.instance(at + 1) for each in both) for at in range(max(len(one.times), len(other.times)))),
     )
-
-
-def _second_after(moment: datetime) -> int:
-    seconds = epoch_seconds(moment)
-    return seconds if from_epoch_seconds(seconds) == moment else seconds + 1

@@ -7,7 +7,7 @@ at each of those. All moments of a sub-window read alike, as at its beginning: a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -36,11 +36,17 @@ def peak(
 
 
 def reached_by(
-    metric: Metric, state: Any | None, threshold: float, *, since: datetime, until: datetime, zone: ZoneInfo
+    metric: Metric,
+    state: Any | None,
+    threshold: float,
+    *,
+    since: datetime | None = None,
+    until: datetime,
+    zone: ZoneInfo,
 ) -> datetime | None:
     """When the reading was at least `threshold` at the latest: the end of the first sub-window where it is, but not after `until`.
 
-    None if it never was from `since` on.
+    None if it never was from `since` on (None: from as far back as anything is kept).
     """
     for end, value in _readings(metric, state, since, until, zone):
         if value is not None and value >= threshold:
@@ -49,12 +55,12 @@ def reached_by(
 
 
 def grounds(metric: Metric, event_at: datetime, reading_at: datetime, zone: ZoneInfo) -> bool:
-    """Whether an event of that moment is part of the reading at another."""
-    if event_at > reading_at:
+    """Whether an event of that second is part of the reading in another."""
+    seconds = epoch_seconds(reading_at)
+    if epoch_seconds(event_at) > seconds:
         return False
     if slotless(metric):
         return True
-    seconds = epoch_seconds(reading_at)
     if not isinstance(metric.over, Calendar):
         seconds = slot_starts(metric)(slot_of(metric, seconds, zone))
     above, upto = window(metric, seconds, zone, 0)
@@ -70,9 +76,9 @@ def _readings(
     if state is None or slotless(metric):
         yield until, _number(metric, read(metric, state, at=until, zone=zone))
         return
-    calendar = metric.over if isinstance(metric.over, Calendar) and metric.kind is not MetricKind.SCORE else None
-    if calendar is not None:
-        moments = _periods(metric, calendar, state[0], since, until, zone)
+    moments: Iterable[tuple[int, int]]
+    if isinstance(metric.over, Calendar) and metric.kind is not MetricKind.SCORE:
+        moments = _periods(metric, metric.over, state[0], since, until, zone)
     else:
         moments = _sub_windows(metric, state[0], since, until, zone)
     fades = metric.kind is MetricKind.SCORE
@@ -98,21 +104,13 @@ def _sub_windows(
 
 def _periods(
     metric: Metric, over: Calendar, slots: list[int], since: datetime | None, until: datetime, zone: ZoneInfo
-) -> Iterator[tuple[int, int]]:
-    """The calendar periods from that of `since` on, or those that hold something, the newest first."""
-    if since is None:
-        moment = epoch_seconds(until)
-        while slot_of(metric, moment, zone) >= slots[0]:
-            period = period_at(over, moment, zone)
-            yield period.start_seconds, period.end_seconds
-            moment = period.start_seconds - 1
-        return
-    period = period_at(over, epoch_seconds(since), zone)
-    last = epoch_seconds(until)
-    yield period.start_seconds, period.end_seconds
-    while period.end_seconds <= last:
-        period = period_at(over, period.end_seconds, zone)
-        yield period.start_seconds, period.end_seconds
+) -> list[tuple[int, int]]:
+    """First second and end of the calendar periods of both moments and between; without `since` from the oldest that is kept."""
+    found = [period_at(over, epoch_seconds(until), zone)]
+    oldest = slots[0] if since is None else slot_of(metric, epoch_seconds(since), zone)
+    while found[-1].number > oldest:
+        found.append(period_at(over, found[-1].start_seconds - 1, zone))
+    return [(period.start_seconds, period.end_seconds) for period in reversed(found)]
 
 
 def _number(metric: Metric, value: Any) -> int | float | None:

@@ -45,6 +45,10 @@ class Badge:
     def __post_init__(self) -> None:
         object.__setattr__(self, "cause", Cause(KIND, self.key))
 
+    def threshold(self, level: int) -> int | float | None:
+        """What the metric must have read for a level; None for one that has none, or that the badge has no more."""
+        return self.levels[level - 1].at if level <= len(self.levels) else None
+
     def reference(self, level: int) -> str:
         """What the ledger entries of a level's rewards carry."""
         return f"{self.cause.source}:{level}"

@@ -1,0 +1,513 @@
+"""Badges: when a level is reached, what it gives, and that none of it depends on the order in which events arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.domain.commands import Command, Event, MemberRef, MergeOut
+from rewards.domain.effects import EFFECTS_MAX
+from rewards.domain.memory import Member, Members
+from rewards.domain.outcome import Achievement, Outcome
+from rewards.domain.play.held_badges import held
+from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.compiled import Program
+
+DOCUMENT: Final = """
+rewards: 1
+program: {key: shop, timezone: Europe/Berlin, late_window: 72h}
+currencies: {points: {}, stars: {}}
+events:
+  reviewed: {}
+  bought: {properties: {total: money, item: string}}
+  profiled: {}
+  climbed: {}
+metrics:
+  reviews: {count: reviewed}
+  spent_hours: {sum: bought, value: event.total, over: 6h}
+  items_day: {distinct: bought, value: event.item, over: day}
+  biggest: {max: bought, value: event.total, over: 2d}
+  reviews_month: {count: reviewed, over: month}
+  awards: {count: badge.awarded}
+segments:
+  proud: '"reviewer" in member.badges'
+rules:
+  - {key: profile, on: profiled, then: [{badge: {key: profile}}]}
+  - {key: climb, on: climbed, then: [{badge: {key: climber, level: 3}}]}
+  - {key: cheer, on: badge.awarded, when: event.badge == "reviewer" && event.level >= 2,
+     then: [{earn: {currency: stars, amount: event.level}}]}
+  - {key: keen, on: bought, when: '"profile" in member.badges', then: [{earn: {currency: stars, amount: 100}}]}
+badges:
+  profile: {announce: false, rewards: [{earn: {currency: points, amount: 50}}, {badge: {key: found}}]}
+  found: {secret: true}
+  climber:
+    levels: [{name: Base camp}, {name: Camp one, rewards: [{earn: {currency: points, amount: 7}}]}, {name: Summit, rewards: []}]
+    rewards: [{earn: {currency: points, amount: 3}}]
+  reviewer: {metric: reviews, levels: [1, 3, {at: 4, rewards: [{earn: {currency: points, amount: 10 + metrics.reviews}}]}]}
+  spender: {metric: spent_hours, levels: [10, 50, 100]}
+  curious: {metric: items_day, levels: [2, 3]}
+  big: {metric: biggest, levels: [20, 40]}
+  monthly: {metric: reviews_month, levels: [2, 5]}
+  collector: {metric: awards, levels: [6]}
+"""
+START: Final = datetime(2026, 11, 21, 10, tzinfo=UTC)
+BERLIN: Final = ZoneInfo("Europe/Berlin")
+ADA: Final = UUID(int=0xADA << 100)
+BEN: Final = UUID(int=0xBE << 100)
+
+
+def compiled(text: str = DOCUMENT) -> Program:
+    report = check(read_document(text.encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
+
+
+PROGRAM: Final = compiled()
+
+
+@dataclass
+class World:
+    """Members in memory; hours count from the start."""
+
+    program: Program = PROGRAM
+    members: Members = field(init=False)
+    achieved: list[Achievement] = field(default_factory=list)
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.members = Members(self.program, heard=self._hear)
+
+    def _hear(self, _member: Member, _command: Command, outcome: Outcome) -> None:
+        self.achieved += outcome.achievements
+
+    def member(self, identifier: UUID = ADA) -> Member:
+        return self.members.member(identifier, MemberRef("user", f"u{identifier.int >> 112}"))
+
+    def happen(self, kind: str, hour: float, *, now: float | None = None, member: UUID = ADA, **sent: Any) -> Outcome:
+        self.number += 1
+        event = Event(f"e{self.number}", kind, after(hour), sent)
+        return self.members.decide(self.member(member), event, after(hour if now is None else now))
+
+    def levels(self, member: UUID = ADA) -> dict[str, int]:
+        assert self.program.badges is not None
+        play = self.member(member).state.play
+        return {key: level for key in self.program.badges.by_key if (level := held(play, key).level)}
+
+
+def after(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def told(outcome: Outcome) -> list[str]:
+    """The effects in short: `reviewer 2`, `+50 points of profile`."""
+    return [
+        f"{effect['key']} {effect['level']}"
+        if effect["type"] == "badge"
+        else f"+{effect['amount']} {effect['currency']} of {effect.get('badge') or effect.get('rule')}"
+        for effect in outcome.effects
+        if effect["type"] in {"badge", "earn"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("happenings", "expected"),
+    [
+        ([("reviewed", 0, {})], ["reviewer 1"]),
+        ([("reviewed", 0, {}), ("reviewed", 1, {})], ["monthly 1"]),
+        ([("reviewed", hour, {}) for hour in range(3)], ["reviewer 2", "+2 stars of cheer"]),
+        ([("reviewed", hour, {}) for hour in range(4)], ["reviewer 3", "+14 points of reviewer", "+3 stars of cheer"]),
+        # Several levels at once come one after the other, the lowest first.
+        ([("bought", 0, {"total": 60})], ["spender 1", "spender 2", "big 1", "big 2"]),
+        # An action gives the levels below as well, each with its own rewards or the badge's.
+        ([("climbed", 0, {})], ["climber 1", "+3 points of climber", "climber 2", "+7 points of climber", "climber 3"]),
+        # Once is enough.
+        ([("climbed", 0, {}), ("climbed", 1, {})], []),
+        ([("profiled", 0, {})], ["profile 1", "+50 points of profile", "found 1"]),
+        ([("profiled", 0, {}), ("profiled", 1, {})], []),
+        # Conditions read what is held.
+        ([("bought", 0, {"total": 1})], []),
+        ([("profiled", 0, {}), ("bought", 1, {"total": 1})], ["+100 stars of keen"]),
+        # A window moves on, the badge stays, and is not given twice.
+        ([("bought", 0, {"total": 12}), ("bought", 20, {"total": 12})], []),
+        ([("bought", 0, {"total": 6}), ("bought", 7, {"total": 6})], []),
+        ([("bought", 0, {"total": 6}), ("bought", 5, {"total": 6})], ["spender 1"]),
+        # A badge may count badges: these were climber 1 to 3, profile, found, reviewer.
+        ([("climbed", 0, {}), ("profiled", 1, {}), ("reviewed", 2, {})], ["reviewer 1", "collector 1"]),
+    ],
+)
+def test_what_the_last_event_brings(happenings: list[tuple[str, float, dict[str, Any]]], expected: list[str]) -> None:
+    world = World()
+    for kind, hour, sent in happenings:
+        outcome = world.happen(kind, hour, **sent)
+    assert told(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "late", "badge", "reached_hour"),
+    [
+        # Together with an event that came after it: the reading at that one is enough.
+        ([(0, 6, "a"), (9, 6, "b")], (4, 6, "c"), "spender", 4),
+        ([(0, 1, "a"), (9, 6, "b")], (4, 6, "c"), "spender", 9),
+        # Yesterday had two different things; today has one.
+        ([(0, 1, "a"), (20, 1, "b")], (1, 1, "c"), "curious", 1),
+        # It says how large it was itself.
+        ([(10, 1, "a")], (2, 25, "b"), "big", 2),
+    ],
+)
+def test_a_late_event_lifts_readings_of_the_past(
+    rows: list[tuple[float, float, str]], late: tuple[float, float, str], badge: str, reached_hour: float
+) -> None:
+    world = World()
+    for hour, total, item in rows:
+        world.happen("bought", hour, total=total, item=item)
+    assert badge not in world.levels()
+    hour, total, item = late
+    outcome = world.happen("bought", hour, now=30, total=total, item=item)
+    assert f"{badge} 1" in told(outcome)
+    found = next(each for each in outcome.achievements if each.key == badge)
+    assert after(reached_hour) <= found.achieved_at <= after(reached_hour) + timedelta(hours=24)
+    assert found.achieved_at >= after(hour)
+
+
+def test_a_level_is_kept_as_achieved_with_its_event_and_moment() -> None:
+    world = World()
+    outcome = world.happen("reviewed", 0.5, now=1)
+    assert outcome.achievements == [Achievement("badge", "reviewer", 1, 1, after(0.5), None, True, outcome.id)]
+    profile = world.happen("profiled", 2).achievements
+    assert [(each.key, each.announced) for each in profile] == [("profile", False), ("found", True)]
+
+
+def test_segments_see_a_badge_with_the_event_that_brings_it() -> None:
+    world = World()
+    entered = {"type": "segment.entered", "segment": "proud"}
+    assert entered in world.happen("reviewed", 0).effects
+    assert entered not in world.happen("reviewed", 1).effects
+
+
+def test_rewards_that_are_refused_leave_the_badge() -> None:
+    text = DOCUMENT.replace(
+        "{earn: {currency: points, amount: 10 + metrics.reviews}}", "{spend: {currency: points, amount: 1}}"
+    )
+    world = World(compiled(text))
+    for hour in range(4):
+        outcome = world.happen("reviewed", hour)
+    assert "reviewer 3" in told(outcome)
+    line = next(line for line in outcome.trace if line.get("result") == "refused")
+    assert (line["badge"], line["code"]) == ("reviewer", "insufficient-points")
+
+
+def test_more_badges_than_an_event_may_have_effects_come_with_the_next() -> None:
+    keys = [f"b{number}" for number in range(EFFECTS_MAX + 20)]
+    head, _, _ = DOCUMENT.partition("segments:")
+    badges = "\n".join(f"  {key}: {{metric: reviews, levels: [1]}}" for key in keys)
+    world = World(compiled(f"{head}badges:\n{badges}\n"))
+    first = world.happen("reviewed", 0)
+    assert len(told(first)) == EFFECTS_MAX
+    assert {"badge": keys[EFFECTS_MAX], "result": "effects_exceeded", "most": EFFECTS_MAX} in first.trace
+    world.happen("reviewed", 1)
+    assert world.levels() == dict.fromkeys(keys, 1)
+
+
+def test_merging_keeps_the_higher_level_of_both_and_pays_it_no_second_time() -> None:
+    world = World()
+    for hour in range(3):
+        world.happen("reviewed", hour, member=BEN)
+    world.happen("climbed", 3)
+    world.happen("profiled", 4, member=BEN)
+    world.happen("reviewed", 5)
+    before = len(world.achieved)
+    world.members.decide(world.member(BEN), MergeOut(MemberRef("user", "u0"), ADA), after(6))
+    # Only what both together have reached is new: the fourth review.
+    assert [(each.key, each.level) for each in world.achieved[before:] if each.key != "collector"] == [("reviewer", 3)]
+    assert world.levels() == {
+        "profile": 1, "found": 1, "climber": 3, "reviewer": 3, "monthly": 1, "collector": 1,
+    }  # fmt: skip
+    assert told(world.happen("profiled", 7)) == []
+
+
+def test_what_was_earned_is_not_earned_again_after_the_badge_was_away() -> None:
+    world = World()
+    world.happen("profiled", 0)
+    head, _, rest = DOCUMENT.partition("badges:\n")
+    world.members.program = compiled(f"{head.partition('segments:')[0]}badges:\n{rest[rest.index('  reviewer:') :]}")
+    world.happen("reviewed", 1)
+    world.members.program = PROGRAM
+    assert told(world.happen("profiled", 2)) == []
+
+
+# Against all events at once
+
+
+@dataclass(frozen=True)
+class Done:
+    """One event: quarters of an hour after the start, and how many later it arrives."""
+
+    kind: str
+    quarter: int
+    delay: int
+    total: int
+    item: str
+
+    @property
+    def at(self) -> datetime:
+        return after(self.quarter / 4)
+
+
+def levels_of(events: Sequence[Done]) -> dict[str, int]:
+    """What the events come to, the slow way: at each event look back over all of them."""
+    ordered = sorted(events, key=lambda done: done.quarter)
+    thresholds = {
+        "reviewer": (1, 3, 4),
+        "spender": (10, 50, 100),
+        "curious": (2, 3),
+        "big": (20, 40),
+        "monthly": (2, 5),
+    }
+    best = dict.fromkeys(thresholds, 0)
+    for done in ordered:
+        for key, value in _readings(ordered, done.at):
+            best[key] = max(best[key], value)
+    reached = {key: sum(best[key] >= each for each in thresholds[key]) for key in thresholds}
+    return {key: level for key, level in reached.items() if level}
+
+
+def _readings(events: Sequence[Done], now: datetime) -> Iterator[tuple[str, int]]:
+    reviews = [done.at for done in events if done.kind == "reviewed"]
+    bought = [done for done in events if done.kind == "bought"]
+    yield "reviewer", sum(at <= now for at in reviews)
+    yield "monthly", sum(at.astimezone(BERLIN).month == now.astimezone(BERLIN).month for at in reviews)
+    yield "spender", sum(done.total for done in bought if _in_window(done.at, now, minutes=360))
+    yield "curious", len({done.item for done in bought if _day(done.at) == _day(now)})
+    yield "big", max((done.total for done in bought if _in_window(done.at, now, minutes=2_880)), default=0)
+
+
+def _in_window(at: datetime, now: datetime, *, minutes: int) -> bool:
+    """In the last so many minutes, in sixtieths of them."""
+    parts = [int(moment.timestamp()) // (minutes * 60 // 60) for moment in (at, now)]
+    return 0 <= parts[1] - parts[0] < 60
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(BERLIN).date()
+
+
+def _arrivals(events: Sequence[Done]) -> list[Done]:
+    return sorted(events, key=lambda done: (done.quarter + done.delay, done.delay))
+
+
+done = st.builds(
+    Done,
+    kind=st.sampled_from(["reviewed", "bought", "bought"]),
+    quarter=st.integers(0, 900),
+    delay=st.one_of(st.just(0), st.integers(0, 280)),
+    total=st.sampled_from([0, 1, 4, 9, 20, 45]),
+    item=st.sampled_from("abc"),
+)
+"""Over ten days, into the next month, and up to 70 hours late."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(done, max_size=40))
+def test_levels_are_those_of_all_events_in_whatever_order_they_arrive(events: list[Done]) -> None:
+    world = World()
+    seen: list[Done] = []
+    for each in _arrivals(events):
+        seen.append(each)
+        arrives = (each.quarter + each.delay) / 4
+        world.happen(each.kind, each.quarter / 4, now=arrives, total=each.total, item=each.item)
+        assert {**world.levels(), "collector": 0} == {**levels_of(seen), "collector": 0}
+    given = [(each.key, each.level) for each in world.achieved]
+    assert len(given) == len(set(given))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(done, max_size=40))
+def test_levels_are_reached_when_the_events_say_so(events: list[Done]) -> None:
+    """In order of occurrence: at the first event by which the readings suffice."""
+    world = World()
+    seen: list[Done] = []
+    for each in sorted(events, key=lambda one: one.quarter):
+        before = levels_of(seen)
+        seen.append(each)
+        world.happen(each.kind, each.quarter / 4, total=each.total, item=each.item)
+        new = [
+            (key, level) for key, most in levels_of(seen).items() for level in range(before.get(key, 0) + 1, most + 1)
+        ]
+        found = [each for each in world.achieved if each.key != "collector"]
+        assert sorted((one.key, one.level) for one in found) == sorted(new)
+        assert all(one.achieved_at == each.at for one in found)
+        world.achieved.clear()
+
+
+# When events count no longer
+
+REVOCABLE: Final = """
+rewards: 1
+program: {key: shop, timezone: Europe/Berlin, late_window: 72h}
+currencies: {points: {clawback: within_balance}, stars: {clawback: allow_debt}}
+events:
+  bought: {properties: {order: string, total: money, item: string}}
+  returned: {properties: {order: string}}
+  spent: {}
+metrics:
+  orders: {count: bought}
+  spent_hours: {sum: bought, value: event.total, over: 6h}
+  items_day: {distinct: bought, value: event.item, over: day}
+  biggest: {max: bought, value: event.total}
+segments:
+  proud: '"buyer" in member.badges'
+rules:
+  - {key: paid, on: bought, then: [{earn: {currency: points, amount: 1, reference: event.order}}]}
+  - {key: back, on: returned, then: [{reverse: {reference: event.order}}]}
+  - {key: spend, on: spent, then: [{spend: {currency: stars, amount: 20}}]}
+  - {key: sorry, on: badge.revoked, then: [{earn: {currency: points, amount: 1000 * event.level}}]}
+badges:
+  buyer: {metric: orders, levels: [2, {at: 3, rewards: [{earn: {currency: stars, amount: 20}}]}], revocable: true}
+  keeper: {metric: orders, levels: [2, 3], rewards: [{earn: {currency: stars, amount: 1}}]}
+  spender: {metric: spent_hours, levels: [10, 50, 100], revocable: true}
+  curious: {metric: items_day, levels: [2, 3], revocable: true}
+  big: {metric: biggest, levels: [20, 40], revocable: true}
+"""
+REVOKING: Final = compiled(REVOCABLE)
+
+
+@dataclass
+class Shop(World):
+    """Orders that are returned; what is given for them is taken back with them."""
+
+    program: Program = REVOKING
+
+    def buy(self, order: str, hour: float, total: int = 1, item: str = "a", *, now: float | None = None) -> Outcome:
+        return self.happen("bought", hour, now=now, order=order, total=total, item=item)
+
+    def give_back(self, order: str, hour: float) -> Outcome:
+        return self.happen("returned", hour, order=order)
+
+
+def test_what_is_returned_takes_levels_and_their_rewards_with_it() -> None:
+    world = Shop()
+    for hour, order in enumerate("abc"):
+        world.buy(order, hour)
+    assert world.levels() == {"buyer": 2, "keeper": 2}
+    world.achieved.clear()
+    outcome = world.give_back("b", 3)
+    kept = ("type", "key", "level", "currency", "amount", "badge", "rule")
+    assert [{name: effect[name] for name in kept if name in effect} for effect in outcome.effects] == [
+        {"type": "reverse", "currency": "points", "amount": 1, "rule": "back"},
+        {"type": "taken_back"},
+        {"type": "badge.revoked", "key": "buyer", "level": 2},
+        {"type": "reverse", "currency": "stars", "amount": 20, "badge": "buyer"},
+        {"type": "earn", "currency": "points", "amount": 2000, "rule": "sorry"},
+    ]
+    assert world.achieved == [
+        Achievement("badge", "buyer", 2, 1, after(2), revoked_at=after(3), announced=True, event=outcome.id)
+    ]
+    assert world.levels() == {"buyer": 1, "keeper": 2}
+    assert {"badge": "buyer", "level": 2, "result": "revoked"} in outcome.trace
+
+
+def test_what_is_lost_can_be_earned_again_with_its_rewards() -> None:
+    world = Shop()
+    for hour, order in enumerate("abc"):
+        world.buy(order, hour)
+    world.give_back("a", 3)
+    world.achieved.clear()
+    again = world.buy("d", 4)
+    assert told(again) == ["+1 points of paid", "buyer 2", "+20 stars of buyer"]
+    assert [(each.level, each.instance, each.revoked_at) for each in world.achieved] == [(2, 2, None)]
+    lost = world.give_back("d", 5)
+    assert [effect["amount"] for effect in lost.effects if effect.get("badge") == "buyer"] == [20]
+    assert (world.achieved[-1].instance, world.achieved[-1].revoked_at) == (2, after(5))
+
+
+def test_what_was_spent_of_a_lost_reward_is_owed_by_the_currencys_own_policy() -> None:
+    world = Shop()
+    for hour, order in enumerate("abc"):
+        world.buy(order, hour)
+    world.happen("spent", 3)
+    world.give_back("a", 4)
+    stars = world.member().state.wallet.accounts["stars"]
+    assert (stars.available, stars.debt) == (0, 18)  # two for `keeper` were left
+
+
+def test_a_segment_is_left_with_the_badge_that_it_asks_for() -> None:
+    world = Shop()
+    world.buy("a", 0)
+    assert {"type": "segment.entered", "segment": "proud"} in world.buy("b", 1).effects
+    assert {"type": "segment.left", "segment": "proud"} in world.give_back("a", 2).effects
+
+
+def test_a_window_that_moves_on_takes_nothing_and_nor_does_what_was_no_ground() -> None:
+    world = Shop()
+    world.buy("a", 0, total=60)
+    world.buy("b", 100, total=1)
+    outcome = world.give_back("b", 101)
+    assert [effect["key"] for effect in outcome.effects if effect["type"] == "badge.revoked"] == ["buyer"]
+    assert world.levels()["spender"] == 2
+
+
+def test_a_level_stands_on_what_reaches_it_all_the_same_until_that_goes_too() -> None:
+    world = Shop()
+    world.buy("a", 0, total=60)
+    world.buy("b", 40, total=50)
+    world.give_back("a", 50)
+    assert world.levels()["spender"] == 2
+    world.give_back("b", 51)
+    assert "spender" not in world.levels()
+
+
+bought = st.builds(
+    Done,
+    kind=st.just("bought"),
+    quarter=st.integers(0, 120),
+    delay=st.one_of(st.just(0), st.integers(0, 100)),
+    total=st.sampled_from([0, 1, 4, 9, 20, 45]),
+    item=st.sampled_from("abc"),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(bought, st.one_of(st.none(), st.integers(0, 60))), max_size=25))
+def test_levels_are_those_of_the_events_that_still_count(orders: list[tuple[Done, int | None]]) -> None:
+    """Each order may be returned so many quarters of an hour after it arrived."""
+    world = Shop()
+    steps: list[tuple[int, int, int, str]] = []
+    for number, (order, returned) in enumerate(orders):
+        arrives = order.quarter + order.delay
+        steps.append((arrives, 0, number, "bought"))
+        if returned is not None:
+            steps.append((arrives + returned, 1, number, "returned"))
+    standing: dict[int, Done] = {}
+    most = 0
+    for quarter, _, number, kind in sorted(steps):
+        order = orders[number][0]
+        if kind == "bought":
+            world.buy(str(number), order.quarter / 4, order.total, order.item, now=quarter / 4)
+            standing[number] = order
+        else:
+            world.give_back(str(number), quarter / 4)
+            del standing[number]
+        most = max(most, len(standing))
+        assert world.levels() == expected_of(list(standing.values()), most)
+
+
+def expected_of(events: list[Done], most: int) -> dict[str, int]:
+    """`most`: how many orders ever stood at once, for the badge that is not revocable."""
+    slow = levels_of(events)
+    biggest = max((done.total for done in events), default=0)
+    levels = {
+        "buyer": sum(len(events) >= each for each in (2, 3)),
+        "keeper": sum(most >= each for each in (2, 3)),
+        "spender": slow.get("spender", 0),
+        "curious": slow.get("curious", 0),
+        "big": sum(biggest >= each for each in (20, 40)),
+    }
+    return {key: level for key, level in levels.items() if level}
