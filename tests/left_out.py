@@ -4,10 +4,13 @@ import shutil
 import sys
 from typing import Final
 
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
 # Any of the programs will do; the package is Debian's.
-WANTED: Final = [
+WANTED: Final[list[tuple[tuple[str, ...], str, str]]] = [
     (("node",), "nodejs", "the vendors' JavaScript client (tests/clients)"),
     (("npm",), "npm", "the vendors' JavaScript client (tests/clients)"),
+    (BROWSERS, "chromium", "the browser SDK in a real browser (tests/browser)"),
     (("docker-compose", "docker"), "docker-compose", "the check of compose.yaml (tests/architecture)"),
 ]
 

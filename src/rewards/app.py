@@ -28,6 +28,7 @@ from rewards.features.programs.controller import programs_routers
 from rewards.features.progress.badges import badges_router
 from rewards.features.sandbox.clock import SandboxClock
 from rewards.features.sandbox.controller import sandbox_router
+from rewards.features.sdk.controller import sdk_router
 from rewards.features.segment.controller import segment_routers
 from rewards.features.tokens.controller import find_standing, tokens_router
 from rewards.features.wallets.controller import ledger_router
@@ -82,6 +83,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             sandbox_router(),
             health_router(),
             reference_router(),
+            sdk_router(),
         ],
         lifespan=[lifespan],
         state=State({**_state(service, keys), "checker": checker}),

@@ -1,0 +1,1 @@
+"""The browser SDK: one small script, served from here."""

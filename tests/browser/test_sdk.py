@@ -1,0 +1,271 @@
+"""The browser SDK in a real Chromium: what is declared or called arrives once, also from a page that is left, and later.
+
+Every test has a member of its own. The service runs in a process of its own; what it recorded is asked over HTTP.
+"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, Route
+from tests.browser.shop import Shop, Visitor, eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+BUTTON = '<button id="buy" data-rewards-click="clicked" data-rewards-prop-target="buy">Buy</button>'
+ARTICLE = (
+    '<p id="article" data-rewards-dwell="read" data-rewards-seconds="0.4" data-rewards-prop-article="a-1">Words</p>'
+)
+LONG = '<div style="height: 3000px"></div>'
+HIDE = """(state) => {
+  Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+DELIVERED = "/v1/me/events"
+
+
+async def sent_by(page: Page, act: str) -> None:
+    """Runs a script in the page and waits until the service has answered what it set off."""
+    async with page.expect_response(lambda answer: DELIVERED in answer.url):
+        await page.evaluate(act)
+
+
+async def test_a_click_arrives_with_what_is_declared(shop: Shop, visitor: Visitor) -> None:
+    body = BUTTON.replace(" id=", """ data-rewards-properties='{"price": 9.5}' id=""").replace("Buy", "<b>Buy</b>")
+    page = await visitor.visit(shop.page("/click", "click", body))
+    await page.click("b")
+    await shop.expect("click", clicked=1)
+    [event] = await shop.events("click")
+    assert event["properties"] == {"target": "buy", "price": 9.5}
+    assert (event["context"]["page"], event["context"]["channel"]) == ("/click", "web")
+    assert await eventually(lambda: visitor.kept(page), 0) == 0
+
+
+async def test_every_click_counts_and_none_twice(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/clicks", "clicks", BUTTON))
+    for _ in range(25):  # more than one batch
+        await page.click("button")
+    await shop.expect("clicks", clicked=25)
+    assert await shop.live.balance("clicks") == 25
+
+
+async def test_what_is_read_for_long_enough_arrives_once(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/read", "read", LONG + ARTICLE))
+    assert await page.evaluate("new Promise((done) => setTimeout(done, 600, 'not seen yet'))") == "not seen yet"
+    assert await shop.arrived("read") == {}
+    await page.locator("#article").scroll_into_view_if_needed()
+    await shop.expect("read", read=1)
+    await page.evaluate("scrollTo(0, 0)")
+    await page.locator("#article").scroll_into_view_if_needed()
+    await sent_by(page, "Rewards.track('clicked'), new Promise((done) => setTimeout(done, 600))")
+    await shop.expect("read", read=1, clicked=1)
+    seconds = (await shop.events("read"))[-1]["properties"]["dwell_seconds"]
+    assert 0.4 <= seconds < 5
+
+
+async def test_a_tab_in_the_background_reads_nothing(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/hidden", "hidden", '<p id="top">Top</p>' + ARTICLE.replace("0.4", "1")))
+    await page.evaluate(HIDE, "hidden")
+    assert await page.evaluate("new Promise((done) => setTimeout(done, 1300, 'waited'))") == "waited"
+    assert await shop.arrived("hidden") == {}
+    await page.evaluate(HIDE, "visible")
+    await shop.expect("hidden", read=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "scroll"),
+    [
+        ("page", f'<main data-rewards-scroll="scrolled" data-rewards-depth="75">{LONG}</main>', "scrollTo(0, 3000)"),
+        (
+            "box",
+            f'<div data-rewards-scroll="scrolled" style="height: 200px; overflow: auto" id="box">{LONG}</div>',
+            "document.querySelector('#box').scrollTop = 3000",
+        ),
+    ],
+)
+async def test_scrolling_deep_enough_arrives_once(
+    shop: Shop, visitor: Visitor, name: str, body: str, scroll: str
+) -> None:
+    member = f"scroll-{name}"
+    page = await visitor.visit(shop.page(f"/{member}", member, body))
+    half = scroll.replace("3000", "1000")
+    await sent_by(page, f"{half}; Rewards.track('clicked')")
+    assert await shop.arrived(member) == {"clicked": 1}
+    for script in (scroll, half, scroll):
+        await page.evaluate(script)
+    await shop.expect(member, clicked=1, scrolled=1)
+    assert (await shop.events(member))[0]["properties"]["scroll_percent"] == 100
+
+
+async def test_the_pointer_has_to_rest(shop: Shop, visitor: Visitor) -> None:
+    box = '<p data-rewards-hover="hovered" data-rewards-hover-seconds="{}" id="{}" style="height: 50px">Help</p>'
+    page = await visitor.visit(shop.page("/hover", "hover", box.format(5, "brushed") + box.format(0.3, "rested")))
+    await page.hover("#brushed")
+    await page.hover("#rested")
+    await shop.expect("hover", hovered=1)
+
+
+async def test_elements_that_come_later_are_heard(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/later", "later", "<main></main>"))
+    await page.evaluate("(html) => { document.querySelector('main').innerHTML = html; }", BUTTON + ARTICLE)
+    await page.click("#buy")
+    await shop.expect("later", clicked=1, read=1)
+
+
+@pytest.mark.parametrize("leave", ["link", "navigate", "close"])
+async def test_a_page_that_is_left_sends_what_it_has(shop: Shop, visitor: Visitor, leave: str) -> None:
+    member = f"leave-{leave}"
+    shop.document("/elsewhere", "<!doctype html><title>Elsewhere</title><link rel='icon' href='data:,'>")
+    body = f'{BUTTON}<a href="/elsewhere" data-rewards-click="clicked">Away</a>'
+    address = shop.page(f"/{member}", member, ARTICLE + body)
+    page = await visitor.visit(address)
+    await shop.expect(member, read=1)  # the page has its token by now
+    await page.click("#buy")
+    if leave == "link":
+        await page.click("a")
+    elif leave == "navigate":
+        await page.goto(shop.address + "/elsewhere")
+    else:
+        await page.close(run_before_unload=True)
+    clicks = 2 if leave == "link" else 1
+    await shop.expect(member, read=1, clicked=clicks)
+    # Whoever comes back sends once more what was never confirmed; it pays nothing again.
+    again = await visitor.visit(address)
+    assert await eventually(lambda: visitor.kept(again), 0) == 0
+    await shop.expect(member, read=2, clicked=clicks)
+    assert await shop.live.balance(member) == 20 + clicks
+
+
+async def test_what_happens_offline_arrives_when_there_is_a_network_again(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/offline", "offline", BUTTON + ARTICLE))
+    await shop.expect("offline", read=1)
+    await visitor.context.set_offline(True)
+    for _ in range(3):
+        await page.click("#buy")
+    assert await visitor.kept(page) == 3
+    visitor.errors.clear()  # the browser itself tells of requests that fail
+    await visitor.context.set_offline(False)
+    await shop.expect("offline", read=1, clicked=3)
+    assert await eventually(lambda: visitor.kept(page), 0) == 0
+    visitor.errors.clear()
+
+
+async def test_what_happens_offline_outlives_the_page(shop: Shop, visitor: Visitor) -> None:
+    address = shop.page("/outlives", "outlives", BUTTON + ARTICLE)
+    page = await visitor.visit(address)
+    await shop.expect("outlives", read=1)
+    await visitor.context.set_offline(True)
+    await page.click("#buy")
+    await page.close()
+    await visitor.context.set_offline(False)
+    assert await shop.arrived("outlives") == {"read": 1}
+    await visitor.visit(shop.page("/outlives", "outlives", BUTTON))
+    await shop.expect("outlives", read=1, clicked=1)
+    assert await shop.live.balance("outlives") == 11
+    visitor.errors.clear()
+
+
+async def test_what_one_customer_did_is_never_sent_for_another(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/shared", "shared-ada", BUTTON + ARTICLE))
+    await shop.expect("shared-ada", read=1)
+    await visitor.context.set_offline(True)
+    await page.click("#buy")
+    await page.close()
+    await visitor.context.set_offline(False)
+    page = await visitor.visit(shop.page("/shared", "shared-bob", ARTICLE))
+    await shop.expect("shared-bob", read=1)
+    assert (await visitor.kept(page), await shop.arrived("shared-ada")) == (1, {"read": 1})
+    await visitor.visit(shop.page("/shared", "shared-ada", ""))
+    await shop.expect("shared-ada", read=1, clicked=1)
+    visitor.errors.clear()
+
+
+async def test_a_token_that_has_ended_is_replaced(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/ended", "ended", BUTTON + ARTICLE))
+    await shop.expect("ended", read=1)
+    await shop.live.client.delete("/v1/members/ended/tokens")
+    # The serving process believes what it read for two seconds.
+    stale = {"Authorization": f"Bearer {await shop.token('ended')}"}
+    assert (await shop.live.client.get("/v1/me", headers=stale)).status_code == 200
+    await page.evaluate("new Promise((done) => setTimeout(done, 2100))")
+    await page.click("#buy")
+    await shop.expect("ended", read=1, clicked=1)
+    assert all("401" in error for error in visitor.errors)
+    visitor.errors.clear()
+
+
+@pytest.mark.parametrize(("status", "headers"), [(429, {"Retry-After": "1"}), (503, {"Retry-After": "1"}), (500, {})])
+async def test_a_service_that_is_busy_is_asked_again_later(
+    shop: Shop, visitor: Visitor, status: int, headers: dict[str, str]
+) -> None:
+    member = f"busy-{status}"
+    tries: list[float] = []
+
+    async def busy(route: Route) -> None:
+        tries.append(await page.evaluate("performance.now()"))
+        if len(tries) > 1:
+            await route.continue_()
+        else:
+            exposed = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+            await route.fulfill(status=status, headers={**headers, **exposed})
+
+    page = await visitor.visit(shop.page(f"/{member}", member, BUTTON))
+    await page.route(f"**{DELIVERED}", busy)
+    await page.click("#buy")
+    await shop.expect(member, clicked=1)
+    assert len(tries) == 2
+    assert tries[1] - tries[0] >= 950
+    visitor.errors.clear()
+
+
+async def test_one_event_that_is_refused_holds_up_no_other(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/refused", "refused", ""))
+    await page.evaluate("Rewards.track('ordered', {total: 9000})")  # no browser may say so
+    await page.evaluate("Rewards.track('x'.repeat(300))")
+    await page.evaluate("Rewards.track('clicked', {}, {id: 'x'.repeat(101)})")
+    await page.evaluate("Rewards.track('clicked')")
+    await shop.expect("refused", clicked=1)
+    assert await eventually(lambda: visitor.kept(page), 0) == 0
+
+
+async def test_an_id_of_the_page_makes_it_happen_once_for_good(shop: Shop, visitor: Visitor) -> None:
+    once = ARTICLE.replace("<p", '<p data-rewards-id="a-1"')
+    address = shop.page("/once", "once", once)
+    for _ in range(2):
+        page = await visitor.visit(address)
+        async with page.expect_response(lambda answer: DELIVERED in answer.url):
+            pass
+    await shop.expect("once", read=1)
+
+
+async def test_nothing_is_ever_thrown_into_the_page(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(
+        shop.document(
+            "/robust",
+            f"""<!doctype html><link rel="icon" href="data:,"><script>
+            Object.defineProperty(window, "localStorage", {{get() {{ throw new Error("blocked"); }}}});</script>
+            <p data-rewards-dwell="" data-rewards-properties="no JSON" data-rewards-seconds="-1">{BUTTON}</p>
+            <script src="{shop.service}/sdk.js"></script><script>
+            const circular = {{}}; circular.self = circular;
+            Rewards.track("clicked", circular); Rewards.track(); Rewards.track(null, 5n);
+            Rewards.init(); Rewards.init({{token: "nonsense"}}); Rewards.init({{getToken() {{ throw new Error("no"); }}}});
+            Rewards.stop(); Rewards.stop(); Rewards.track("clicked");
+            Rewards.init({{getToken: () => fetch("/token/robust").then((answer) => answer.json())}});
+            </script>""",
+        )
+    )
+    await page.click("#buy")
+    await shop.expect("robust", clicked=1)
+
+
+async def test_it_is_a_module_too(shop: Shop, visitor: Visitor) -> None:
+    await visitor.visit(
+        shop.document(
+            "/module",
+            f"""<!doctype html><link rel="icon" href="data:,"><script type="module">
+            import {{init, track}} from "{shop.service}/sdk.mjs";
+            init({{token: "{await shop.token("module")}"}});
+            track("clicked");
+            </script>""",
+        )
+    )
+    await shop.expect("module", clicked=1)
