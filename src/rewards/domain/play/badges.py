@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Achievement
-from rewards.domain.periods import epoch_seconds, from_epoch_seconds
 from rewards.domain.play.actions import Firing, performs, take_back
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.held_badges import MECHANIC, Held, held, together, unpacked
@@ -22,7 +21,7 @@ from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.peaks import grounds, peak, reached_by
 from rewards.domain.play.rewards import give
 from rewards.domain.program.badge import AWARDED, KIND, REVOKED, Badge, BadgeAction
-from rewards.domain.program.compiled import Cause, Metric, MetricKind
+from rewards.domain.program.compiled import Cause, Metric
 from rewards.domain.work import Work
 
 
@@ -34,7 +33,7 @@ class Badges(Mechanic):
     def follow(self, work: Work, event_type: str, facts: EventFacts) -> None:
         assert work.program.badges is not None
         for badge in work.program.badges.by_event.get(event_type, ()):
-            _rise(work, badge, since=facts.at)
+            _rise(work, badge, since=facts.at, at=facts.at)
 
     def reassess(self, work: Work, at: datetime) -> None:
         assert work.program.badges is not None
@@ -60,47 +59,26 @@ def _give(firing: Firing, action: BadgeAction) -> None:
             return
 
 
-def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime | None = None) -> None:
-    """Awards what the metric has reached at any moment since an event (None: ever), the lowest level first."""
+def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime) -> None:
+    """Awards what the metric has reached at any moment since an event (None: ever), the lowest level first.
+
+    A level that is reached by events which came before a late one, and occurred after it, is reached with them.
+    """
     mine = held(work.play, badge.key)
     metric = badge.metric
     assert metric is not None
     if mine.level >= len(badge.levels):
         return
     state = work.metrics.get(metric.id)
-    if state is None:
-        return
-    newest = epoch_seconds(since) if since is not None else 0
-    late = since is not None and newest < mine.newest
-    if newest > mine.newest:
-        mine = replace(mine, newest=newest)
-        work.set_play(MECHANIC, badge.key, mine.packed())
-    until = work.now if since is None else max(since, work.now)
+    until = max(at, work.now)
     highest = peak(metric, state, since=since, until=until, zone=work.zone)
-    while highest is not None and mine.level < len(badge.levels):
-        threshold = badge.levels[mine.level].at
-        assert threshold is not None
-        if highest < threshold:
+    for level in badge.levels[mine.level :]:
+        assert level.at is not None
+        if highest is None or highest < level.at:
             return
-        if since is None:
-            moment = at or work.now
-        elif late:
-            moment = _reached_late(work, metric, threshold, since, mine)
-        else:
-            moment = since
-        if not _award(work, badge, moment):
+        by = None if since is None else reached_by(metric, state, level.at, since=since, until=until, zone=work.zone)
+        if not _award(work, badge, by or at):
             return
-        mine = held(work.play, badge.key)
-
-
-def _reached_late(work: Work, metric: Metric, threshold: float, since: datetime, mine: Held) -> datetime:
-    """When the level was reached, other events having occurred after this one: not before that, later by a sub-window at most."""
-    if metric.kind is MetricKind.MAX:
-        return since
-    newest = max(since, from_epoch_seconds(mine.newest))
-    state = work.metrics.get(metric.id)
-    by = reached_by(metric, state, threshold, since=since, until=newest, zone=work.zone)
-    return newest if by is None else max(since, by)
 
 
 def _award(work: Work, badge: Badge, at: datetime, *, cause: Cause | None = None) -> bool:

@@ -1,7 +1,7 @@
 """Which badges a member holds: what the member's document keeps of each.
 
-It is `[newest, moments, times]` under the badge's key: when the newest event occurred that its metric counted, when each
-held level was reached (the lowest first), and how many times each level was, left out while that is once. Seconds since 1970.
+It is `[moments, times]` under the badge's key: when each held level was reached, the lowest first (seconds since 1970), and
+how many times each level was, left out while that is once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ Play = Mapping[str, Mapping[str, Any]]
 class Held:
     """One badge of a member. `times` counts how often each level was reached, the lost ones included."""
 
-    newest: int = 0
     moments: tuple[int, ...] = ()
     times: tuple[int, ...] = ()
 
@@ -55,7 +54,7 @@ class Held:
 
     def packed(self) -> list[Any]:
         """As the document keeps it."""
-        kept = [self.newest, list(self.moments)]
+        kept = [list(self.moments)]
         return kept if self.times == (1,) * self.level else [*kept, list(self.times)]
 
 
@@ -70,13 +69,13 @@ def held(play: Play, key: str) -> Held:
 
 def unpacked(kept: list[Any]) -> Held:
     """As `Held.packed` made it."""
-    moments = tuple(kept[1])
-    return Held(kept[0], moments, tuple(kept[2]) if len(kept) > 2 else (1,) * len(moments))
+    moments = tuple(kept[0])
+    return Held(moments, tuple(kept[1]) if len(kept) > 1 else (1,) * len(moments))
 
 
 def keys_held(play: Play) -> list[str]:
     """The badges of which the member holds a level."""
-    return [key for key, kept in play.get(MECHANIC, {}).items() if kept[1]]
+    return [key for key, kept in play.get(MECHANIC, {}).items() if kept[0]]
 
 
 def together(one: Held, other: Held) -> Held:
@@ -84,7 +83,6 @@ def together(one: Held, other: Held) -> Held:
     level = max(one.level, other.level)
     both = (one, other)
     return Held(
-        newest=max(one.newest, other.newest),
         moments=tuple(min(each.moments[at] for each in both if at < each.level) for at in range(level)),
         times=tuple(max(each.instance(at + 1) for each in both) for at in range(max(len(one.times), len(other.times)))),
     )

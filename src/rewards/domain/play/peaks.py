@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Calendar, epoch_seconds, from_epoch_seconds, period_at
 from rewards.domain.play.metrics import read
 from rewards.domain.play.windows import slot_of, slot_starts, slotless, window
 from rewards.domain.program.compiled import Metric, MetricKind
-
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def peak(
@@ -44,23 +42,22 @@ def reached_by(
     until: datetime,
     zone: ZoneInfo,
 ) -> datetime | None:
-    """When the reading was at least `threshold` at the latest: the end of the first sub-window where it is, but not after `until`.
+    """By when the reading was at least `threshold`: at `since` itself, or in the first later sub-window where it is.
 
-    None if it never was from `since` on (None: from as far back as anything is kept).
+    Of that the last second is named, or `until` if that comes first. None if it never was from `since` on (None: from as
+    far back as anything is kept).
     """
-    for end, value in _readings(metric, state, since, until, zone):
+    for moment, value in _readings(metric, state, since, until, zone):
         if value is not None and value >= threshold:
-            return end
+            return moment
     return None
 
 
 def grounds(metric: Metric, event_at: datetime, reading_at: datetime, zone: ZoneInfo) -> bool:
-    """Whether an event of that second is part of the reading in another."""
-    seconds = epoch_seconds(reading_at)
-    if epoch_seconds(event_at) > seconds:
-        return False
+    """Whether an event of that moment is part of the reading at another. All that a lifetime counts is."""
     if slotless(metric):
         return True
+    seconds = epoch_seconds(reading_at)
     if not isinstance(metric.over, Calendar):
         seconds = slot_starts(metric)(slot_of(metric, seconds, zone))
     above, upto = window(metric, seconds, zone, 0)
@@ -70,11 +67,11 @@ def grounds(metric: Metric, event_at: datetime, reading_at: datetime, zone: Zone
 def _readings(
     metric: Metric, state: Any | None, since: datetime | None, until: datetime, zone: ZoneInfo
 ) -> Iterator[tuple[datetime, int | float | None]]:
-    """Each reading that differs, with the last moment at which it certainly was one."""
+    """Each reading that differs, with a moment at which it was one: `since`, later the end of a sub-window."""
     if metric.by is not None:
         raise ValueError(f"metric {metric.key} is split by {metric.by.source}: nothing says which part is meant")
     if state is None or slotless(metric):
-        yield until, _number(metric, read(metric, state, at=until, zone=zone))
+        yield since or until, _number(metric, read(metric, state, at=until, zone=zone))
         return
     moments: Iterable[tuple[int, int]]
     if isinstance(metric.over, Calendar) and metric.kind is not MetricKind.SCORE:
@@ -82,12 +79,14 @@ def _readings(
     else:
         moments = _sub_windows(metric, state[0], since, until, zone)
     fades = metric.kind is MetricKind.SCORE
+    known = since
     for begin, end in moments:
-        moment = from_epoch_seconds(begin)
+        at = from_epoch_seconds(begin)
         if fades and since is not None:
-            moment = max(moment, since)
-        value = read(metric, state, at=moment, zone=zone)
-        yield min(from_epoch_seconds(end) - _MICROSECOND, until), _number(metric, value)
+            at = max(at, since)
+        value = read(metric, state, at=at, zone=zone)
+        yield known or min(from_epoch_seconds(end - 1), until), _number(metric, value)
+        known = None
 
 
 def _sub_windows(

@@ -19,7 +19,7 @@ from rewards.pipeline.lookup import as_of_now, find_wallet
     "/members/{member:str}/badges", operation_id="list_badges", guards=[requires("read")], responses=also(409, 410, 422)
 )
 async def list_badges(request: ApiRequest, member: MemberPath) -> BadgesOut:
-    """The badges of the program in its order, each with the member's level and progress; secret ones once they are earned."""
+    """The badges of the program by key, each with the member's level and progress; secret ones once they are earned."""
     return await _badges(request, member_ref(member))
 
 
@@ -33,8 +33,9 @@ async def _badges(request: ApiRequest, ref: MemberRef) -> BadgesOut:
     state = request.app.state
     program_id = request.auth.program_id
     wallet = await find_wallet(state.engine, state.programs, program_id, ref)
+    members = dict.fromkeys((*wallet.found.ids, *wallet.found.state.absorbed))
     async with reading(state.engine) as connection:
-        rows = await achieved(connection, program_id, wallet.found.ids, (KIND,))
+        rows = await achieved(connection, program_id, list(members), (KIND,))
     return badges_of(wallet, as_of_now(wallet), achieved_moments(rows))
 
 

@@ -23,8 +23,9 @@ _UNFIT = {
 
 
 def build_badges(context: Context, metrics: Mapping[str, Metric], rewards: RewardBuilder) -> Badges:
-    """The badges that are in order, in document order."""
-    built = {key: _badge(context, metrics, rewards, key, each) for key, each in context.document.badges.items()}
+    """The badges that are in order, by key: a stored document does not keep the order of its names."""
+    declared = sorted(context.document.badges.items())
+    built = {key: _badge(context, metrics, rewards, key, each) for key, each in declared}
     by_event: dict[str, tuple[Badge, ...]] = {}
     for badge in built.values():
         for event in sorted(badge.metric.events) if badge.metric is not None else ():
