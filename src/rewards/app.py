@@ -21,6 +21,7 @@ from rewards.features.events.reading import events_reading_router
 from rewards.features.health.controller import Readiness, health_router
 from rewards.features.keys.controller import keys_router
 from rewards.features.keys.queries import find_caller
+from rewards.features.leaderboards.closing import Closings
 from rewards.features.members.controller import members_router
 from rewards.features.members.me import me_router
 from rewards.features.programs.checking import Checker
@@ -102,6 +103,7 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
     """What handlers find in `request.app.state`."""
     due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
     sweep = Sweep(service.engine, service.programs, service.lanes)
+    closings = Closings(service.engine, service.programs)
     return {
         "intake": service.intake,
         "engine": service.engine,
@@ -109,7 +111,7 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
         "cursors": Cursors(service.secret_key),
         "api_keys": keys,
         "member_tokens": MemberTokens(service.secret_key, partial(find_standing, service.engine, service.programs)),
-        "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run), sweep.run_inactive),
+        "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run, closings.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
         "metrics_registry": service.registry,
     }

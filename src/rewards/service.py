@@ -19,6 +19,7 @@ from rewards.domain.program.compiled import Program
 from rewards.domain.program.models.document import Document
 from rewards.features.events import rows as event_rows
 from rewards.features.events.jobs import Lateness
+from rewards.features.leaderboards import rows as leaderboard_rows
 from rewards.features.members import rows as member_rows
 from rewards.features.progress import rows as progress_rows
 from rewards.features.wallets import rows as wallet_rows
@@ -32,7 +33,7 @@ from rewards.valkey import make_valkey
 
 PATIENCE_SECONDS: Final = 3600.0
 
-WRITES = (*member_rows.ROWS, *wallet_rows.ROWS, *event_rows.ROWS, *progress_rows.ROWS)
+WRITES = (*member_rows.ROWS, *wallet_rows.ROWS, *event_rows.ROWS, *progress_rows.ROWS, *leaderboard_rows.ROWS)
 """What every slice writes in the batch's one statement."""
 
 

@@ -23,6 +23,7 @@ from rewards.db.retention import drop_expired, forget_traces
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
 from rewards.features.events.jobs import DueCommands
+from rewards.features.leaderboards.closing import Closings
 from rewards.features.members.jobs import rank_segments
 from rewards.features.wallets.jobs import Sweep
 from rewards.service import Service, owner_database
@@ -53,12 +54,14 @@ class Worker:
         self._owner = owner_database(service.settings)
         self.due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
         self.sweep = Sweep(service.engine, service.programs, service.lanes)
+        self.closings = Closings(service.engine, service.programs, service.due_written.set)
 
     def jobs(self) -> tuple[Job, ...]:
         return (
             Job("due", POLL_SECONDS, self.due.run, self._service.due_written),
             Job("sweep", SWEEP_SECONDS, self.sweep.run),
             Job("inactive", UPKEEP_SECONDS, self._inactive),
+            Job("closings", POLL_SECONDS, self._close_boards),
             Job("rank", RANK_SECONDS, self._rank),
             Job("upkeep", UPKEEP_SECONDS, self._upkeep),
         )
@@ -84,6 +87,9 @@ class Worker:
         for program_id in await published(self._service.engine):
             await self.sweep.run_inactive(program_id)
         return 0
+
+    async def _close_boards(self) -> int:
+        return sum([await self.closings.run(program_id) for program_id in await published(self._service.engine)])
 
     async def _rank(self) -> int:
         service = self._service

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rewards.domain import moves
 from rewards.domain.commands import (
+    AwardPrize,
     Capture,
     Command,
     Due,
@@ -21,6 +22,8 @@ from rewards.domain.commands import (
     Import,
     MergeIn,
     MergeOut,
+    ModerateBoard,
+    OptOut,
     PlaceHold,
     Release,
     Reverse,
@@ -34,9 +37,10 @@ from rewards.domain.ids import Ids
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.merging import decide_merge_in, decide_merge_out
 from rewards.domain.outcome import Outcome
-from rewards.domain.play import mechanics, timers
+from rewards.domain.play import boards, mechanics, timers
 from rewards.domain.play.deciding import decide_event
 from rewards.domain.play.passing import arrange, pass_time
+from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
@@ -57,6 +61,9 @@ _DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
     MergeIn: decide_merge_in,
     Due: decide_due,
     SetSegments: decide_segments,
+    ModerateBoard: decide_moderation,
+    OptOut: decide_opt_out,
+    AwardPrize: decide_prize,
 }
 
 
@@ -86,6 +93,8 @@ def apply(
     if program.keeps_time and state.wake_at is not None and state.wake_at <= work.now and state.merged_into is None:
         pass_time(work)
     outcome = _DECIDE[type(command)](work, command)
+    if program.boards is not None:
+        boards.record(work, outcome)
     if program.keeps_time:
         arrange(work, outcome, anew=type(command) is Due)
     return outcome

@@ -216,6 +216,33 @@ class SetSegments:
     left: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ModerateBoard:
+    """Staff take a member off a leaderboard, for a `reason`, or put it back (no reason)."""
+
+    board: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """The member wants to be on no leaderboard, or on boards again."""
+
+    out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AwardPrize:
+    """A period of a leaderboard has closed, and the member's rank gets this prize of it (counted from 0)."""
+
+    board: str
+    period: str
+    part: str
+    prize: int
+    rank: int
+    score: float
+
+
 Command: TypeAlias = (
     Event
     | Earn
@@ -231,4 +258,7 @@ Command: TypeAlias = (
     | MergeIn
     | Due
     | SetSegments
+    | ModerateBoard
+    | OptOut
+    | AwardPrize
 )

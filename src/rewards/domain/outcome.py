@@ -74,6 +74,33 @@ class Achievement:
     event: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BoardScore:
+    """A member's row on a leaderboard, as it is now; `score` None: there is none any more.
+
+    `part` is the ranking of the board that the member belongs to, `left_part` the one it belonged to before (the same, mostly).
+    `shown` says whether others see it there, `definition` what was counted.
+    """
+
+    board: str
+    period: str
+    part: str
+    left_part: str
+    score: float | None
+    achieved_at: datetime
+    shown: bool
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardNotice:
+    """What was decided about a member on boards: `removed`, `restored` (of one board), `opted_out`, `opted_in`."""
+
+    action: str
+    board: str | None = None
+    reason: str | None = None
+
+
 @dataclass(slots=True)
 class Outcome:
     """`state` is the member afterwards; `accounts`, `lots` and `holds` are just the rows that changed.
@@ -96,6 +123,8 @@ class Outcome:
     event: EventRecord | None = None
     legs: list[Leg] = field(default_factory=list)
     achievements: list[Achievement] = field(default_factory=list)
+    scores: list[BoardScore] = field(default_factory=list)
+    board_notices: list[BoardNotice] = field(default_factory=list)
     taken_back: dict[UUID, UUID] = field(default_factory=dict)
     """Events that count no longer, each with the member who sent it."""
     wake_at: datetime | None = None

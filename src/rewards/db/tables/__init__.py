@@ -13,13 +13,6 @@ from rewards.db.tables.leaderboards import (
     leaderboard_result,
     leaderboard_score,
 )
-from rewards.db.tables.leaderboards import (
-    leaderboard_dirty,
-    leaderboard_period,
-    leaderboard_removal,
-    leaderboard_result,
-    leaderboard_score,
-)
 from rewards.db.tables.ledger import account, hold, lot, posting, reversal, transaction, transaction_note
 from rewards.db.tables.members import member
 from rewards.db.tables.operations import audit, import_run, job_state
@@ -42,11 +35,6 @@ __all__ = [
     "hold",
     "import_run",
     "job_state",
-    "leaderboard_dirty",
-    "leaderboard_period",
-    "leaderboard_removal",
-    "leaderboard_result",
-    "leaderboard_score",
     "leaderboard_dirty",
     "leaderboard_period",
     "leaderboard_removal",

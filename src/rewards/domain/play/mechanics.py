@@ -8,13 +8,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 from rewards.domain.play.badges import Badges
+from rewards.domain.play.boards import Boards
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.program.compiled import Program
 from rewards.domain.work import Work
 
-MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(),)
+MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(), Boards())
 """In the order in which they follow an event."""
 
 

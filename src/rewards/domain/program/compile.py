@@ -23,6 +23,7 @@ from rewards.domain.program.compiling.badges import build_badges
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.currencies import build_currencies
 from rewards.domain.program.compiling.events import build_catalogue
+from rewards.domain.program.compiling.leaderboards import build_boards
 from rewards.domain.program.compiling.metrics import build_metrics
 from rewards.domain.program.compiling.reach import may_loop, reaching
 from rewards.domain.program.compiling.rewards import RewardBuilder
@@ -34,7 +35,7 @@ from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute as WrittenAttribute
 from rewards.domain.program.problems import Problems
 
-MECHANICS: Final = ("badges",)
+MECHANICS: Final = ("badges", "leaderboards")
 """The sections whose mechanics follow events; each is called like its section."""
 
 
@@ -68,16 +69,9 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
     segments = build_segments(context, scopes, plans, metrics)
     rewards = RewardBuilder(context, catalogue, scopes, plans, metrics)
     badges = build_badges(context, metrics, rewards)
+    boards = build_boards(context, zone, metrics, rewards)
     builder = RuleBuilder(context, catalogue, scopes, plans, metrics, zone)
-    rules: dict[str, Rule] = {}
-    for position, written in enumerate(document.rules):
-        if written.key in rules:
-            context.problems.error(f"rules.{written.key}", "duplicate-key", f"two rules are called {written.key}")
-        rule = builder.build(position, written)
-        if rule is not None:
-            rules[written.key] = rule
-    for key in may_loop(rules.values()):
-        context.problems.warn(f"rules.{key}", "may-loop", "the events it raises lead back to it; that stops at depth 5")
+    rules = _build_rules(context, builder)
     _purposes(context, inputs.names() | plans.names(), rules.values())
     if context.problems.errors:
         return None
@@ -109,11 +103,26 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         bind_member=bind_member,
         paused=paused,
         badges=badges,
+        boards=boards,
         mechanics=_mechanics(document),
         # Clawback may reach any open lot, so a rule that reverses needs them all, as one that spends does.
         needs_lots=reaching(rules.values(), (SpendAction, ReverseAction), catalogue.events),
         needs_references=reaching(rules.values(), (ReverseAction, MatureAction), catalogue.events),
     )
+
+
+def _build_rules(context: Context, builder: RuleBuilder) -> dict[str, Rule]:
+    """The rules that are in order, in document order."""
+    rules: dict[str, Rule] = {}
+    for position, written in enumerate(context.document.rules):
+        if written.key in rules:
+            context.problems.error(f"rules.{written.key}", "duplicate-key", f"two rules are called {written.key}")
+        rule = builder.build(position, written)
+        if rule is not None:
+            rules[written.key] = rule
+    for key in may_loop(rules.values()):
+        context.problems.warn(f"rules.{key}", "may-loop", "the events it raises lead back to it; that stops at depth 5")
+    return rules
 
 
 def _mechanics(document: Document) -> tuple[str, ...]:

@@ -245,8 +245,11 @@ class EmitAction:
 
 if TYPE_CHECKING:
     from rewards.domain.program.badge import BadgeAction, Badges
+    from rewards.domain.program.board import Boards, ScoreAction
 
-Action: TypeAlias = "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | BadgeAction"
+Action: TypeAlias = (
+    "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | BadgeAction | ScoreAction"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +340,7 @@ class Program:
     bind_member: Callable[[Facts], Bound]
     paused: frozenset[str] = frozenset()
     badges: Badges | None = None
+    boards: Boards | None = None
     mechanics: tuple[str, ...] = ()
     """The names of the mechanics that the document uses, see `rewards.domain.play.mechanics`."""
     needs_lots: frozenset[str] = field(default_factory=frozenset)

@@ -11,7 +11,17 @@ from pydantic import BaseModel
 from rewards.domain.program.models import Document
 from rewards.domain.program.models.members import Metric
 
-_KEYED: Final = ("currencies", "types", "events", "groups", "attributes", "metrics", "segments", "badges")
+_KEYED: Final = (
+    "currencies",
+    "types",
+    "events",
+    "groups",
+    "attributes",
+    "metrics",
+    "segments",
+    "badges",
+    "leaderboards",
+)
 _LISTED: Final = {"rules": "key", "tests": "name"}
 _FOR_PEOPLE: Final = frozenset({"name", "description", "unit", "image"})
 RESTARTS: Final = "counts from zero, since it counts something else"

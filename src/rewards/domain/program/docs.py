@@ -12,6 +12,7 @@ from rewards.domain.program.models.events import Attribute, Property
 from rewards.domain.program.models.header import Expires
 from rewards.domain.program.models.rules import Rule
 from rewards.domain.program.telling.badges import badges
+from rewards.domain.program.telling.leaderboards import leaderboards
 
 _NO_STAGE: Final = "Any stage"
 _ROUNDED: Final = {"none": "", "month_end": ", at the end of the month", "year_end": ", at the end of the year"}
@@ -203,5 +204,6 @@ _SECTIONS: Final[tuple[Callable[[Document, str], list[str]], ...]] = (
     _metrics,
     _segments,
     badges,
+    leaderboards,
     _tests,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewards.domain.program.models.actions import Action, Earn, Emit, GiveBadge, Mature, Reverse, Set, Spend
+from rewards.domain.program.models.actions import Action, Earn, Emit, GiveBadge, Mature, Reverse, Score, Set, Spend
 from rewards.domain.program.models.rules import Rule
 
 LABEL_MAX = 120
@@ -88,6 +88,8 @@ def told_action(action: Action) -> str:
         return f"set {content.attribute} to {content.value}"
     if isinstance(content, GiveBadge):
         return f"give the badge {content.key}" + (f" up to level {content.level}" if content.level > 1 else "")
+    if isinstance(content, Score):
+        return f"score {content.value} on {content.leaderboard}"
     return f"raise {content.type}" if isinstance(content, Emit) else action.kind
 
 

@@ -15,11 +15,23 @@ from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute, EventType, Property
 from rewards.domain.program.models.header import Currency, Expires, Header
+from rewards.domain.program.models.leaderboards import By, Every, Leaderboard, Prize, Visibility
+from rewards.domain.program.models.leaderboards import Score as BoardScore
 from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Budget, Limit, Rule
 from rewards.domain.program.problems import Problems, nearest
 
-_SECTIONS: Final = ("currencies", "types", "events", "groups", "attributes", "metrics", "segments", "badges")
+_SECTIONS: Final = (
+    "currencies",
+    "types",
+    "events",
+    "groups",
+    "attributes",
+    "metrics",
+    "segments",
+    "badges",
+    "leaderboards",
+)
 _LISTS: Final = ("rules", "tests")
 _MODEL_NAMES: Final = frozenset(
     {"Document", "Header", "Currency", "Expires", "EventType", "Attribute", "Property", "Metric", "Segment", "Rule"}
@@ -33,17 +45,29 @@ _MODEL_NAMES: Final = frozenset(
         "Buckets",
         "Badge",
         "BadgeLevel",
+        "Leaderboard",
+        "Every",
+        "By",
+        "Visibility",
+        "NameAttribute",
+        "Prize",
         *(model.__name__ for model in ACTIONS.values()),
     }
 )
 _PARENTS: Final[dict[str, type[BaseModel]]] = {
     "program": Header, "currencies": Currency, "events": EventType, "attributes": Attribute, "types": Property,
     "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check, "badges": Badge,
+    "leaderboards": Leaderboard,
 }  # fmt: skip
 _INNER: Final[dict[str, type[BaseModel]]] = {
     "expires": Expires, "limit": Limit, "budget": Budget, "then": Action, "otherwise": Action, "given": Given,
     "expect": Expected, "balances": Buckets, "levels": BadgeLevel, "rewards": Action, **ACTIONS,
 }  # fmt: skip
+_OWN_INNER: Final[dict[tuple[str, str], type[BaseModel]]] = {
+    ("leaderboards", "score"): BoardScore, ("leaderboards", "period"): Every, ("leaderboards", "by"): By,
+    ("leaderboards", "visibility"): Visibility, ("leaderboards", "prizes"): Prize,
+}  # fmt: skip
+"""Of one section only: elsewhere the same key means something else."""
 _TYPE_WORDS: Final = {
     "string_type": "must be a text",
     "int_type": "must be a whole number",
@@ -152,6 +176,8 @@ def model_at(location: Sequence[Any]) -> type[BaseModel] | None:
     for position, part in enumerate(location[1:], start=1):
         if model in {EventType, Property, Attribute} and location[position - 1] in {"properties", "items"}:
             model = Property
+        elif position == 2 and (str(location[0]), str(part)) in _OWN_INNER:
+            model = _OWN_INNER[str(location[0]), str(part)]
         elif part in _INNER and not (location[0] == "tests" and part in {"earn", "spend"}):
             model = _INNER[part]
     return model

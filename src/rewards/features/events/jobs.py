@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import StorageError, transact
-from rewards.domain.commands import Command, Due, Event, MemberRef, MergeIn
+from rewards.domain.commands import AwardPrize, Command, Due, Event, MemberRef, MergeIn
 from rewards.domain.errors import MemberErased, RewardsError
 from rewards.features.events.schemas import EventIn
 from rewards.pipeline.batch import TooManyAttempts
@@ -175,6 +175,12 @@ def _wake(published: Published, row: Any, _: dict[str, Any]) -> Submission:
     return Submission(published.program_id, MemberRef("user", ""), row.member_id, None, b"", Due())
 
 
+def _prize(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
+    # The member is known by its row alone; the row's key says which prize of which period this is, and it is paid once.
+    prize = AwardPrize(**payload)
+    return Submission(published.program_id, MemberRef("user", ""), row.member_id, row.key, b"", prize)
+
+
 def _ref(payload: dict[str, Any]) -> MemberRef:
     return MemberRef(payload["kind"], payload["external_id"])
 
@@ -183,4 +189,5 @@ _MAKE: Final[dict[str, Callable[[Published, Any, dict[str, Any]], Submission]]] 
     "event": _event,
     "merge_in": _leg,
     WAKE: _wake,
+    "prize": _prize,
 }

@@ -39,6 +39,9 @@ SELECT min(moment) AS moment FROM (
     UNION ALL
     SELECT min(h.expires_at) FROM hold h
     WHERE h.program_id = $1 AND h.captured + h.released < h.amount AND h.expires_at > $2 AND h.expires_at <= $3
+    UNION ALL
+    SELECT min(b.closes_at) FROM leaderboard_period b
+    WHERE b.program_id = $1 AND b.closed_at IS NULL AND b.closes_at > $2 AND b.closes_at <= $3
 ) moments
 """
 

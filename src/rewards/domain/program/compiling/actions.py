@@ -10,6 +10,7 @@ from typing import Any
 from rewards.domain.program.amounts import DecimalAmount, always, compile_amount
 from rewards.domain.program.badge import BadgeAction
 from rewards.domain.program.binding import Needs
+from rewards.domain.program.board import ScoreAction
 from rewards.domain.program.compiled import (
     Action,
     EarnAction,
@@ -60,6 +61,8 @@ class ActionBuilder:
             return self._set(content, path)
         if isinstance(content, written.GiveBadge):
             return self._badge(content, path)
+        if isinstance(content, written.Score):
+            return self._score(content, path)
         assert isinstance(content, written.Emit)
         return self._emit(content, path)
 
@@ -138,6 +141,14 @@ class ActionBuilder:
             message = f"{content.key} has {most} level{'s' if most > 1 else ''}"
             self.context.problems.error(f"{path}.level", "value", message)
         return BadgeAction(content.key, content.level, content.bind)
+
+    def _score(self, content: written.Score, path: str) -> ScoreAction | None:
+        declared = self.context.document.leaderboards
+        known = self.context.refers(f"{path}.leaderboard", "leaderboard", "leaderboards", content.leaderboard, declared)
+        value = self._value(content.value, f"{path}.value")
+        if value is not None and value.kind not in {Kind.NUMBER, Kind.ANY}:
+            self.context.problems.error(f"{path}.value", "type", f"a score is a number, this is {value.kind.value}")
+        return ScoreAction(content.leaderboard, value, content.bind) if known and value is not None else None
 
     def _amount(self, source: str | int, path: str) -> DecimalAmount | None:
         amount = self.context.expression(path, str(source), lambda: compile_amount(source, self.scope))

@@ -84,6 +84,13 @@ class GiveBadge(Bindable):
     level: Annotated[int, Field(ge=1, le=BADGE_LEVELS_MAX)] = 1
 
 
+class Score(Bindable):
+    """Adds `value` to the member's score on a leaderboard, as its operator says."""
+
+    leaderboard: Key
+    value: int | float | Expression
+
+
 ACTIONS: Final[dict[str, type[Bindable]]] = {
     "earn": Earn,
     "spend": Spend,
@@ -92,6 +99,7 @@ ACTIONS: Final[dict[str, type[Bindable]]] = {
     "set": Set,
     "event": Emit,
     "badge": GiveBadge,
+    "score": Score,
 }
 
 
@@ -105,6 +113,7 @@ class Action(Part):
     set: Set | None = None
     event: Emit | None = None
     badge: GiveBadge | None = None
+    score: Score | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Action:

@@ -11,6 +11,7 @@ from rewards.domain.program.models.base import SECTION_MAX, Key, Part
 from rewards.domain.program.models.checks import Check
 from rewards.domain.program.models.events import Attribute, EventType, Groups, Property, TypeName
 from rewards.domain.program.models.header import Currency, Header
+from rewards.domain.program.models.leaderboards import BOARDS_MAX, Leaderboard
 from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Rule
 
@@ -28,16 +29,17 @@ class Document(Part):
     metrics: Annotated[dict[Key, Metric], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     segments: Annotated[dict[Key, Segment], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     badges: Annotated[dict[Key, Badge], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    leaderboards: Annotated[dict[Key, Leaderboard], Field(max_length=BOARDS_MAX)] = Field(default_factory=dict)
     rules: Annotated[list[Rule], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
     tests: Annotated[list[Check], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
 
 
 LATER_SECTIONS: Final = frozenset(
-    {"quests", "streaks", "tiers", "leaderboards", "vouchers", "catalog", "unlocks", "referrals"}
+    {"quests", "streaks", "tiers", "vouchers", "catalog", "unlocks", "referrals"}
     | {"templates", "contact", "placements", "experiments"}
 )
 LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
-LATER_ACTIONS: Final = frozenset({"quest", "streak", "score", "voucher", "unlock", "message", "webhook", "timer"})
+LATER_ACTIONS: Final = frozenset({"quest", "streak", "voucher", "unlock", "message", "webhook", "timer"})
 LATER_TEST_KEYS: Final = frozenset({"variants"})
 INTERNAL_EVENTS: Final = {
     "segment.entered": ("segment",),

@@ -1,0 +1,140 @@
+"""Leaderboards, ready to decide: what scores, in which periods, how members rank, and what the best of them get."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from rewards.domain.program.compiled import Action, Cause, Condition, Value
+from rewards.domain.program.schedule import Period, Schedule
+
+KIND = "leaderboard"
+"""How ledger entries and effects name boards."""
+
+
+class Tally(StrEnum):
+    """How one score is made of many contributions."""
+
+    SUM = "sum"
+    DISTINCT = "distinct"
+    """How many different values."""
+    BEST = "best"
+    """The highest, on an ascending board the lowest."""
+    LAST = "last"
+
+
+class Ties(StrEnum):
+    """Who ranks first of those with the same score."""
+
+    SHARED = "shared"
+    """1, 2, 2, 4: as many are better, plus one."""
+    FIRST = "first"
+    """Whoever reached the score earlier; at the same moment, by id."""
+
+
+class Shown(StrEnum):
+    """As what a member appears to others."""
+
+    PSEUDONYM = "pseudonym"
+    EXTERNAL_ID = "external_id"
+    ATTRIBUTE = "attribute"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """As what members appear; `attribute` is the key of the attribute that holds the name, where `shown` says so."""
+
+    shown: Shown = Shown.PSEUDONYM
+    attribute: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The events that score: all of `events` where `where` holds, each with `value` (None: each is one)."""
+
+    metric: str
+    events: frozenset[str]
+    where: Condition | None
+    value: Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prize:
+    """Actions for the ranks `first` to `last`, or for the best `percent` of all members of the ranking."""
+
+    number: int
+    first: int
+    last: int | None
+    percent: Decimal | None
+    then: tuple[Action, ...]
+
+    def last_rank(self, members: int) -> int:
+        """The last rank that gets it in a ranking of so many members; of a share at least one does."""
+        if self.percent is not None:
+            return math.ceil(members * self.percent / 100)
+        assert self.last is not None
+        return self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """`id` is the hash of what scores and when: a changed board starts anew. `name` and the like are texts by locale.
+
+    `segment` ranks only its members; `attribute` makes one ranking (a part) per value of it. `grace` is how long after a
+    period's end late events still count, and then its result is frozen.
+    """
+
+    key: str
+    id: str
+    name: Mapping[str, str]
+    description: Mapping[str, str]
+    image: Mapping[str, str]
+    tally: Tally
+    source: Source | None
+    currency: str | None
+    ascending: bool
+    ties: Ties
+    schedule: Schedule
+    segment: str | None
+    attribute: str | None
+    names: Names
+    grace: timedelta
+    prizes: tuple[Prize, ...]
+    cause: Cause = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cause", Cause(KIND, self.key))
+
+    def closes_at(self, period: Period) -> datetime | None:
+        """From then on the period's result stands; None for all time."""
+        return period.ends_at + self.grace if period.ends_at is not None else None
+
+    def is_open(self, period: Period, now: datetime) -> bool:
+        """Whether scores of the period can still change at `now`."""
+        return period.ends_at is None or now < period.ends_at + self.grace
+
+    def reference(self, period: str) -> str:
+        """What the ledger entries of a period's prizes carry."""
+        return f"{self.cause.source}:{period}"
+
+
+@dataclass(frozen=True, slots=True)
+class Boards:
+    """All boards of a program, by event type those that it scores on, and by currency those that rank its earning."""
+
+    by_key: Mapping[str, Board] = field(default_factory=dict)
+    by_event: Mapping[str, tuple[Board, ...]] = field(default_factory=dict)
+    by_currency: Mapping[str, tuple[Board, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreAction:
+    """Adds a number to the member's score on a board, in the period in which the event occurred."""
+
+    board: str
+    value: Value
+    bind: str | None = None

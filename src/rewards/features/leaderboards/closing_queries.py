@@ -1,0 +1,167 @@
+"""The SQL of closing periods. `$1` is the program; moments are the program's own (the database's clock and its offset)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NEW_PERIODS: Final = """
+WITH RECURSIVE found AS (
+    (SELECT s.board, s.period FROM leaderboard_score s WHERE s.program_id = $1 ORDER BY s.board, s.period LIMIT 1)
+    UNION ALL
+    SELECT n.board, n.period
+    FROM found f
+    CROSS JOIN LATERAL (
+        SELECT s.board, s.period FROM leaderboard_score s
+        WHERE s.program_id = $1 AND (s.board, s.period) > (f.board, f.period)
+        ORDER BY s.board, s.period LIMIT 1
+    ) n
+)
+SELECT f.board, f.period
+FROM found f
+WHERE NOT EXISTS (
+    SELECT FROM leaderboard_period p WHERE p.program_id = $1 AND p.board = f.board AND p.period = f.period
+)
+"""
+"""Periods in which somebody scored and that are not known yet. Jumps from one to the next along the index."""
+
+ADD_PERIODS: Final = """
+INSERT INTO leaderboard_period (program_id, board, period, definition, starts_at, ends_at, closes_at)
+SELECT $1, n.board, n.period, n.definition, n.starts_at, n.ends_at, n.closes_at
+FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[])
+    AS n (board, period, definition, starts_at, ends_at, closes_at)
+ON CONFLICT DO NOTHING
+"""
+
+MOVE_CLOSINGS: Final = """
+UPDATE leaderboard_period p SET closes_at = p.ends_at + make_interval(secs => n.grace_seconds)
+FROM unnest($2::text[], $3::float8[]) AS n (board, grace_seconds)
+WHERE p.program_id = $1 AND p.board = n.board AND p.closed_at IS NULL
+  AND p.closes_at <> p.ends_at + make_interval(secs => n.grace_seconds)
+"""
+"""A new version may give late events more or less time."""
+
+DUE_PERIODS: Final = """
+SELECT p.board, p.period
+FROM leaderboard_period p JOIN program o ON o.id = p.program_id
+WHERE p.program_id = $1 AND p.closed_at IS NULL AND p.closes_at <= clock_timestamp() + o.clock_offset
+  AND p.board = ANY($2::text[])
+ORDER BY p.closes_at, p.board
+"""
+
+BARRIER: Final = "SELECT pg_current_xact_id()::text::bigint AS number"
+"""The number of this transaction: whoever read the clock before now has a smaller one."""
+
+PASSED: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1 AS passed"
+"""Whether every transaction with a smaller number has ended."""
+
+LOCK_PERIOD: Final = """
+SELECT p.closes_at, clock_timestamp() + o.clock_offset AS now
+FROM leaderboard_period p JOIN program o ON o.id = p.program_id
+WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NULL AND o.revision = $4
+  AND p.closes_at <= clock_timestamp() + o.clock_offset
+FOR UPDATE OF p
+"""
+"""Whoever comes second waits here and then finds it closed. Nothing is found either when a newer version is published."""
+
+PATIENCE: Final = "SELECT set_config('statement_timeout', '600000', true)"
+"""For this transaction: a million scores are ranked in some ten seconds."""
+
+FREEZE: Final = """
+WITH frozen AS (
+    INSERT INTO leaderboard_result
+        (program_id, board, period, part, position, rank, bucket, member_id, score, achieved_at)
+    SELECT $1, s.board, s.period, s.part,
+           row_number() OVER (PARTITION BY s.part ORDER BY $4::float8 * s.score, s.earlier, s.member_id),
+           rank() OVER (PARTITION BY s.part ORDER BY $4::float8 * s.score, s.earlier, s.tie),
+           s.bucket, s.member_id, s.score, s.achieved_at
+    FROM (
+        SELECT s.*, CASE WHEN $5 THEN s.achieved_at END AS earlier, CASE WHEN $5 THEN s.member_id END AS tie
+        FROM leaderboard_score s
+        WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3 AND s.shown
+    ) s
+    RETURNING 1
+)
+UPDATE leaderboard_period SET closed_at = $6, members = (SELECT count(*) FROM frozen)
+WHERE program_id = $1 AND board = $2 AND period = $3
+RETURNING members
+"""
+"""`$4` is 1 where the lowest comes first, else -1; `$5` whether ties go to whoever was earlier."""
+
+ARRANGE_PRIZES: Final = """
+INSERT INTO due (program_id, bucket, member_id, key, due_at, name, payload)
+SELECT $1, r.bucket, r.member_id,
+       md5(concat_ws(chr(31), 'leaderboard prize', r.board, r.period, r.part, z.number, r.member_id))::uuid,
+       $8, 'prize',
+       jsonb_build_object('board', r.board, 'period', r.period, 'part', r.part, 'prize', z.number,
+                          'rank', r.rank, 'score', r.score)
+FROM (
+    SELECT part, max(position) AS members FROM leaderboard_result
+    WHERE program_id = $1 AND board = $2 AND period = $3 GROUP BY part
+) n
+CROSS JOIN unnest($4::int[], $5::bigint[], $6::bigint[], $7::numeric[]) AS z (number, first, last, percent)
+JOIN leaderboard_result r
+  ON r.program_id = $1 AND r.board = $2 AND r.period = $3 AND r.part = n.part AND r.position >= z.first
+ AND r.rank BETWEEN z.first AND coalesce(z.last, ceil(n.members * z.percent / 100))
+ON CONFLICT DO NOTHING
+"""
+"""One command per member and prize, each with a key of its own."""
+
+CLEARABLE: Final = """
+SELECT p.board, p.period
+FROM leaderboard_period p JOIN program o ON o.id = p.program_id
+WHERE p.program_id = $1 AND p.cleared_at IS NULL
+  AND p.closed_at <= clock_timestamp() + o.clock_offset - make_interval(secs => $2)
+LIMIT 10
+"""
+
+CLEAR_SCORES: Final = """
+DELETE FROM leaderboard_score s
+USING (
+    SELECT c.ctid FROM leaderboard_score c
+    WHERE c.program_id = $1 AND c.board = $2 AND c.period = $3 LIMIT $4
+    FOR UPDATE SKIP LOCKED
+) old
+WHERE s.ctid = old.ctid
+RETURNING 1
+"""
+
+CLEARED: Final = """
+UPDATE leaderboard_period SET cleared_at = clock_timestamp() WHERE program_id = $1 AND board = $2 AND period = $3
+"""
+
+CHANGED_PERIODS: Final = """
+SELECT p.board, p.period
+FROM leaderboard_period p
+JOIN program o ON o.id = p.program_id
+JOIN unnest($2::text[], $3::text[]) AS n (board, definition) ON n.board = p.board AND n.definition <> p.definition
+WHERE p.program_id = $1 AND p.closed_at IS NULL
+  AND (p.ends_at IS NULL OR p.ends_at > clock_timestamp() + o.clock_offset)
+"""
+"""Periods that go on while their board counts something else since a new version."""
+
+DROP_OUTDATED: Final = """
+WITH outdated AS (
+    DELETE FROM leaderboard_score s
+    USING (
+        SELECT c.ctid FROM leaderboard_score c
+        WHERE c.program_id = $1 AND c.board = $2 AND c.period = $3 AND c.definition <> $4 LIMIT $5
+        FOR UPDATE SKIP LOCKED
+    ) old
+    WHERE s.ctid = old.ctid
+    RETURNING s.bucket, s.member_id, s.part
+)
+INSERT INTO leaderboard_dirty (program_id, bucket, member_id, board, period, part, version, marked_at)
+SELECT $1, bucket, member_id, $2, $3, part, pg_current_xact_id()::text::bigint, clock_timestamp() FROM outdated
+ON CONFLICT (program_id, bucket, member_id, board, period, part)
+DO UPDATE SET version = excluded.version, marked_at = excluded.marked_at
+RETURNING 1
+"""
+
+REDEFINE: Final = """
+UPDATE leaderboard_period p SET definition = $4, ends_at = $5, closes_at = $6
+WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NULL
+  AND NOT EXISTS (
+      SELECT FROM leaderboard_score s
+      WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3 AND s.definition <> $4
+  )
+"""
