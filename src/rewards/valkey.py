@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -12,6 +13,9 @@ from redis.exceptions import NoScriptError, RedisError
 CONNECTIONS_MAX: Final = 32
 CLUSTER_CONNECTIONS_MAX: Final = 256
 """To one node of a cluster. Beyond it the cluster's client fails at once, so there is more room than for one server."""
+
+LISTENED_SECONDS: Final = 5.0
+LISTEN_AGAIN_SECONDS: Final = 1.0
 
 Valkey: TypeAlias = "Redis | RedisCluster"
 """One server or a cluster. Whoever names several keys in one call keeps them in one slot, by a hash tag."""
@@ -60,3 +64,17 @@ class Script:
             return await valkey.evalsha(self._sha, len(keys), *given)
         except NoScriptError:
             return await valkey.eval(self._text, len(keys), *given)
+
+
+async def listen(valkey: Valkey, channel: str, heard: Callable[[bytes], None]) -> None:
+    """Calls `heard` with what is published, for good. What comes while Valkey is away is not heard: it is a hint only."""
+    while True:
+        try:
+            async with valkey.pubsub(ignore_subscribe_messages=True) as subscription:
+                await subscription.subscribe(channel)
+                while True:
+                    message = await subscription.get_message(timeout=LISTENED_SECONDS)
+                    if message is not None:
+                        heard(message["data"])
+        except VALKEY_ERRORS:
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)

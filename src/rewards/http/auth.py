@@ -153,6 +153,11 @@ class Requires:
             caller = await cast("MemberTokens", state.member_tokens).caller(token)
         else:
             caller = await keys.caller(token)
+        await self.let_in(connection, caller)
+
+    async def let_in(self, connection: ASGIConnection[Any, Any, Any, Any], caller: Caller) -> None:
+        """Let in a caller who has shown who it is, if it may do this, from that page and that often."""
+        keys = cast("ApiKeys", connection.app.state.api_keys)
         headers: list[tuple[bytes, bytes]] = []
         cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = headers
         if caller.kind != "secret":

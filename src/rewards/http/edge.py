@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from rewards import telemetry
 from rewards.domain.errors import InvalidInput
 from rewards.http.auth import RESPONSE_HEADERS
+from rewards.http.event_stream import LASTING
 from rewards.http.parameters import SLASH_INSIDE
 from rewards.http.problems import MEDIA_TYPE, problem_bytes, status_of
 from rewards.http.request_ids import SCOPE_KEY, request_id_from
@@ -140,7 +141,7 @@ class Edge:
             seconds = time.perf_counter() - started
             route = scope.get("path_template", UNMATCHED)
             self._metrics.observe(scope["method"], route, status, seconds)
-            if status >= INTERNAL_ERRORS or seconds > SLOW_SECONDS:
+            if status >= INTERNAL_ERRORS or (seconds > SLOW_SECONDS and LASTING not in scope):
                 log.warning("slow or failed", method=scope["method"], route=route, status=status, seconds=seconds)
 
 

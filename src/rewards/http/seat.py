@@ -37,8 +37,8 @@ class Seat:
 class SeatServer(Server):
     """Serves what it is handed. The parent alone knows whether a second signal means haste, so here it means nothing."""
 
-    def __init__(self, config: uvicorn.Config, seat: Seat) -> None:
-        super().__init__(config, self._tell_ready)
+    def __init__(self, config: uvicorn.Config, seat: Seat, on_ending: Callable[[], None] | None = None) -> None:
+        super().__init__(config, self._tell_ready, on_ending)
         self.orphaned = False
         self._seat = seat
         self._connecting: set[asyncio.Task[Any]] = set()
@@ -117,14 +117,21 @@ def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     return told, list(descriptors)
 
 
-def serve_seat(app: Any, seat: Seat, *, shutdown_seconds: float, forwarded_allow_ips: str) -> bool:
+def serve_seat(
+    app: Any,
+    seat: Seat,
+    *,
+    shutdown_seconds: float,
+    forwarded_allow_ips: str,
+    on_ending: Callable[[], None] | None = None,
+) -> bool:
     """Serve the ASGI application from a seat until SIGTERM or SIGINT, or until the parent is gone; blocks.
 
     Ends as `server.serve` does. Returns whether the parent was gone.
     """
     seat.parent.settimeout(0)
     server = SeatServer(
-        configuration(app, shutdown_seconds=shutdown_seconds, forwarded_allow_ips=forwarded_allow_ips), seat
+        configuration(app, shutdown_seconds=shutdown_seconds, forwarded_allow_ips=forwarded_allow_ips), seat, on_ending
     )
     server.run(sockets=[seat.listener] if seat.listener is not None else [])
     return server.orphaned

@@ -67,17 +67,28 @@ def keep_for_good() -> None:
 
 
 class Server(uvicorn.Server):
-    """Calls `on_ready` once it accepts connections."""
+    """Calls `on_ready` once it accepts connections, and `on_ending` when it waits for those that are open to end."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[], None] | None,
+        on_ending: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_ending = on_ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         keep_for_good()
         if self.started and self._on_ready is not None:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_ending is not None:
+            self._on_ending()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first signal asks for an orderly end, a second one of any kind for an end at once."""
@@ -99,14 +110,16 @@ def serve(
     shutdown_seconds: float = 20,
     forwarded_allow_ips: str = "127.0.0.1",
     on_ready: Callable[[], None] | None = None,
+    on_ending: Callable[[], None] | None = None,
 ) -> None:
     """Serve the ASGI application until SIGINT or SIGTERM; blocks.
 
     On a signal it stops accepting, lets requests finish for `shutdown_seconds`, then runs the application's shutdown,
-    which drains the lanes. A second signal ends at once. Logging is left as it was configured.
+    which drains the lanes; `on_ending` tells answers that would go on that they are to end. A second signal ends at
+    once. Logging is left as it was configured.
     """
     config = configuration(app, shutdown_seconds=shutdown_seconds, forwarded_allow_ips=forwarded_allow_ips)
-    Server(config, on_ready).run(sockets=[bound])
+    Server(config, on_ready, on_ending).run(sockets=[bound])
 
 
 def configuration(app: Any, *, shutdown_seconds: float, forwarded_allow_ips: str) -> uvicorn.Config:

@@ -113,6 +113,8 @@ async def test_ranks_are_those_of_a_sorted_list(
         assert standing.neighbour == (expected[position - 1].score if position else None)
         ahead = [other.score for other in expected[:position] if other.score != each.score]
         assert standing.better == (ahead[-1] if ahead else None)
+        if ahead:
+            assert standing.better_before == better[next(e.member for e in expected if e.score == ahead[-1])]
 
 
 async def test_writing_again_changes_nothing(valkey: Valkey) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,6 +15,7 @@ from rewards.valkey import VALKEY_ERRORS, Valkey
 LAYOUT_VERSION: Final = 1
 WRITTEN_AT_ONCE_MAX: Final = 250
 """Members that one call of a script writes: it keeps the server from everybody else for about a millisecond."""
+SCANNED_AT_ONCE: Final = 500
 BUILT_KEPT_SECONDS: Final = 6 * 3600
 """What a rebuild that never ended has left goes by itself."""
 
@@ -40,16 +41,22 @@ class Incomplete(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BoardId:
-    """A board of a program, and how it is written. Higher scores first, unless `ascending`."""
+    """A board of a program, and how it is written. Higher scores first, unless `ascending`.
+
+    `definition` names what the board counts: under another one it is another board, which has to be built. `realm` tells
+    programs of different databases apart, which may share a Valkey.
+    """
 
     program_id: int
     key: str
     ascending: bool = False
+    definition: str = ""
+    realm: str = ""
 
     @property
     def tag(self) -> str:
         """What is in the braces keeps all keys of the board in one slot of a cluster."""
-        return f"{{{self.program_id}:{self.key}}}"
+        return f"{{{self.realm}{self.program_id}:{self.key}}}"
 
     @property
     def prefix(self) -> str:
@@ -57,7 +64,7 @@ class BoardId:
 
     @property
     def layout(self) -> str:
-        return f"{LAYOUT_VERSION}{'<' if self.ascending else '>'}"
+        return f"{LAYOUT_VERSION}{'<' if self.ascending else '>'}{self.definition}"
 
     @property
     def meta(self) -> str:
@@ -123,11 +130,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A member's entry, and the scores ahead of it: right before, and the nearest that is strictly better."""
+    """A member's entry, and the scores ahead of it: right before, and the nearest that is strictly better.
+
+    `better_before` members have a score that is strictly better than that.
+    """
 
     entry: Entry
     neighbour: float | None
     better: float | None
+    better_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,25 @@ class Ranking:
         as_of, version, total, rows = found
         return Standings(from_microseconds(int(as_of)), int(version), total, [_standing(of.board, row) for row in rows])
 
+    async def scores(self, of: SetId, members: Sequence[UUID]) -> list[Score]:
+        """What was written of those members that are in the set. Raises BoardUnavailable."""
+        found = await self._read(scripts.SCORES, of, *(member.bytes for member in members))
+        return [
+            Score(UUID(bytes=member), of.board.stored(float(score)), _moment_of(known), known[8:].decode())
+            for member, known, score in found
+            if score is not None
+        ]
+
+    async def members(self, of: SetId) -> AsyncIterator[list[UUID]]:
+        """Everybody in the set, some at a time; who comes or goes meanwhile may or may not be told of."""
+        cursor = 0
+        while True:
+            found: Any = await self._valkey.hscan(of.members, cursor, count=SCANNED_AT_ONCE, no_values=True)
+            cursor, fields = found
+            yield [UUID(bytes=field) for field in fields]
+            if not cursor:
+                return
+
     async def retire(self, of: SetId, seconds: int) -> None:
         """The set goes after a while, whatever happens."""
         await scripts.RETIRE(self._valkey, (of.board.sets, of.entries, of.members), of.name, seconds * 1000)
@@ -294,6 +324,10 @@ def ranked(entries: Iterable[Entry], *, shared: bool) -> Iterable[tuple[int, Ent
     return ((1 + (each.before if shared else each.position), each) for each in entries)
 
 
+def _moment_of(known: bytes) -> datetime:
+    return from_microseconds(int.from_bytes(known[:8], "big") - _MOMENT_ZERO)
+
+
 def _chunks(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (rows[start : start + WRITTEN_AT_ONCE_MAX] for start in range(0, len(rows), WRITTEN_AT_ONCE_MAX))
 
@@ -318,7 +352,7 @@ def _reading(board: BoardId, found: Any) -> Reading:
 
 
 def _standing(board: BoardId, row: Any) -> Standing:
-    member, position, before, score, known, neighbour, better = row
+    member, position, before, score, known, neighbour, better, better_before = row
     entry = Entry(UUID(bytes=member), position, before, board.stored(float(score)), known[8:].decode())
-    ahead = (board.stored(float(each)) if each is not None else None for each in (neighbour, better))
-    return Standing(entry, *ahead)
+    ahead = [board.stored(float(each)) if each is not None else None for each in (neighbour, better)]
+    return Standing(entry, ahead[0], ahead[1], better_before)

@@ -163,7 +163,7 @@ return page(math.max(0, position - ARGV[3]), position + ARGV[3])
 )
 
 # … members. For each: position, how many are strictly before, score, what is known of it, and the two scores before it:
-# of the entry right before, and of the nearest with another score.
+# of the entry right before, and of the nearest with another score with how many are strictly before that.
 STANDINGS: Final = Script(
     _READ
     + """
@@ -174,12 +174,28 @@ for i = 2, #ARGV do
     local position = redis.call('ZRANK', KEYS[2], entry)
     local score = redis.call('ZSCORE', KEYS[2], entry)
     local before = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. score)
-    local neighbour, better = {}, {}
+    local neighbour, better, beyond = {}, {}, 0
     if position > 0 then neighbour = redis.call('ZRANGE', KEYS[2], position - 1, position - 1, 'WITHSCORES') end
-    if before > 0 then better = redis.call('ZRANGE', KEYS[2], before - 1, before - 1, 'WITHSCORES') end
-    rows[#rows + 1] = {ARGV[i], position, before, score, known, neighbour[2] or false, better[2] or false}
+    if before > 0 then
+      better = redis.call('ZRANGE', KEYS[2], before - 1, before - 1, 'WITHSCORES')
+      beyond = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. better[2])
+    end
+    rows[#rows + 1] = {ARGV[i], position, before, score, known, neighbour[2] or false, better[2] or false, beyond}
   end
 end
 return {meta[2], meta[3], total, rows}
+"""
+)
+
+# … members. For each that is in the set: the member, what is known of it, and the score of its entry.
+SCORES: Final = Script(
+    _READ
+    + """
+local rows = {}
+for i = 2, #ARGV do
+  local entry, known = entry_of(ARGV[i])
+  if entry then rows[#rows + 1] = {ARGV[i], known, redis.call('ZSCORE', KEYS[2], entry)} end
+end
+return rows
 """
 )
