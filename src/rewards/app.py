@@ -24,6 +24,7 @@ from rewards.features.keys.queries import find_caller
 from rewards.features.leaderboards.closing import Closings
 from rewards.features.members.controller import members_router
 from rewards.features.members.me import me_router
+from rewards.features.news.controller import news_router
 from rewards.features.programs.checking import Checker
 from rewards.features.programs.controller import programs_routers
 from rewards.features.progress.badges import badges_router
@@ -74,6 +75,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             me_router(),
             my_events_router(),
             my_wallet_router(),
+            news_router(),
             badges_router(),
             ledger_router(),
             moving_router(),

@@ -18,7 +18,8 @@ async def test_it_is_what_the_server_reads(bank: Bank, path: str) -> None:
 async def test_the_statement_says_nothing_that_is_meant_for_staff(bank: Bank) -> None:
     ada = await customer(bank, "mine-told")
     await bank.earn("mine-told", 7, note="a rude customer", reason="goodwill", reference="r-1")
-    [newest, oldest] = (mine := await ada.get("/statement"))["items"]
+    mine = await ada.get("/statement")
+    [newest, oldest] = mine["items"]
     assert (newest["amount"], newest["reason"], newest["reference"]) == (7, "goodwill", "r-1")
     assert oldest["balance_after"]["available"] == 5
     assert not STAFFS & {*newest, *oldest}

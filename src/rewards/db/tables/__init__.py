@@ -15,6 +15,7 @@ from rewards.db.tables.leaderboards import (
 )
 from rewards.db.tables.ledger import account, hold, lot, posting, reversal, transaction, transaction_note
 from rewards.db.tables.members import member
+from rewards.db.tables.news import member_news
 from rewards.db.tables.operations import audit, import_run, job_state
 from rewards.db.tables.programs import api_key, counter, program, program_version, rule_pause
 from rewards.db.tables.progress import achievement
@@ -42,6 +43,7 @@ __all__ = [
     "leaderboard_score",
     "lot",
     "member",
+    "member_news",
     "member_token_epoch",
     "metadata",
     "outbox",

@@ -1,0 +1,1 @@
+"""News: what a member was awarded and has not seen yet."""

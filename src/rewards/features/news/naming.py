@@ -1,0 +1,47 @@
+"""What people call what a member was awarded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rewards.domain.program.compiled import Program
+from rewards.domain.program.wording import worded
+from rewards.features.news.queries import Awarded
+
+
+class Named(NamedTuple):
+    name: str
+    image: str | None
+
+
+_Texts = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
+"""A name and an image, by locale."""
+
+
+def named(program: Program, awarded: Awarded, locale: str | None) -> Named:
+    """In the member's language, else the program's; by its key, where the program has it no more."""
+    names, images = _texts(program, awarded)
+    name = worded(names, locale, program.locale) if names else None
+    return Named(name or awarded.key, worded(images, locale, program.locale) if images else None)
+
+
+def _texts(program: Program, awarded: Awarded) -> _Texts:
+    match awarded.kind:
+        case "points":
+            currency = program.currencies.get(awarded.key)
+            return (currency.name, None) if currency is not None else (None, None)
+        case "badge":
+            return _badge(program, awarded)
+        case _:
+            return None, None
+
+
+def _badge(program: Program, awarded: Awarded) -> _Texts:
+    badge = program.badges.by_key.get(awarded.key) if program.badges is not None else None
+    if badge is None:
+        return None, None
+    level = next((level for level in badge.levels if level.number == awarded.level), None)
+    if level is None:
+        return badge.name, badge.image
+    return level.name or badge.name, level.image or badge.image

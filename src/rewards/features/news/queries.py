@@ -1,0 +1,82 @@
+"""All SQL about news."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rewards.domain.ids import bucket_of
+from rewards.pipeline.load import rows
+
+EARNED_MAX: Final = 1_000
+"""Beyond so many movements of points nothing is news, seen or not."""
+
+# Who was merged keeps what was recorded, and what was seen, under the old name.
+_NEWS: Final = """
+WITH named AS (
+    SELECT k.bucket, k.member_id, greatest(own.seen_until, became.seen_until) AS seen_until
+    FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+    LEFT JOIN member_news own ON own.program_id = $1 AND own.bucket = k.bucket AND own.member_id = k.member_id
+    LEFT JOIN member_news became ON became.program_id = $1 AND became.bucket = $4 AND became.member_id = $5
+)
+SELECT * FROM (
+    SELECT concat_ws('/', a.kind, a.key, a.level, a.instance, left(a.member_id::text, 8)) AS id, a.kind, a.key, a.level,
+           a.instance, NULL::bigint AS amount, NULL::text AS source, a.achieved_at AS occurred_at, a.recorded_at
+    FROM named m
+    JOIN achievement a ON a.program_id = $1 AND a.bucket = m.bucket AND a.member_id = m.member_id
+    WHERE a.announced AND a.revoked_at IS NULL AND (m.seen_until IS NULL OR a.recorded_at > m.seen_until)
+    UNION ALL
+    SELECT t.id::text, 'points', t.currency, NULL, NULL, t.amount - coalesce(r.reversed, 0), t.source, t.effective_at, t.recorded_at
+    FROM named m
+    CROSS JOIN LATERAL (
+        SELECT newest.* FROM transaction newest
+        WHERE newest.program_id = $1 AND newest.bucket = m.bucket AND newest.member_id = m.member_id
+        ORDER BY newest.id DESC
+        LIMIT $6
+    ) t
+    LEFT JOIN reversal r ON r.program_id = $1 AND r.bucket = m.bucket AND r.member_id = m.member_id AND r.transaction_id = t.id
+    WHERE t.kind = 'earn' AND t.amount > coalesce(r.reversed, 0) AND (m.seen_until IS NULL OR t.recorded_at > m.seen_until)
+) found
+ORDER BY found.recorded_at DESC, found.id DESC
+LIMIT $7
+"""
+
+_SEEN: Final = """
+INSERT INTO member_news AS n (program_id, bucket, member_id, seen_until) VALUES ($1, $2, $3, $4)
+ON CONFLICT (program_id, bucket, member_id) DO UPDATE SET seen_until = greatest(n.seen_until, excluded.seen_until)
+RETURNING seen_until
+"""
+
+
+class Awarded(NamedTuple):
+    """Something a member was awarded: points (`key` is the currency), or an achievement."""
+
+    id: str
+    kind: str
+    key: str
+    level: int | None
+    instance: int | None
+    amount: int | None
+    source: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+async def unseen(
+    connection: AsyncConnection, program_id: int, member: UUID, names: Sequence[UUID], *, limit: int
+) -> list[Awarded]:
+    """The newest first. `names` are the member's and those of members merged into it."""
+    buckets = [bucket_of(name) for name in names]
+    place = (buckets, list(names), bucket_of(member), member)
+    return [Awarded(*row) for row in await rows(connection, _NEWS, program_id, *place, EARNED_MAX, limit)]
+
+
+async def see(connection: AsyncConnection, program_id: int, member: UUID, until: datetime) -> datetime:
+    """What was recorded up to `until` is news no more; returns until when everything is seen. The caller commits."""
+    found = await connection.exec_driver_sql(_SEEN, (program_id, bucket_of(member), member, until))
+    seen_until: datetime = found.scalar_one()
+    return seen_until
