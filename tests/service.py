@@ -63,6 +63,8 @@ class Live:
     program_key: str
     server_key: str
     public_key: str
+    app: Any
+    """The ASGI application itself."""
 
     async def event(self, **event: Any) -> dict[str, Any]:
         """Sends one event built by `EventFactory`, and expects it to be taken."""
@@ -159,4 +161,4 @@ async def live(settings: Settings, source: bytes | str, *, kind: str = "live") -
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {server}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://rewards.test", headers=headers) as client:
-            yield Live(service, Worker(service), client, program_id, key, server, public)
+            yield Live(service, Worker(service), client, program_id, key, server, public, app)

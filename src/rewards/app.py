@@ -22,6 +22,13 @@ from rewards.features.health.controller import Readiness, health_router
 from rewards.features.keys.controller import keys_router
 from rewards.features.keys.queries import find_caller
 from rewards.features.leaderboards.closing import Closings
+from rewards.features.leaderboards.controller import leaderboards_router
+from rewards.features.leaderboards.feeds import Feeds
+from rewards.features.leaderboards.me import my_leaderboards_router
+from rewards.features.leaderboards.ranking import Ranking
+from rewards.features.leaderboards.reading import BoardReader
+from rewards.features.leaderboards.streaming import streams_router
+from rewards.features.leaderboards.tickets import Tickets
 from rewards.features.members.controller import members_router
 from rewards.features.members.me import me_router
 from rewards.features.news.controller import news_router
@@ -58,9 +65,12 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
         limiter=RateLimiter(service.valkey),
     )
 
+    board_reader = BoardReader(service.engine, service.programs, Ranking(service.valkey))
+    feeds = Feeds(board_reader, service.valkey)
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with service.running(), AsyncExitStack() as stack:
+        async with service.running(), feeds.running(), AsyncExitStack() as stack:
             stack.push_async_callback(checker.close)
             for also in alongside:
                 await stack.enter_async_context(also())
@@ -77,6 +87,9 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             my_wallet_router(),
             news_router(),
             badges_router(),
+            leaderboards_router(),
+            my_leaderboards_router(),
+            streams_router(),
             ledger_router(),
             moving_router(),
             *programs_routers(),
@@ -89,7 +102,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             sdk_router(),
         ],
         lifespan=[lifespan],
-        state=State({**_state(service, keys), "checker": checker}),
+        state=State({**_state(service, keys), "checker": checker, "board_reader": board_reader, "board_feeds": feeds}),
         dto=StrictBody,
         return_dto=None,
         exception_handlers=problem_handlers(),
@@ -115,5 +128,7 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
         "member_tokens": MemberTokens(service.secret_key, partial(find_standing, service.engine, service.programs)),
         "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run, closings.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
+        "stream_tickets": Tickets(service.valkey),
+        "ending": service.ending,
         "metrics_registry": service.registry,
     }

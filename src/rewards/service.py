@@ -20,6 +20,8 @@ from rewards.domain.program.models.document import Document
 from rewards.features.events import rows as event_rows
 from rewards.features.events.jobs import Lateness
 from rewards.features.leaderboards import rows as leaderboard_rows
+from rewards.features.leaderboards.hints import ScoreHints
+from rewards.features.leaderboards.projecting import ProjectorMetrics
 from rewards.features.members import rows as member_rows
 from rewards.features.progress import rows as progress_rows
 from rewards.features.wallets import rows as wallet_rows
@@ -92,8 +94,17 @@ class Service:
         self.lateness = Lateness(self.registry)
         self.due_written = asyncio.Event()
         """Set when something became due in this process, so that a worker in it need not wait for its next poll."""
+        self.ending = asyncio.Event()
+        """Set when the service is told to end: what would go on for good ends then."""
+        self.board_metrics = ProjectorMetrics(self.registry)
+        self.score_hints = ScoreHints(self.valkey)
         self.batches = Batches(
-            self.lane_engine, self.programs, WRITES, metrics=self.metrics, due_written=self.due_written.set
+            self.lane_engine,
+            self.programs,
+            WRITES,
+            metrics=self.metrics,
+            due_written=self.due_written.set,
+            scores_written=self.score_hints.written,
         )
         self.lanes = Lanes(
             self.batches,
@@ -110,7 +121,8 @@ class Service:
         """Lanes run inside; leaving drains them and closes every connection."""
         await self.lanes.start()
         try:
-            yield
+            async with self.score_hints.publishing():
+                yield
         finally:
             await self.lanes.drain()
             await self.lane_engine.dispose()

@@ -24,6 +24,7 @@ from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
 from rewards.features.events.jobs import DueCommands
 from rewards.features.leaderboards.closing import Closings
+from rewards.features.leaderboards.projecting import Projector
 from rewards.features.members.jobs import rank_segments
 from rewards.features.wallets.jobs import Sweep
 from rewards.service import Service, owner_database
@@ -55,11 +56,13 @@ class Worker:
         self.due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
         self.sweep = Sweep(service.engine, service.programs, service.lanes)
         self.closings = Closings(service.engine, service.programs, service.due_written.set)
+        self.projector = Projector(service.engine, service.valkey, service.programs, service.board_metrics)
 
     def jobs(self) -> tuple[Job, ...]:
         return (
             Job("due", POLL_SECONDS, self.due.run, self._service.due_written),
             Job("sweep", SWEEP_SECONDS, self.sweep.run),
+            Job("boards", POLL_SECONDS, self.projector.run, self._service.score_hints.scores_written),
             Job("inactive", UPKEEP_SECONDS, self._inactive),
             Job("closings", POLL_SECONDS, self._close_boards),
             Job("rank", RANK_SECONDS, self._rank),
@@ -71,11 +74,13 @@ class Worker:
         """Jobs run inside; leaving ends them between two batches and closes their connections."""
         tasks = [asyncio.create_task(_repeat(job), name=f"job-{job.name}") for job in self.jobs()]
         try:
-            yield
+            async with self._service.score_hints.listening():
+                yield
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.projector.close()
             await self._owner.dispose()
 
     async def run_due(self) -> None:

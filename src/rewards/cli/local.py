@@ -82,6 +82,7 @@ def local(port: int | None, directory: Path) -> None:
             bound,
             shutdown_seconds=settings.shutdown_seconds,
             on_ready=lambda: threading.Thread(target=_welcome, args=(url, keys), daemon=True).start(),
+            on_ending=service.ending.set,
         )
     click.echo("Stopped. The data is kept; run it again to go on.", err=True)
 

@@ -56,6 +56,7 @@ def serve(host: str | None, port: int | None, processes: int | None, *, worker: 
         shutdown_seconds=settings.shutdown_seconds,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         on_ready=lambda: _announce(bound),
+        on_ending=service.ending.set,
     )
 
 
@@ -92,6 +93,7 @@ def _serve_seat(settings: Settings, seat: Seat, directory: Path, *, worker: bool
             seat,
             shutdown_seconds=settings.shutdown_seconds,
             forwarded_allow_ips=settings.forwarded_allow_ips,
+            on_ending=service.ending.set,
         )
     finally:
         if tracing is not None:

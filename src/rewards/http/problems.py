@@ -68,6 +68,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "unknown-commit": 503,
     "import-interrupted": 503,
     "unavailable": 503,
+    "board-unavailable": 503,
     "shutting-down": 503,
 }
 RETRY_AFTER_SECONDS: Final = 1

@@ -89,10 +89,13 @@ class Batches:
         *,
         metrics: BatchMetrics,
         due_written: Callable[[], None] = lambda: None,
+        scores_written: Callable[[], None] = lambda: None,
     ) -> None:
-        """`due_written` is called after a commit that left commands for other members."""
+        """`due_written` is called after a commit that left commands for other members, `scores_written` after one that
+        changed what leaderboards show."""
         self._metrics = metrics
         self._due_written = due_written
+        self._scores_written = scores_written
         self._engine = engine
         self._programs = programs
         self._parts = tuple(parts)
@@ -139,6 +142,8 @@ class Batches:
             else:
                 if any(decided.outcome is not None and decided.outcome.legs for decided in attempt.writes.decided):
                     self._due_written()
+                if any(decided.outcome is not None and decided.outcome.scores for decided in attempt.writes.decided):
+                    self._scores_written()
                 self._metrics.count(done.results)
                 return done
         raise TooManyAttempts("the members or the program changed too often meanwhile")

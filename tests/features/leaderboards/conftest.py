@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.features.leaderboards.boards import PROGRAM, Boards
+from tests.service import create_database, live, service_settings
 from tests.valkey_cluster import valkey_cluster
 
 from rewards.valkey import Valkey, make_valkey
@@ -24,3 +26,16 @@ async def valkey(request: pytest.FixtureRequest) -> AsyncIterator[Valkey]:
     made = make_valkey(url, timeout_seconds=5, cluster=cluster)
     yield made
     await made.aclose()
+
+
+@pytest.fixture(scope="session")
+async def boards_url(database_url: str) -> str:
+    """A database without other programs: the projector looks at the boards of all."""
+    return await create_database(database_url, "boards_tests")
+
+
+@pytest.fixture
+async def boards(boards_url: str, redis_url: str) -> AsyncIterator[Boards]:
+    """A program of the test's own."""
+    async with live(service_settings(boards_url, redis_url), PROGRAM) as running:
+        yield Boards(running)

@@ -1,0 +1,82 @@
+"""The boards of the published programs, as they are kept in Valkey."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rewards.db.transact import reading
+from rewards.domain.commands import MemberRef
+from rewards.domain.ids import keyed_hash
+from rewards.domain.program.board import Board
+from rewards.features.leaderboards import queries
+from rewards.features.leaderboards.ranking import BoardId, Score, fence_of
+from rewards.pipeline.load import rows
+from rewards.pipeline.programs import Programs, Published
+
+REALM_LENGTH: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A board of a program's published version."""
+
+    id: BoardId
+    board: Board
+
+    @property
+    def lock(self) -> tuple[int, int]:
+        """The board's advisory lock. Boards that share a number by chance take turns, which is all that it costs."""
+        number = zlib.crc32(self.id.tag.encode())
+        return queries.LOCK_CLASS, number - (1 << 32 if number >= 1 << 31 else 0)
+
+
+def board_id(published: Published, board: Board) -> BoardId:
+    """Where the board is kept."""
+    realm = keyed_hash(published.identity.secret, b"boards").hex()[:REALM_LENGTH]
+    return BoardId(published.program_id, board.key, ascending=board.ascending, definition=board.id, realm=f"{realm}-")
+
+
+async def known_boards(connection: AsyncConnection, programs: Programs) -> dict[tuple[int, str], Kept]:
+    """Every board that is published now, by program and key."""
+    found: dict[tuple[int, str], Kept] = {}
+    for row in await rows(connection, queries.PUBLISHED):
+        published = await programs.refresh(row.id, at_least=row.revision)
+        boards = published.program.boards
+        for key, board in boards.by_key.items() if boards is not None else ():
+            found[row.id, key] = Kept(board_id(published, board), board)
+    return found
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine, board: Kept) -> AsyncIterator[tuple[AsyncConnection, str] | None]:
+    """The right to write the board, as a connection and the writer's token; None while another process has it.
+
+    PostgreSQL lets one in at a time. The token is for a writer that lost its connection, and with it the right, and
+    does not know yet: its token is older than that of whoever came after it, and Valkey refuses what it sends.
+    """
+    async with reading(engine) as connection:
+        [locked] = await rows(connection, queries.TRY_LOCK, *board.lock)
+        if not locked.mine:
+            yield None
+            return
+        try:
+            [at] = await rows(connection, queries.LOCKED_AT)
+            yield connection, fence_of(at.now, token_hex(4))
+        finally:
+            if not connection.invalidated:
+                await rows(connection, queries.UNLOCK, *board.lock)
+
+
+def score_of(row: Any) -> Score:
+    """A row of scores as the board holds it."""
+    member: UUID = row.member_id
+    name = str(MemberRef(row.kind, row.external_id))
+    return Score(member, row.score, row.achieved_at, name)

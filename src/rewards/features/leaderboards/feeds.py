@@ -1,0 +1,226 @@
+"""Rankings that are watched: each is read once for all who watch it in this process, and only when it has changed.
+
+What was shown under which version is kept in Valkey for a while, whichever process showed it, so that whoever comes back
+with the version that it has seen is told of what has changed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from redis.exceptions import ResponseError
+
+from rewards.domain.errors import RewardsError
+from rewards.features.leaderboards.ranking import BoardId, BoardUnavailable
+from rewards.features.leaderboards.reading import BoardReader, Excerpt, Ranked, View
+from rewards.features.leaderboards.scripts import CHANGED_CHANNEL
+from rewards.http.problems import TooManyRequests
+from rewards.valkey import VALKEY_ERRORS, Valkey, listen
+
+log = structlog.get_logger("rewards.boards")
+
+INTERVAL_SECONDS: Final = 0.4
+"""Between two readings of a watched ranking: changes in between become one."""
+POLL_SECONDS: Final = 1.0
+SHOWN_MAX: Final = 128
+SHOWN_SECONDS: Final = 600
+STREAMS_MAX: Final = 2_000
+"""In one process."""
+STREAMS_OF_CALLER_MAX: Final = 20
+STREAMS_OF_MEMBER_MAX: Final = 5
+TRY_AGAIN_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a ranking's top was. `version` is that of the board when it was read, `seen` that of the latest reading."""
+
+    view: View
+    version: int
+    as_of: datetime
+    stale: bool
+    total: int
+    ranked: list[Ranked]
+    seen: int
+
+    def same(self, other: Shown) -> bool:
+        """Whether a reader would see no difference."""
+        return (self.view.set, self.total, self.ranked) == (other.view.set, other.total, other.ranked)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is watched: the top `limit` of a board's current period, or of another one."""
+
+    program_id: int
+    board: str
+    period: str
+    part: str
+    limit: int
+
+
+@dataclass(eq=False, slots=True)
+class Feed:
+    """One watched ranking, and who watches it: their events are set whenever the board has changed."""
+
+    watched: Watched
+    latest: Shown
+    watchers: set[asyncio.Event] = field(default_factory=set)
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: RewardsError | None = None
+    """Why it cannot be watched any more."""
+
+
+class Feeds:
+    """All feeds of a process. Only inside `running` do they hear of changes at once; else they look each second."""
+
+    def __init__(self, reader: BoardReader, valkey: Valkey) -> None:
+        self._reader = reader
+        self._valkey = valkey
+        self._feeds: dict[Watched, Feed] = {}
+        self._tasks: dict[Watched, asyncio.Task[None]] = {}
+        self._callers: dict[str, int] = {}
+        self._streams = 0
+
+    @property
+    def streams(self) -> int:
+        return self._streams
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving ends every feed."""
+        listening = asyncio.create_task(listen(self._valkey, CHANGED_CHANNEL, self._heard), name="boards-changed")
+        try:
+            yield
+        finally:
+            tasks = [listening, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def enter(self, caller: str, limit: int) -> Callable[[], None]:
+        """Takes a place for a stream; what is returned gives it back. Raises TooManyRequests."""
+        if self._streams >= STREAMS_MAX or self._callers.get(caller, 0) >= limit:
+            raise TooManyRequests("Too many streams are open.", retry_after_seconds=TRY_AGAIN_SECONDS)
+        self._streams += 1
+        self._callers[caller] = self._callers.get(caller, 0) + 1
+
+        def leave() -> None:
+            self._streams -= 1
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
+
+        return leave
+
+    async def watch(self, watched: Watched) -> tuple[Feed, asyncio.Event]:
+        """Joins the feed, which has been read; the event is set when it changes. Raises what reading raises."""
+        feed = self._feeds.get(watched)
+        if feed is None:
+            latest = await self._read(watched, None)
+            feed = self._feeds.get(watched)  # somebody else may have been quicker
+            if feed is None:
+                feed = self._feeds[watched] = Feed(watched, latest)
+                self._tasks[watched] = asyncio.create_task(self._follow(feed), name="board-feed")
+        news = asyncio.Event()
+        feed.watchers.add(news)
+        return feed, news
+
+    def unwatch(self, feed: Feed, news: asyncio.Event) -> None:
+        """The last one to leave ends the feed."""
+        feed.watchers.discard(news)
+        if not feed.watchers:
+            self._close(feed)
+
+    async def shown(self, now: Shown, limit: int, version: int) -> list[Ranked] | None:
+        """What was shown of the same ranking under an earlier version; None if that is not known any more."""
+        if version == now.version:
+            return now.ranked
+        try:
+            found: Any = await self._valkey.xrange(_log_key(now.view, limit), f"{version}-0", f"{version}-0")
+        except VALKEY_ERRORS:
+            return None
+        if not found:
+            return None
+        rows = msgspec.msgpack.decode(found[0][1][b"ranked"], type=list[tuple[bytes, int, float, str | None]])
+        return [Ranked(UUID(bytes=member), rank, score, ref) for member, rank, score, ref in rows]
+
+    def _close(self, feed: Feed) -> None:
+        if self._feeds.get(feed.watched) is feed:
+            del self._feeds[feed.watched]
+            self._tasks.pop(feed.watched).cancel()
+
+    def _heard(self, tag: bytes) -> None:
+        for feed in self._feeds.values():
+            if _tag(feed.latest.view) == tag:
+                feed.stirred.set()
+
+    async def _follow(self, feed: Feed) -> None:
+        while feed.watchers:
+            began = time.monotonic()
+            try:
+                feed.latest = await self._read(feed.watched, feed.latest)
+            except BoardUnavailable:
+                pass  # what was shown last is all that there is
+            except RewardsError as error:
+                feed.failed = error
+            except Exception:
+                log.exception("feed_defective", board=feed.watched.board)
+                feed.failed = BoardUnavailable("The board cannot be read.")
+            for news in feed.watchers:
+                news.set()
+            if feed.failed is not None:
+                self._close(feed)
+                return
+            await asyncio.sleep(max(0.0, began + INTERVAL_SECONDS - time.monotonic()))
+            await _until(feed.stirred, POLL_SECONDS)
+
+    async def _read(self, watched: Watched, known: Shown | None) -> Shown:
+        view = await self._reader.view(watched.program_id, watched.board, watched.period, watched.part)
+        view, found = await self._reader.read(view, lambda view: self._reader.page(view, 0, watched.limit))
+        read = _shown(view, found)
+        if known is not None and read.same(known):
+            return replace(read, version=known.version)
+        await self._keep(read, watched.limit)
+        return read
+
+    async def _keep(self, shown: Shown, limit: int) -> None:
+        key = _log_key(shown.view, limit)
+        rows = [(each.member.bytes, each.rank, each.score, each.ref) for each in shown.ranked]
+        packed: dict[Any, Any] = {"ranked": msgspec.msgpack.encode(rows)}
+        try:
+            await self._valkey.xadd(key, packed, id=f"{shown.version}-0", maxlen=SHOWN_MAX, approximate=True)
+            await self._valkey.expire(key, SHOWN_SECONDS)
+        except ResponseError:
+            pass  # another process has shown it, or what came after it
+        except VALKEY_ERRORS as error:
+            log.warning("shown_not_kept", error=type(error).__name__)
+
+
+def _shown(view: View, found: Excerpt) -> Shown:
+    return Shown(view, found.version, found.as_of, found.stale, found.total, found.ranked, found.version)
+
+
+def _tag(view: View) -> bytes:
+    return view.set.board.tag.encode()
+
+
+def _log_key(view: View, limit: int) -> str:
+    board: BoardId = view.set.board
+    return f"{board.prefix}shown/{limit}/{view.set.name}"
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()

@@ -1,0 +1,247 @@
+"""The projector: carries scores from PostgreSQL to Valkey as they change.
+
+An award marks what it changed, in its own transaction. The projector reads the marks with the scores as they are now,
+writes these to Valkey, and deletes the marks that are still what it read. It writes absolute values, so order and
+repetition do no harm; whatever fails is found marked the next time. A board that Valkey does not hold whole is built
+again, while the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rewards.db.driver import execute
+from rewards.db.transact import reading, transact
+from rewards.domain.errors import RewardsError
+from rewards.features.leaderboards import queries
+from rewards.features.leaderboards.boards import Kept, known_boards, score_of, writing
+from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, SetId
+from rewards.features.leaderboards.rebuilding import rebuild
+from rewards.pipeline.load import rows
+from rewards.pipeline.programs import Programs
+from rewards.valkey import VALKEY_ERRORS, Valkey
+
+log = structlog.get_logger("rewards.boards")
+
+MARKS_MAX: Final = 2_000
+PAGES_MAX: Final = 20
+"""Pages of marks of one board in one turn; then the others have theirs."""
+GATHER_SECONDS: Final = 0.02
+"""Between two turns under load, so that changes gather; a change is seen later by at most this."""
+LOOK_SECONDS: Final = 1.0
+"""How often every board is looked at, whether or not it has changed."""
+RETIRE_SECONDS: Final = 60.0
+RETIRED_SECONDS: Final = 3600
+"""How long the set of a frozen period stays for whoever is reading it."""
+REBUILDS_MAX: Final = 2
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+
+
+class ProjectorMetrics:
+    """What operators see of the boards."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.marks = Gauge(
+            "rewards_board_marks",
+            "Scores that have changed and are not on their boards yet.",
+            registry=registry,
+            multiprocess_mode="sum",
+        )
+        self.turn_seconds = Histogram(
+            "rewards_board_turn_seconds",
+            "From reading the marks of a board until their scores were written.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        self.rebuilds = Counter(
+            "rewards_board_rebuilds", "Boards built again, by what came of it.", ("result",), registry=registry
+        )
+        self.drift = Counter(
+            "rewards_board_drift_members", "Sampled members whose entry was not what it should be.", registry=registry
+        )
+        self.sampled = Counter(
+            "rewards_board_sampled_members", "Members whose entries were compared.", registry=registry
+        )
+
+
+class Projector:
+    """`run` is a job; `hurry` has it run at once. Rebuilds go on beside it until `close`."""
+
+    def __init__(self, engine: AsyncEngine, valkey: Valkey, programs: Programs, metrics: ProjectorMetrics) -> None:
+        self._engine = engine
+        self._valkey = valkey
+        self._ranking = Ranking(valkey)
+        self._programs = programs
+        self._metrics = metrics
+        self._looked = self._retired = float("-inf")
+        self._boards: dict[tuple[int, str], Kept] = {}
+        self._rebuilding: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(REBUILDS_MAX)
+
+    async def run(self) -> int:
+        """One turn of every board that has changed; returns how many marks were cleared."""
+        try:
+            async with reading(self._engine) as connection:
+                marked = {(row.program_id, row.board): row for row in await rows(connection, queries.MARKED)}
+                now: datetime = next(iter(marked.values())).now
+                marked.pop((None, None), None)
+                looks = time.monotonic() - self._looked >= LOOK_SECONDS
+                if looks or not marked.keys() <= self._boards.keys():
+                    # After the marks: a board that is unknown now is of no version that could have marked it since.
+                    self._boards = await known_boards(connection, self._programs)
+            self._metrics.marks.set(sum(row.count for row in marked.values()))
+            turns = [self._turn(key) for key in marked]
+            cleared = sum(await asyncio.gather(*turns))
+            if looks:
+                self._looked = time.monotonic()
+                await self._look(now, marked.keys())
+        except VALKEY_ERRORS as error:
+            log.warning("boards_wait_for_valkey", error=type(error).__name__)
+            return 0
+        if cleared:
+            await asyncio.sleep(GATHER_SECONDS)
+        return cleared
+
+    def look(self) -> None:
+        """Every board is looked at in the next turn."""
+        self._looked = float("-inf")
+
+    async def rebuilt(self) -> None:
+        """Waits for the rebuilds that are under way."""
+        await asyncio.gather(*self._rebuilding.values())
+
+    async def close(self) -> None:
+        """Ends the rebuilds; what they have built is of no use, and goes by itself."""
+        for task in self._rebuilding.values():
+            task.cancel()
+        await asyncio.gather(*self._rebuilding.values(), return_exceptions=True)
+
+    async def _turn(self, key: tuple[int, str]) -> int:
+        board = self._boards.get(key)
+        if board is None:
+            await transact(self._engine, lambda connection: connection.exec_driver_sql(queries.CLEAR_BOARD, key))
+            return 0
+        if key in self._rebuilding:
+            return 0
+        try:
+            async with writing(self._engine, board) as mine:
+                return 0 if mine is None else await self._project(board, *mine)
+        except Incomplete:
+            self._rebuild(key)
+        except Fenced:
+            log.info("board_fenced", board=board.id.tag)
+        return 0
+
+    async def _project(self, board: Kept, connection: Any, fence: str) -> int:
+        cleared = 0
+        for _ in range(PAGES_MAX):
+            began = time.perf_counter()
+            marks = await rows(connection, queries.MARKS, board.id.program_id, board.id.key, board.board.id, MARKS_MAX)
+            by_set: dict[SetId, list[Any]] = {}
+            for mark in marks:
+                by_set.setdefault(SetId(board.id, mark.period, mark.part), []).append(mark)
+            for of, some in by_set.items():
+                there = [score_of(mark) for mark in some if _is_shown(mark)]
+                gone = [mark.member_id for mark in some if not _is_shown(mark)]
+                await self._ranking.write(of, fence, there, gone)
+            if marks:
+                self._metrics.turn_seconds.observe(time.perf_counter() - began)
+                await self._clear(board, marks)
+                cleared += len(marks)
+            if len(marks) < MARKS_MAX:
+                if marks:
+                    await self._ranking.vouch(board.id, marks[0].now)
+                break
+        return cleared
+
+    async def _clear(self, board: Kept, marks: Sequence[Any]) -> None:
+        columns = [
+            list(column)
+            for column in zip(
+                *((mark.bucket, mark.member_id, mark.period, mark.part, mark.version) for mark in marks), strict=True
+            )
+        ]
+
+        async def work(connection: Any) -> None:
+            await execute(connection, queries.NO_WAIT_FOR_DISK)
+            await rows(connection, queries.CLEAR, board.id.program_id, board.id.key, *columns)
+
+        await transact(self._engine, work)
+
+    async def _look(self, now: datetime, marked: Any) -> None:
+        """Vouches for the boards that had no mark, finds those that Valkey has lost, and lets go what is frozen."""
+        retire = time.monotonic() - self._retired >= RETIRE_SECONDS
+        if retire:
+            self._retired = time.monotonic()
+        for key, board in self._boards.items():
+            if key in self._rebuilding:
+                continue
+            try:
+                if key not in marked:
+                    await self._ranking.vouch(board.id, now)
+            except Incomplete:
+                self._rebuild(key)
+                continue
+            if retire:
+                await self._retire(board)
+
+    async def _retire(self, board: Kept) -> None:
+        async with reading(self._engine) as connection:
+            found = await rows(connection, queries.FROZEN, board.id.program_id, board.id.key, True)  # noqa: FBT003
+        frozen = {row.period for row in found}
+        for of in await self._ranking.names(board.id):
+            if of.period in frozen:
+                await self._ranking.retire(of, RETIRED_SECONDS)
+
+    def _rebuild(self, key: tuple[int, str]) -> None:
+        if key in self._rebuilding:
+            return
+        task = asyncio.create_task(self._rebuild_now(key), name=f"rebuild-{key[0]}-{key[1]}")
+        self._rebuilding[key] = task
+        task.add_done_callback(lambda _: self._rebuilding.pop(key, None))
+
+    async def _rebuild_now(self, key: tuple[int, str]) -> None:
+        result = "failed"
+        try:
+            async with self._slots:
+                result = await self._rebuild_once(key)
+        except (*VALKEY_ERRORS, Fenced, Incomplete, RewardsError, DBAPIError) as error:
+            # It is found incomplete again the next time that it is looked at.
+            log.warning("board_not_rebuilt", program_id=key[0], board=key[1], error=type(error).__name__)
+        except Exception:
+            log.exception("rebuild_defective", program_id=key[0], board=key[1])
+        self._metrics.rebuilds.labels(result).inc()
+
+    async def _rebuild_once(self, key: tuple[int, str]) -> str:
+        """By the newest version: what an older one says of the board may be why it seems incomplete."""
+        async with reading(self._engine) as connection:
+            self._boards = await known_boards(connection, self._programs)
+        board = self._boards.get(key)
+        if board is None:
+            return "gone"
+        async with writing(self._engine, board) as mine:
+            if mine is None:
+                return "left_to_another"
+            with suppress(Incomplete):
+                await self._ranking.vouch(board.id, LONG_AGO)
+                return "was_complete"
+            began = time.perf_counter()
+            members = await rebuild(*mine, self._valkey, board)
+        seconds = round(time.perf_counter() - began, 3)
+        log.info("board_rebuilt", board=board.id.tag, members=members, seconds=seconds)
+        return "built"
+
+
+def _is_shown(mark: Any) -> bool:
+    return mark.score is not None and mark.external_id is not None

@@ -1,0 +1,154 @@
+"""All SQL of boards as they are read: marks, scores, periods, results."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LOCK_CLASS: Final = 0x626F6172
+"""Of the advisory locks, so that they are no others'; a board's own number is the second part."""
+
+NOW: Final = "SELECT statement_timestamp() AS now"
+
+PUBLISHED: Final = "SELECT id, revision FROM program WHERE published IS NOT NULL"
+
+# One row at least: the moment. Whoever commits after it leaves a mark for the next time.
+MARKED: Final = """
+SELECT statement_timestamp() AS now, marked.program_id, marked.board, marked.count
+FROM (SELECT 1) AS one LEFT JOIN (
+    SELECT program_id, board, count(*) AS count FROM leaderboard_dirty GROUP BY program_id, board
+) AS marked ON true
+"""
+
+# Mine alone until it is unlocked or this session ends. The moment is taken once it is: it orders writers.
+TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1, $2) AS mine"
+LOCKED_AT: Final = "SELECT clock_timestamp() AS now"
+UNLOCK: Final = "SELECT pg_advisory_unlock($1, $2)"
+
+# A mark with the score as it is now; without one the member is to be taken out of the set.
+MARKS: Final = """
+SELECT statement_timestamp() AS now, d.bucket, d.member_id, d.period, d.part, d.version,
+       s.score, s.achieved_at, m.kind, m.external_id
+FROM leaderboard_dirty d
+LEFT JOIN leaderboard_score s
+    ON s.program_id = d.program_id AND s.bucket = d.bucket AND s.member_id = d.member_id AND s.board = d.board
+   AND s.period = d.period AND s.part = d.part AND s.shown AND s.definition = $3
+LEFT JOIN member m
+    ON m.program_id = d.program_id AND m.bucket = d.bucket AND m.member_id = d.member_id AND m.merged_into IS NULL
+   AND m.erased_at IS NULL
+WHERE d.program_id = $1 AND d.board = $2
+LIMIT $4
+"""
+
+# A mark that somebody holds is about to be a newer one, and stays.
+CLEAR: Final = """
+DELETE FROM leaderboard_dirty d USING (
+    SELECT x.program_id, x.bucket, x.member_id, x.board, x.period, x.part
+    FROM unnest($3::smallint[], $4::uuid[], $5::text[], $6::text[], $7::bigint[])
+        AS done (bucket, member_id, period, part, version)
+    JOIN leaderboard_dirty x
+        ON x.program_id = $1 AND x.board = $2 AND x.bucket = done.bucket AND x.member_id = done.member_id
+       AND x.period = done.period AND x.part = done.part AND x.version = done.version
+    FOR UPDATE OF x SKIP LOCKED
+) ready
+WHERE d.program_id = ready.program_id AND d.bucket = ready.bucket AND d.member_id = ready.member_id
+  AND d.board = ready.board AND d.period = ready.period AND d.part = ready.part
+"""
+
+# A mark that comes back after a crash is projected once more, so nobody need wait for the disk.
+NO_WAIT_FOR_DISK: Final = "SET LOCAL synchronous_commit = off"
+
+CLEAR_BOARD: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2"
+
+_SCORES: Final = """
+SELECT s.bucket, s.member_id, s.period, s.part, s.score, s.achieved_at, m.kind, m.external_id
+FROM leaderboard_score s
+JOIN member m
+    ON m.program_id = s.program_id AND m.bucket = s.bucket AND m.member_id = s.member_id AND m.merged_into IS NULL
+   AND m.erased_at IS NULL
+WHERE s.program_id = $1 AND s.board = $2 AND s.shown AND s.definition = $3 AND s.period <> ALL ($4::text[])
+"""
+
+# A board in pages, in the order of the key, and everybody of one bucket; in all periods that are not frozen.
+SCORES_PAGE: Final = (
+    _SCORES
+    + """  AND (s.bucket, s.member_id, s.period) > ($5, $6, $7)
+ORDER BY s.bucket, s.member_id, s.period LIMIT $8
+"""
+)
+SCORES_OF_BUCKET: Final = _SCORES + "  AND s.bucket = $5"
+
+MARKED_MEMBERS: Final = """
+SELECT member_id, period, part FROM leaderboard_dirty WHERE program_id = $1 AND bucket = $2 AND board = $3
+"""
+
+# Of those members, the ones that have neither a score that is shown nor a mark.
+STRANGERS: Final = """
+SELECT asked.member_id
+FROM unnest($5::smallint[], $6::uuid[]) AS asked (bucket, member_id)
+WHERE NOT EXISTS (
+    SELECT FROM leaderboard_dirty d
+    WHERE d.program_id = $1 AND d.bucket = asked.bucket AND d.member_id = asked.member_id AND d.board = $2
+      AND d.period = $3 AND d.part = $4
+) AND NOT EXISTS (
+    SELECT FROM leaderboard_score s JOIN member m
+        ON m.program_id = s.program_id AND m.bucket = s.bucket AND m.member_id = s.member_id
+       AND m.merged_into IS NULL AND m.erased_at IS NULL
+    WHERE s.program_id = $1 AND s.bucket = asked.bucket AND s.member_id = asked.member_id AND s.board = $2
+      AND s.period = $3 AND s.part = $4 AND s.shown AND s.definition = $7
+)
+"""
+
+FROZEN: Final = """
+SELECT period FROM leaderboard_period
+WHERE program_id = $1 AND board = $2 AND closed_at IS NOT NULL AND ($3 OR cleared_at IS NULL)
+"""
+
+# The frozen result of a period, if it has one.
+FROZEN_PERIOD: Final = """
+SELECT p.starts_at, p.ends_at, p.closes_at, p.closed_at,
+       (SELECT count(*) FROM leaderboard_result r
+        WHERE r.program_id = $1 AND r.board = $2 AND r.period = $3 AND r.part = $4) AS total
+FROM leaderboard_period p
+WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NOT NULL
+"""
+
+PERIODS: Final = """
+SELECT period, starts_at, ends_at, closes_at, closed_at FROM leaderboard_period
+WHERE program_id = $1 AND board = $2 ORDER BY ends_at DESC NULLS FIRST, period DESC LIMIT $3
+"""
+
+PART_OF: Final = """
+SELECT part FROM leaderboard_score
+WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND board = $4 AND period = $5
+"""
+
+RESULT_PART_OF: Final = """
+SELECT part FROM leaderboard_result
+WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND board = $4 AND period = $5 LIMIT 1
+"""
+
+_RESULT: Final = """
+SELECT r.position, r.rank, r.member_id, r.score, m.kind, m.external_id
+FROM leaderboard_result r
+LEFT JOIN member m
+    ON m.program_id = r.program_id AND m.bucket = r.bucket AND m.member_id = r.member_id AND m.erased_at IS NULL
+WHERE r.program_id = $1 AND r.board = $2 AND r.period = $3 AND r.part = $4
+"""
+
+RESULT_PAGE: Final = _RESULT + "AND r.position > $5 AND r.position <= $6 ORDER BY r.position"
+RESULT_MEMBERS: Final = (
+    _RESULT + "AND r.bucket = ANY ($5::smallint[]) AND r.member_id = ANY ($6::uuid[]) ORDER BY r.position"
+)
+
+# The last place of those before a rank, and the place right before a position.
+RESULT_BETTER: Final = _RESULT + "AND r.position = $5"
+
+ATTRIBUTE_OF: Final = """
+SELECT m.member_id, m.attributes ->> $4 AS value
+FROM unnest($2::smallint[], $3::uuid[]) AS asked (bucket, member_id)
+JOIN member m ON m.program_id = $1 AND m.bucket = asked.bucket AND m.member_id = asked.member_id
+WHERE m.erased_at IS NULL
+"""
+
+# A sandbox has a clock of its own.
+PROGRAM_NOW: Final = "SELECT clock_timestamp() + clock_offset AS now, revision FROM program WHERE id = $1"

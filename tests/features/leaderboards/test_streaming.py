@@ -1,0 +1,184 @@
+"""Live rankings: a snapshot, then what changes; coming back; tickets; limits; and how streams end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.features.leaderboards.boards import Boards
+from tests.features.leaderboards.streams import Stream, stream
+
+from rewards.features.leaderboards import streaming
+from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
+from rewards.http import event_stream
+
+
+@asynccontextmanager
+async def watched(boards: Boards, board: str, *, last: str | None = None, **query: Any) -> AsyncIterator[Stream]:
+    headers = {"Authorization": f"Bearer {boards.live.server_key}"}
+    if last is not None:
+        headers["Last-Event-ID"] = last
+    async with stream(boards.live.app, f"/v1/leaderboards/{board}/stream", headers=headers, **query) as opened:
+        yield opened
+
+
+async def token(boards: Boards, member: str) -> str:
+    answer = await boards.live.client.post(f"/v1/members/{member}/tokens", json={})
+    assert answer.status_code == 201, answer.text
+    made: str = answer.json()["token"]
+    return made
+
+
+def rows(entries: list[dict[str, Any]]) -> list[tuple[int, str, float]]:
+    return [(each["rank"], each["member"], each["score"]) for each in entries]
+
+
+async def test_a_snapshot_and_then_what_changes(boards: Boards) -> None:
+    await boards.score("ada", 5)
+    await boards.project()
+    async with watched(boards, "shared", limit=2) as opened:
+        first = await opened.next()
+        assert opened.status == 200
+        assert opened.headers["content-type"].startswith("text/event-stream")
+        assert (first.event, rows(first.data["entries"]), first.data["total"]) == ("snapshot", [(1, "ada", 5)], 1)
+        await boards.score("bob", 3)
+        await boards.project()
+        second = await opened.next()
+        assert (second.event, second.data["length"], second.data["total"]) == ("changes", 2, 2)
+        assert [(each["position"], each["member"]) for each in second.data["entries"]] == [(2, "bob")]
+        await boards.score("cem", 9)
+        await boards.project()
+        third = await opened.next()
+        assert [(each["position"], each["member"], each["rank"]) for each in third.data["entries"]] == [
+            (1, "cem", 1),
+            (2, "ada", 2),
+        ]
+        assert int(first.id) < int(second.id) < int(third.id)
+
+
+async def test_whoever_comes_back_is_told_what_has_changed_since(boards: Boards) -> None:
+    for member, points in (("ada", 5), ("bob", 3)):
+        await boards.score(member, points)
+    await boards.project()
+    async with watched(boards, "shared") as opened:
+        seen = (await opened.next()).id
+    await boards.score("cem", 4)
+    await boards.project()
+    async with watched(boards, "shared", last=seen) as again:
+        told = await again.next()
+        assert told.event == "changes"
+        assert [(each["position"], each["member"]) for each in told.data["entries"]] == [(2, "cem"), (3, "bob")]
+    async with watched(boards, "shared", last=told.id) as unchanged:
+        await boards.score("dan", 1)
+        await boards.project()
+        following = await unchanged.next()
+        assert (following.event, [each["member"] for each in following.data["entries"]]) == ("changes", ["dan"])
+
+
+@pytest.mark.parametrize("last", ["1", "never", "99999999999999999999", "-5"])
+async def test_whoever_saw_what_is_not_known_any_more_begins_anew(boards: Boards, last: str) -> None:
+    await boards.score("ada", 5)
+    await boards.project()
+    async with watched(boards, "shared", last=last) as opened:
+        assert (await opened.next()).event == "snapshot"
+
+
+async def test_changes_that_come_fast_become_one(boards: Boards) -> None:
+    await boards.score("ada", 1)
+    await boards.project()
+    async with watched(boards, "shared") as opened:
+        await opened.next()
+        for _ in range(8):
+            await boards.score("ada", 1)
+            await boards.project()
+        messages = []
+        while not messages or messages[-1].data["entries"][0]["score"] < 9:
+            messages.append(await opened.next())
+        assert len(messages) < 8
+        assert {message.event for message in messages} == {"changes"}
+
+
+async def test_a_customer_watches_with_a_ticket_that_is_good_once(boards: Boards) -> None:
+    for member, points in (("ada", 5), ("bob", 3)):
+        await boards.score(member, points)
+    await boards.project()
+    headers = {"Authorization": f"Bearer {await token(boards, 'bob')}"}
+    made = await boards.live.client.post("/v1/me/stream-tickets", headers=headers)
+    assert made.status_code == 201, made.text
+    path = "/v1/me/leaderboards/shared/stream"
+    ticket = made.json()["ticket"]
+    async with stream(boards.live.app, path, headers={}, ticket=ticket, limit=1) as opened:
+        first = await opened.next()
+        assert first.data["me"] == {"rank": 2, "score": 3}
+        [entry] = first.data["entries"]
+        assert entry["me"] is False
+        assert "ada" not in str(first.data), "others appear by a pseudonym"
+        await boards.score("bob", 1)
+        await boards.project()
+        told = await opened.next()
+        assert (told.data["me"], told.data["entries"]) == ({"rank": 2, "score": 4}, []), "below what is shown"
+    for wrong in (ticket, "ticket_" + 43 * "x", "nonsense"):
+        answer = await boards.live.client.get(path, params={"ticket": wrong}, headers={"Authorization": ""})
+        assert answer.status_code == 401, answer.text
+
+
+async def test_a_ticket_opens_streams_and_nothing_else(boards: Boards) -> None:
+    headers = {"Authorization": f"Bearer {await token(boards, 'bob')}"}
+    ticket = (await boards.live.client.post("/v1/me/stream-tickets", headers=headers)).json()["ticket"]
+    answer = await boards.live.client.get("/v1/me", headers={"Authorization": f"Bearer {ticket}"})
+    assert answer.status_code == 401
+
+
+async def test_a_member_has_a_few_streams_at_most(boards: Boards) -> None:
+    await boards.project()
+    headers = {"Authorization": f"Bearer {await token(boards, 'bob')}"}
+    path = "/v1/me/leaderboards/shared/stream"
+    async with contextlib.AsyncExitStack() as open_ones:
+        for _ in range(STREAMS_OF_MEMBER_MAX):
+            opened = await open_ones.enter_async_context(stream(boards.live.app, path, headers=headers))
+            await opened.next()
+        refused = await boards.live.client.get(path, headers=headers)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+    async with stream(boards.live.app, path, headers=headers) as opened:
+        await opened.next()
+
+
+async def test_what_cannot_be_watched_is_refused_before_it_begins(boards: Boards) -> None:
+    await boards.project()
+    for path, status in (("/none/stream", 404), ("/shared/stream?period=never", 422), ("/shared/stream?limit=0", 400)):
+        assert (await boards.live.client.get(f"/v1/leaderboards{path}")).status_code == status
+
+
+async def test_streams_end_with_the_service(boards: Boards) -> None:
+    await boards.project()
+    async with watched(boards, "shared") as opened:
+        await opened.next()
+        boards.live.service.ending.set()
+        async with asyncio.timeout(5):
+            await opened.ended.wait()
+        assert opened.complete
+
+
+async def test_a_client_that_does_not_read_is_let_go(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "SEND_SECONDS_MAX", 0.2)
+    await boards.project()
+    async with watched(boards, "shared") as opened:
+        await opened.next()
+        opened.reads.clear()
+        await boards.score("ada", 1)
+        await boards.project()
+        async with asyncio.timeout(10):
+            await opened.ended.wait()
+
+
+async def test_an_idle_stream_shows_that_it_is_there(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 0.1)
+    await boards.project()
+    async with watched(boards, "weekly") as opened:
+        await opened.next()
+        assert await opened.text() == event_stream.HEARTBEAT.decode()
