@@ -35,6 +35,7 @@ from rewards.features.news.controller import news_router
 from rewards.features.programs.checking import Checker
 from rewards.features.programs.controller import programs_routers
 from rewards.features.progress.badges import badges_router
+from rewards.features.progress.tiers import tiers_router
 from rewards.features.sandbox.clock import SandboxClock
 from rewards.features.sandbox.controller import sandbox_router
 from rewards.features.sdk.controller import sdk_router
@@ -87,6 +88,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             my_wallet_router(),
             news_router(),
             badges_router(),
+            tiers_router(),
             leaderboards_router(),
             my_leaderboards_router(),
             streams_router(),

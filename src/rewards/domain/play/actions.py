@@ -15,6 +15,7 @@ from rewards.domain.ledger.entry import AmountOverflow
 from rewards.domain.ledger.reverse import NotReversible, asked, reverse
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import mature
+from rewards.domain.play.tier_held import tier_at
 from rewards.domain.program.amounts import rated, rounded
 from rewards.domain.program.compiled import (
     Action,
@@ -53,24 +54,26 @@ class Firing:
     occurred_at: datetime
     reference: str | None = None
     """What ledger entries carry whose action names none."""
+    tier_rate: Decimal | None = None
+    """By what the tier held has multiplied what was earned, for the trace."""
 
 
 Perform: TypeAlias = Callable[[Firing, Any], None]
 
 
-def points(action: EarnAction | SpendAction, bound: Bound) -> int:
-    """The integer amount, in decimal arithmetic with explicit rounding.
+def points(action: EarnAction | SpendAction, bound: Bound, tier_rate: Decimal | None = None) -> int:
+    """The integer amount, in decimal arithmetic with explicit rounding; `tier_rate` multiplies it before it is rounded.
 
     Raises `CannotCompute` when a field is missing or the result is negative, `AmountOverflow` past `AMOUNT_MAX`: the rule
     does not fire, as when the sum of what was earned would pass it.
     """
-    if action.always is not None:
+    if action.always is not None and tier_rate is None:
         return action.always
     amount = action.amount
     raw = amount.compute(bound)
     if isinstance(raw, Missing):
         raise CannotCompute(f"{raw.field} is {raw.why}", field=raw.field)
-    exact = rated(raw, action.rate)
+    exact = rated(raw, action.rate if tier_rate is None else action.rate * tier_rate)
     if not exact.is_finite() or exact < 0:
         raise CannotCompute(f"{amount.source} gives {exact}, which is no amount", field=amount.source)
     if exact > AMOUNT_MAX:
@@ -78,7 +81,16 @@ def points(action: EarnAction | SpendAction, bound: Bound) -> int:
     return rounded(exact, action.round)
 
 
-def cost(rule: Rule, work: Work, bound: Bound) -> int:
+def tier_rate(firing: Firing, action: EarnAction) -> Decimal | None:
+    """By what the tier held at the event multiplies what a rule earns; None where it leaves it as it is."""
+    ladder = firing.work.program.tiers
+    if ladder is None or firing.cause.kind != "rule" or action.currency not in ladder.multiplies:
+        return None
+    tier = tier_at(ladder, firing.work.play, firing.occurred_at)
+    return None if tier is None or tier.earn_rate == 1 else tier.earn_rate
+
+
+def cost(rule: Rule, firing: Firing) -> int:
     """What one firing takes from the rule's budget, in the budget's unit; an action's own currency worth decides money."""
     budget = rule.budget
     assert budget is not None
@@ -87,8 +99,8 @@ def cost(rule: Rule, work: Work, bound: Bound) -> int:
     total = Decimal(0)
     for action in rule.then:
         if isinstance(action, EarnAction) and budget.currency in (None, action.currency):
-            issued = points(action, bound)
-            worth = work.program.currencies[action.currency].worth if budget.unit is BudgetUnit.MONEY else 1
+            issued = points(action, firing.bound, tier_rate(firing, action))
+            worth = firing.work.program.currencies[action.currency].worth if budget.unit is BudgetUnit.MONEY else 1
             total += issued * worth
     return int(total.to_integral_value(ROUND_CEILING))
 
@@ -119,7 +131,8 @@ def _read(value: Value | None, bound: Bound) -> str | None:
 
 
 def _earn(firing: Firing, action: EarnAction) -> None:
-    amount = points(action, firing.bound)
+    rate = tier_rate(firing, action)
+    amount = points(action, firing.bound, rate)
     if amount == 0:
         return
     work = firing.work
@@ -136,6 +149,9 @@ def _earn(firing: Firing, action: EarnAction) -> None:
     )
     work.note_earning(transaction)
     effect = work.ledger_effect(transaction, name="earn", cause=firing.cause)
+    if rate is not None:
+        firing.tier_rate = rate
+        effect["tier_rate"] = str(rate)
     if transaction.postings[0].credit is Book.PENDING:  # issuing comes first; what follows only pays debt
         effect["pending"] = True
 

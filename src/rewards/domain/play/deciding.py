@@ -20,6 +20,7 @@ from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.rules import run_rules
 from rewards.domain.play.segments import reassess
 from rewards.domain.play.taking_back import take_back_events
+from rewards.domain.play.tier_held import MECHANIC as TIERS
 from rewards.domain.program.compiled import Unknown
 from rewards.domain.work import Work, balances
 
@@ -141,7 +142,8 @@ def _follow(
 
 def after_effects(work: Work) -> list[tuple[str, Mapping[str, Any]]]:
     """Segments once more, where effects changed what they read; what that raised is decided next."""
-    if work.attributes is not work.state.attributes or work.draft.accounts or work.achievements:
+    climbed = work.play.get(TIERS) is not work.state.play.get(TIERS)
+    if work.attributes is not work.state.attributes or work.draft.accounts or work.achievements or climbed:
         place_in_segments(work)
     raised: list[tuple[str, Mapping[str, Any]]] = list(work.emitted)
     work.emitted.clear()

@@ -8,6 +8,7 @@ from typing import Any
 
 from rewards.domain.play.held_badges import keys_held
 from rewards.domain.play.metrics import read, read_previous
+from rewards.domain.play.tier_held import tier_at
 from rewards.domain.work import Work
 
 _NOTHING: Mapping[str, Any] = {}
@@ -29,7 +30,7 @@ class EventFacts:
     @property
     def member(self) -> Mapping[str, Any]:
         work = self._work
-        return {
+        known = {
             **work.attributes,
             "id": str(work.state.external_id),
             "kind": work.state.kind,
@@ -38,6 +39,11 @@ class EventFacts:
             "segments": list(work.segments),
             "badges": keys_held(work.play),
         }
+        ladder = work.program.tiers
+        if ladder is not None:
+            tier = tier_at(ladder, work.play, self.at)
+            known["tier"] = "" if tier is None else tier.key
+        return known
 
     def split(self, metric_key: str, by: str) -> None:
         """Remembers for which value of its `by` a metric is read during this event."""

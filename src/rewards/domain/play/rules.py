@@ -128,6 +128,8 @@ def _act(rule: Rule, firing: Firing, *, otherwise: bool, line: dict[str, Any]) -
         if not otherwise and rule.budget is not None and not _reserve(rule, firing, line):
             return "budget"
         perform(firing, actions)
+        if firing.tier_rate is not None:
+            line["tier_rate"] = str(firing.tier_rate)
     except Refusal as refusal:
         # A single action refuses before it changes anything.
         if point is not None:
@@ -158,7 +160,7 @@ def _reserve(rule: Rule, firing: Firing, line: dict[str, Any]) -> bool:
     """Claims the firing's cost on the shared counter; the database has the last word at commit."""
     work = firing.work
     assert rule.budget is not None
-    amount = cost(rule, work, firing.bound)
+    amount = cost(rule, firing)
     if amount == 0:
         return True
     key = counter_key(rule.key, rule.budget, firing.occurred_at, work.program.zone)

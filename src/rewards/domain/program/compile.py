@@ -30,12 +30,13 @@ from rewards.domain.program.compiling.rewards import RewardBuilder
 from rewards.domain.program.compiling.rules import RuleBuilder
 from rewards.domain.program.compiling.scopes import Scopes
 from rewards.domain.program.compiling.segments import MEMBER, build_segments
+from rewards.domain.program.compiling.tiers import build_tiers
 from rewards.domain.program.durations import parse_duration
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute as WrittenAttribute
 from rewards.domain.program.problems import Problems
 
-MECHANICS: Final = ("badges", "leaderboards")
+MECHANICS: Final = ("badges", "leaderboards", "tiers")
 """The sections whose mechanics follow events; each is called like its section."""
 
 
@@ -70,6 +71,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
     rewards = RewardBuilder(context, catalogue, scopes, plans, metrics)
     badges = build_badges(context, metrics, rewards)
     boards = build_boards(context, zone, metrics, rewards)
+    tiers = build_tiers(context, metrics, rewards)
     builder = RuleBuilder(context, catalogue, scopes, plans, metrics, zone)
     rules = _build_rules(context, builder)
     _purposes(context, inputs.names() | plans.names(), rules.values())
@@ -102,6 +104,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         bind=bind,
         bind_member=bind_member,
         paused=paused,
+        tiers=tiers,
         badges=badges,
         boards=boards,
         mechanics=_mechanics(document),

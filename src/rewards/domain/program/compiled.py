@@ -246,6 +246,7 @@ class EmitAction:
 if TYPE_CHECKING:
     from rewards.domain.program.badge import BadgeAction, Badges
     from rewards.domain.program.board import Boards, ScoreAction
+    from rewards.domain.program.tier import Ladder
 
 Action: TypeAlias = (
     "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | BadgeAction | ScoreAction"
@@ -341,6 +342,7 @@ class Program:
     paused: frozenset[str] = frozenset()
     badges: Badges | None = None
     boards: Boards | None = None
+    tiers: Ladder | None = None
     mechanics: tuple[str, ...] = ()
     """The names of the mechanics that the document uses, see `rewards.domain.play.mechanics`."""
     needs_lots: frozenset[str] = field(default_factory=frozenset)

@@ -22,6 +22,7 @@ _KEYED: Final = (
     "badges",
     "leaderboards",
 )
+_SINGLE: Final = ("tiers",)
 _LISTED: Final = {"rules": "key", "tests": "name"}
 _FOR_PEOPLE: Final = frozenset({"name", "description", "unit", "image"})
 RESTARTS: Final = "counts from zero, since it counts something else"
@@ -69,6 +70,9 @@ def diff(before: Document, after: Document) -> list[Change]:
         changes.append(Change("program", after.program.key, "changed", header))
     for section in _KEYED:
         changes += _section(section, getattr(before, section), getattr(after, section))
+    for section in _SINGLE:
+        one, other = ({section: part} if (part := getattr(each, section)) else {} for each in (before, after))
+        changes += _section(section, one, other)
     for section, name in _LISTED.items():
         one = {getattr(each, name): each for each in getattr(before, section)}
         other = {getattr(each, name): each for each in getattr(after, section)}

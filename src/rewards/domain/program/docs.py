@@ -13,6 +13,7 @@ from rewards.domain.program.models.header import Expires
 from rewards.domain.program.models.rules import Rule
 from rewards.domain.program.telling.badges import badges
 from rewards.domain.program.telling.leaderboards import leaderboards
+from rewards.domain.program.telling.tiers import tiers
 
 _NO_STAGE: Final = "Any stage"
 _ROUNDED: Final = {"none": "", "month_end": ", at the end of the month", "year_end": ", at the end of the year"}
@@ -205,5 +206,6 @@ _SECTIONS: Final[tuple[Callable[[Document, str], list[str]], ...]] = (
     _segments,
     badges,
     leaderboards,
+    tiers,
     _tests,
 )

@@ -8,7 +8,7 @@ from rewards.domain.program.models.checks import Check, Expected
 from rewards.domain.program.models.document import INTERNAL_EVENTS, LATER_ACTIONS
 from rewards.domain.program.problems import nearest
 
-EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "taken_back")
+EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back")
 
 
 def check_tests(context: Context) -> None:

@@ -19,6 +19,7 @@ from rewards.domain.program.models.leaderboards import By, Every, Leaderboard, P
 from rewards.domain.program.models.leaderboards import Score as BoardScore
 from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Budget, Limit, Rule
+from rewards.domain.program.models.tiers import Qualify, TierLevel, Tiers
 from rewards.domain.program.problems import Problems, nearest
 
 _SECTIONS: Final = (
@@ -51,15 +52,19 @@ _MODEL_NAMES: Final = frozenset(
         "Visibility",
         "NameAttribute",
         "Prize",
+        "Tiers",
+        "TierLevel",
+        "Qualify",
         *(model.__name__ for model in ACTIONS.values()),
     }
 )
 _PARENTS: Final[dict[str, type[BaseModel]]] = {
     "program": Header, "currencies": Currency, "events": EventType, "attributes": Attribute, "types": Property,
     "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check, "badges": Badge,
-    "leaderboards": Leaderboard,
+    "leaderboards": Leaderboard, "tiers": Tiers,
 }  # fmt: skip
 _INNER: Final[dict[str, type[BaseModel]]] = {
+    "qualify": Qualify,
     "expires": Expires, "limit": Limit, "budget": Budget, "then": Action, "otherwise": Action, "given": Given,
     "expect": Expected, "balances": Buckets, "levels": BadgeLevel, "rewards": Action, **ACTIONS,
 }  # fmt: skip
@@ -176,6 +181,8 @@ def model_at(location: Sequence[Any]) -> type[BaseModel] | None:
     for position, part in enumerate(location[1:], start=1):
         if model in {EventType, Property, Attribute} and location[position - 1] in {"properties", "items"}:
             model = Property
+        elif location[0] == "tiers" and part == "levels":
+            model = TierLevel
         elif position == 2 and (str(location[0]), str(part)) in _OWN_INNER:
             model = _OWN_INNER[str(location[0]), str(part)]
         elif part in _INNER and not (location[0] == "tests" and part in {"earn", "spend"}):

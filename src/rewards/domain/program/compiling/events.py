@@ -29,6 +29,8 @@ class Catalogue:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     attributes: dict[str, Attribute] = field(default_factory=dict)
     attribute_types: dict[str, PropertyType] = field(default_factory=dict)
+    member_fields: dict[str, Kind] = field(default_factory=dict)
+    """What every member has because of what else is declared; known once events have been counted."""
 
 
 def build_catalogue(context: Context) -> Catalogue:
@@ -43,6 +45,8 @@ def build_catalogue(context: Context) -> Catalogue:
         catalogue.properties[event_key] = {name: _NUMBER if name in NUMBERS_OF_EVENTS else _TEXT for name in properties}
     for group in context.document.groups:
         _group(context, catalogue, group)
+    if context.document.tiers is not None or any(path.startswith("tiers") for path in context.broken):
+        catalogue.member_fields["tier"] = Kind.TEXT
     for key, attribute in context.document.attributes.items():
         _attribute(context, catalogue, types, key, attribute)
     return catalogue
@@ -89,7 +93,7 @@ def _members(context: Context, group: str, trail: tuple[str, ...]) -> tuple[str,
 
 def _attribute(context: Context, catalogue: Catalogue, types: Types, key: str, spec: str | written.Attribute) -> None:
     path = f"attributes.{key}"
-    if key in {"id", "kind", "locale", "timezone", "segments", "badges"}:
+    if key in {"id", "kind", "locale", "timezone", "segments", "badges"} or key in catalogue.member_fields:
         context.problems.error(path, "reserved", f"every member has {key}; it is not declared")
     resolved = types.resolve(spec, path)
     catalogue.attribute_types[key] = resolved

@@ -47,6 +47,7 @@ class Scopes:
         self._late = [
             member_field("segments", Kind.TEXTS),
             member_field("badges", Kind.TEXTS),
+            *(member_field(key, kind) for key, kind in self._catalogue.member_fields.items()),
             *(metric_field(key, kind) for key, kind in metrics.items()),
             *(balance_field(currency) for currency in currencies),
         ]

@@ -30,6 +30,24 @@ def memberships(node: Node, of: str = "segments") -> Iterator[Text]:
                 yield each.left
 
 
+def tiers_named(node: Node) -> Iterator[Text]:
+    """The names that `member.tier` is compared with: `member.tier == "gold"`, `member.tier in ["silver", "gold"]`."""
+    for each in walk(node):
+        if isinstance(each, Binary) and each.operator in {"==", "!=", "in"}:
+            for one, other in ((each.left, each.right), (each.right, each.left)):
+                if isinstance(one, Name | Select) and dotted(one) == ("member", "tier"):
+                    yield from (text for text in walk(other) if isinstance(text, Text))
+
+
+def check_tier_names(context: Context, path: str, node: Node) -> None:
+    """Tiers that an expression names must be declared; the empty text is nobody's tier yet."""
+    tiers = context.document.tiers
+    for text in tiers_named(node) if tiers is not None else ():
+        assert tiers is not None
+        if text.value and text.value not in tiers.levels:
+            context.problems.unknown(path, "tier", text.value, tiers.levels)
+
+
 def check_memberships(context: Context, path: str, source: str) -> None:
     """Segments and badges that an expression names must be declared."""
     try:
@@ -42,6 +60,7 @@ def check_memberships(context: Context, path: str, source: str) -> None:
         for text in memberships(node, of=section):
             if text.value not in known:
                 context.problems.unknown(path, what, text.value, known)
+    check_tier_names(context, path, node)
 
 
 def build_segments(

@@ -14,6 +14,7 @@ from rewards.domain.program.models.header import Currency, Header
 from rewards.domain.program.models.leaderboards import BOARDS_MAX, Leaderboard
 from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Rule
+from rewards.domain.program.models.tiers import Tiers
 
 
 class Document(Part):
@@ -30,18 +31,20 @@ class Document(Part):
     segments: Annotated[dict[Key, Segment], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     badges: Annotated[dict[Key, Badge], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     leaderboards: Annotated[dict[Key, Leaderboard], Field(max_length=BOARDS_MAX)] = Field(default_factory=dict)
+    tiers: Tiers | None = None
     rules: Annotated[list[Rule], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
     tests: Annotated[list[Check], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
 
 
 LATER_SECTIONS: Final = frozenset(
-    {"quests", "streaks", "tiers", "vouchers", "catalog", "unlocks", "referrals"}
+    {"quests", "streaks", "vouchers", "catalog", "unlocks", "referrals"}
     | {"templates", "contact", "placements", "experiments"}
 )
 LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
 LATER_ACTIONS: Final = frozenset({"quest", "streak", "voucher", "unlock", "message", "webhook", "timer"})
 LATER_TEST_KEYS: Final = frozenset({"variants"})
 INTERNAL_EVENTS: Final = {
+    "tier.changed": ("tier", "from", "direction"),
     "segment.entered": ("segment",),
     "segment.left": ("segment",),
     "badge.awarded": ("badge", "level"),
@@ -49,6 +52,4 @@ INTERNAL_EVENTS: Final = {
 }
 NUMBERS_OF_EVENTS: Final = frozenset({"level"})
 """Those properties of internal events that are numbers; the others are texts."""
-LATER_INTERNAL_EVENTS: Final = frozenset(
-    {"quest.completed", "quest.step", "tier.changed", "streak.broken", "streak.milestone"}
-)
+LATER_INTERNAL_EVENTS: Final = frozenset({"quest.completed", "quest.step", "streak.broken", "streak.milestone"})

@@ -1,0 +1,154 @@
+"""What is remembered of a member's way up and down the ladder of tiers, as it is kept in the member's document.
+
+`base` is the standing at a moment that no event can come before any more; what counted since is the `tail`. An event that
+comes late is put into the tail, and all of it is walked through again. `head` is the standing after all that is known.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rewards.domain.periods import epoch_micros
+from rewards.domain.play.tier_held import LADDER, MECHANIC
+from rewards.domain.play.tier_standing import (
+    Change,
+    Entry,
+    Reading,
+    Standing,
+    begin,
+    packed,
+    raised,
+    renamed,
+    unpacked,
+    walk,
+)
+from rewards.domain.program.tier import Ladder
+from rewards.domain.work import Work
+
+TAIL_MAX: Final = 200
+HISTORY_MAX: Final = 24
+
+
+@dataclass(slots=True)
+class Memory:
+    """`history` tells from when on which rank is held; `reached` how often a rank was reached, and when last.
+
+    `keys` are the levels' keys when the ranks were written down. `due` is when time alone changes the rank.
+    """
+
+    terms: str
+    metric: str
+    keys: list[str]
+    base: Standing
+    head: Standing
+    tail: list[Entry] = field(default_factory=list)
+    history: list[Change] = field(default_factory=list)
+    reached: dict[int, tuple[int, int]] = field(default_factory=dict)
+    due: int | None = None
+
+    def known(self, ladder: Ladder) -> int:
+        """The rank that was last told."""
+        return self.history[-1][1] if self.history else ladder.lowest
+
+    def add(self, entry: Entry) -> bool:
+        """One more thing that counted, or with a negative amount counts no longer; False if it is older than the tail."""
+        micros, amount = entry
+        if micros <= self.base.at:
+            return False
+        at = bisect_left(self.tail, (micros,))
+        if at < len(self.tail) and self.tail[at][0] == micros:
+            amount += self.tail.pop(at)[1]
+        if amount:
+            self.tail.insert(at, (micros, amount))
+        return True
+
+    def settle(self, work: Work, ladder: Ladder) -> None:
+        """Moves the base on to where nothing can come before any more, once enough lies behind that."""
+        late = work.program.late_seconds * 1_000_000
+        begins = epoch_micros(work.now) - late
+        if not self.tail or (self.tail[0][0] > begins - late and len(self.tail) <= TAIL_MAX):
+            return
+        if len(self.tail) > TAIL_MAX:
+            begins = max(begins, self.tail[len(self.tail) - TAIL_MAX // 2][0] - 1)
+        if begins <= self.base.at:
+            return
+        reading = Reading(ladder, work.metrics.get(ladder.metric.id), work.zone)
+        reading.expect(self.tail)
+        gone = bisect_right(self.tail, begins, key=lambda entry: entry[0])
+        self.base, _, _ = walk(self.base, reading, self.tail[:gone], begins)
+        self.tail = self.tail[gone:]
+
+
+def remembered(work: Work, ladder: Ladder) -> Memory | None:
+    """What is remembered under the terms of the program; None of a member of whom nothing counted yet."""
+    stored = work.play.get(MECHANIC, {}).get(LADDER)
+    return None if stored is None else read(ladder, stored)
+
+
+def read(ladder: Ladder, stored: dict[str, Any]) -> Memory:
+    """Only what was written under the same terms."""
+    return Memory(
+        terms=stored["terms"],
+        metric=stored["metric"],
+        keys=stored["keys"],
+        base=unpacked(ladder, stored["base"]),
+        head=unpacked(ladder, stored["head"]),
+        tail=[(micros, amount) for micros, amount in stored["tail"]],
+        history=[(micros, rank) for micros, rank in stored["history"]],
+        reached={rank: (times, micros) for rank, times, micros in stored["reached"]},
+        due=stored["due"],
+    )
+
+
+def keep(work: Work, memory: Memory) -> None:
+    """Writes it into the member's document."""
+    work.set_play(
+        MECHANIC,
+        LADDER,
+        {
+            "terms": memory.terms,
+            "metric": memory.metric,
+            "keys": memory.keys,
+            "base": packed(memory.base),
+            "head": packed(memory.head),
+            "tail": [list(entry) for entry in memory.tail],
+            "history": [list(change) for change in memory.history[-HISTORY_MAX:]],
+            "reached": [[rank, times, micros] for rank, (times, micros) in memory.reached.items()],
+            "due": memory.due,
+        },
+    )
+
+
+def fresh(work: Work, ladder: Ladder, rank: int, *, at: int) -> Memory:
+    """Of a member of whom only the rank is known, from `at` on."""
+    standing = begin(ladder, at, rank, Reading(ladder, work.metrics.get(ladder.metric.id), work.zone))
+    return Memory(ladder.terms, ladder.metric.id, [level.key for level in ladder.levels], standing, standing)
+
+
+def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
+    """What was remembered under other terms, carried over: the tier held stays, and is looked at anew at once.
+
+    A level that is gone falls back to the next lower one that is still there. Where something else counts now, the tier is
+    kept as if it had just been earned.
+    """
+    ranks = {level.key: level.rank for level in ladder.levels}
+    mapping = [ladder.lowest]
+    for key in stored["keys"]:
+        mapping.append(max(ranks.get(key, mapping[-1]), ladder.lowest))
+    now = epoch_micros(work.now)
+    history = [(micros, mapping[rank]) for micros, rank in stored["history"]]
+    memory = fresh(work, ladder, history[-1][1] if history else ladder.lowest, at=now)
+    memory.history = history
+    memory.reached = {mapping[rank]: (times, micros) for rank, times, micros in stored["reached"]}
+    if stored["metric"] == ladder.metric.id:
+        old = read(ladder, stored)
+        memory.tail = old.tail
+        memory.base, memory.head = renamed(old.base, mapping), renamed(old.head, mapping)
+    reading = Reading(ladder, work.metrics.get(ladder.metric.id), work.zone)
+    reading.expect(memory.tail)
+    memory.base = raised(memory.base, reading)
+    memory.head, _, _ = walk(memory.base, reading, memory.tail, memory.head.at)
+    memory.due = now
+    return memory

@@ -1,0 +1,204 @@
+"""Tiers: when they are reached, how long they are kept, what they multiply, and that the order of arrival is no matter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from rewards.domain.commands import Cause as Why
+from rewards.domain.commands import Command, Due, Earn, Event, MemberRef, Spend
+from rewards.domain.memory import Member, Members
+from rewards.domain.outcome import Outcome
+from rewards.domain.play.tier_held import tier_at
+from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.compiled import Program
+
+DOCUMENT: Final = """
+rewards: 1
+program: {key: shop, timezone: UTC, late_window: 72h}
+currencies: {points: {qualifying: true}, stars: {}, karma: {spendable: false}}
+events:
+  ordered: {properties: {id: string, total: number}}
+  refunded: {properties: {id: string}}
+  asked: {}
+  visited: {}
+metrics: {visits: {count: visited}}
+rules:
+  - {key: buy, on: ordered, then: [{earn: {currency: points, amount: event.total, reference: event.id}}]}
+  - {key: back, on: refunded, then: [{reverse: {reference: event.id}}]}
+  - {key: ask, on: asked, then: [{earn: {currency: stars, amount: 3}}, {earn: {currency: karma, amount: 3}}]}
+  - {key: came, on: visited, then: [{earn: {currency: karma, amount: 1}}]}
+tiers:
+  qualify: {QUALIFY}
+  TERMS
+  levels:
+    silver: {at: 500, earn_rate: 1.5}
+    gold: {at: 1000, earn_rate: 2, rewards: [{earn: {currency: stars, amount: 100}}]}
+"""
+ADA: Final = UUID(int=0xADA << 100)
+BEN: Final = UUID(int=0xBE << 100)
+
+
+def program(terms: str = "per: year", qualify: str = "earned: points", multiplies: str = "[stars]") -> Program:
+    text = DOCUMENT.replace("TERMS", terms.replace("; ", "\n  ")).replace("QUALIFY", qualify)
+    text = text.replace("\n  levels", f"\n  multiplies: {multiplies}\n  levels")
+    report = check(read_document(text.encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class World:
+    """Members in memory, and what was told of tiers: when, which, from which, in which direction."""
+
+    def __init__(self, made: Program) -> None:
+        self.told: list[tuple[datetime, str, str, str]] = []
+        self.achieved: dict[tuple[str, int], datetime | None] = {}
+        self.members = Members(made, heard=self._hear)
+        self.now = moment("2026-01-01")
+        self._number = 0
+
+    def member(self, identifier: UUID = ADA, name: str = "ada") -> Member:
+        return self.members.member(identifier, MemberRef("user", name))
+
+    def at(self, arrives: datetime) -> None:
+        self.now = max(self.now, arrives)
+        self.members.advance(self.now)
+
+    def do(self, command: Command, who: UUID = ADA) -> Outcome:
+        return self.members.decide(self.member(who), command, self.now)
+
+    def happen(self, kind: str, occurs: datetime, *, who: UUID = ADA, **properties: Any) -> Outcome:
+        self.at(occurs)
+        self._number += 1
+        return self.do(Event(f"e{self._number}", kind, occurs, properties), who)
+
+    def held(self, at: datetime | None = None, who: UUID = ADA) -> str:
+        made = self.members.program
+        assert made.tiers is not None
+        tier = tier_at(made.tiers, self.member(who).state.play, at or self.now)
+        return "-" if tier is None else tier.key
+
+    def _hear(self, _member: Member, _command: Command, outcome: Outcome) -> None:
+        self.told += [
+            (outcome.now, effect["key"] or "-", effect["from"] or "-", effect["direction"])
+            for effect in outcome.effects
+            if effect["type"] == "tier"
+        ]
+        for each in outcome.achievements:
+            if each.kind == "tier":
+                self.achieved[each.key, each.instance] = each.revoked_at
+
+
+def walked(world: World, orders: str) -> None:
+    for number, order in enumerate(orders.split(", ") if orders else ()):
+        occurs, total = order.split()
+        world.happen("ordered", moment(occurs), id=f"o{number}", total=int(total))
+
+
+@pytest.mark.parametrize(
+    ("terms", "orders", "held"),
+    [
+        # A calendar year: reached at once, kept until the end of the next year.
+        ("per: year", "2026-03-01 499", "2026-03-02 -"),
+        ("per: year", "2026-03-01 499, 2026-03-05 1", "2026-03-04 -, 2026-03-05 silver, 2027-12-31 silver, 2028-01-01 -"),
+        ("per: year", "2026-03-01 400, 2027-03-01 400", "2027-04-01 -"),
+        ("per: year", "2026-03-01 1200", "2026-03-01 gold, 2027-12-31 gold, 2028-01-01 -"),
+        # Earned again, it is kept for another year; part of it earned again keeps that part.
+        ("per: year", "2026-03-01 1200, 2027-05-01 1000", "2028-12-31 gold, 2029-01-01 -"),
+        ("per: year", "2026-03-01 1200, 2027-05-01 600", "2027-12-31 gold, 2028-01-01 silver, 2028-12-31 silver, 2029-01-01 -"),
+        ("per: year", "2026-03-01 600, 2027-05-01 1000", "2027-04-30 silver, 2027-05-01 gold, 2028-12-31 gold, 2029-01-01 -"),
+        # Grace: a while longer, in which it can still be earned.
+        ("per: year; grace: 30d", "2026-03-01 1200", "2028-01-30 gold, 2028-01-31 -"),
+        ("per: year; grace: 30d", "2026-03-01 1200, 2028-01-20 1000", "2028-02-01 gold, 2030-01-30 gold, 2030-01-31 -"),
+        ("per: year; grace: 30d", "2026-03-01 1200, 2028-01-20 500", "2028-01-30 gold, 2028-02-01 silver, 2030-01-31 -"),
+        # One level a period, or never.
+        ("per: year; downgrade: one_level", "2026-03-01 1200", "2028-01-01 silver, 2028-12-31 silver, 2029-01-01 -"),
+        ("per: year; downgrade: one_level; grace: 10d", "2026-03-01 1200", "2028-01-10 gold, 2028-01-11 silver, 2029-01-11 -"),
+        ("per: year; downgrade: never", "2026-03-01 1200", "2030-01-01 gold"),
+        # Months.
+        ("per: month", "2026-01-10 500, 2026-02-05 500", "2026-03-31 silver, 2026-04-01 -"),
+        ("per: month", "2026-01-10 300, 2026-01-31 200", "2026-01-30 -, 2026-02-28 silver, 2026-03-01 -"),
+        # A lifetime is never over.
+        ("per: lifetime", "2026-01-10 300, 2029-01-31 200", "2029-01-30 -, 2029-01-31 silver, 2040-01-01 silver"),
+        # A rolling window of 60 days: held while the last 60 days have enough.
+        ("per: 60d", "2026-02-01 300, 2026-03-01 250", "2026-03-01 silver, 2026-04-01 silver, 2026-04-02 -"),
+        ("per: 60d", "2026-02-01 300, 2026-03-01 250, 2026-03-30 300", "2026-04-02 silver, 2026-04-29 silver, 2026-04-30 -"),
+        ("per: 60d; grace: 10d", "2026-02-01 500", "2026-04-11 silver, 2026-04-12 -"),
+        ("per: 60d; grace: 10d", "2026-02-01 500, 2026-04-05 500", "2026-04-13 silver, 2026-06-13 silver, 2026-06-14 -"),
+        ("per: 60d; grace: 10d; downgrade: one_level", "2026-02-01 1000", "2026-04-12 silver, 2026-04-21 silver, 2026-04-22 -"),
+        ("per: 60d", "2026-02-01 600, 2026-03-01 600", "2026-03-01 gold, 2026-04-02 silver, 2026-04-30 -"),
+        ("per: 12mo", "2026-02-01 600", "2027-01-30 silver, 2027-02-15 -"),
+    ],
+)  # fmt: skip
+def test_when_a_tier_is_held(terms: str, orders: str, held: str) -> None:
+    world = World(program(terms))
+    expected = [tuple(each.split()) for each in held.split(", ")]
+    walked(world, orders)
+    world.at(moment("2041-01-01"))
+    world.do(Due())
+    assert [(at, world.held(moment(at))) for at, _ in expected] == expected
+
+
+def test_what_is_told_of_a_climb_and_a_fall() -> None:
+    world = World(program("per: month"))
+    walked(world, "2026-01-10 500, 2026-01-11 500")
+    world.at(moment("2026-06-01"))
+    assert world.told == [
+        (moment("2026-01-10"), "silver", "-", "up"),
+        (moment("2026-01-11"), "gold", "silver", "up"),
+        (moment("2026-03-01"), "-", "gold", "down"),
+    ]
+    assert world.achieved == {("silver", 1): None, ("gold", 1): None}
+
+
+def test_rewards_are_for_the_first_time_also_of_levels_passed_by() -> None:
+    world = World(program("per: month"))
+    first = world.happen("ordered", moment("2026-01-10"), id="a", total=1_200)
+    assert [(effect["type"], effect.get("tier")) for effect in first.effects] == [
+        ("earn", None),
+        ("tier", None),
+        ("earn", "gold"),
+    ]
+    assert list(world.achieved) == [("silver", 1), ("gold", 1)]
+    again = world.happen("ordered", moment("2026-06-10"), id="b", total=1_200)
+    assert [effect["type"] for effect in again.effects] == ["earn", "tier"]
+    assert list(world.achieved) == [("silver", 1), ("gold", 1), ("silver", 2), ("gold", 2)]
+
+
+def test_what_was_earned_counts_and_what_is_spent_takes_nothing_away() -> None:
+    world = World(program("per: year"))
+    world.at(moment("2026-02-01"))
+    world.do(Earn("points", 400, Why("api")))
+    world.do(Spend("points", 400, Why("api")))
+    assert world.held() == "-"
+    world.do(Earn("points", 100, Why("api")))
+    assert world.held() == "silver"
+
+
+@pytest.mark.parametrize(
+    ("asked", "stars", "karma", "told"),
+    [
+        ("2026-01-05", 3, 3, None),
+        ("2026-01-10T00:00:01", 4, 3, "1.5"),  # 3 × 1.5, rounded down as the action says
+        ("2026-01-12", 6, 3, "2"),
+    ],
+)
+def test_rules_earn_at_the_rate_of_the_tier_held(asked: str, stars: int, karma: int, told: str | None) -> None:
+    world = World(program("per: year"))
+    walked(world, "2026-01-10 500, 2026-01-11 500")
+    occurs = moment(asked)
+    event = Event("late", "asked", occurs, {}, received_at=occurs)
+    world.at(moment("2026-01-12"))
+    outcome = world.do(event)
+    earned = {effect["currency"]: effect for effect in outcome.effects if effect["type"] == "earn"}
+    assert {currency: effect["amount"] for currency, effect in earned.items()} == {"stars": stars, "karma": karma}
+    assert earned["stars"].get("tier_rate") == told
+    assert [line.get("tier_rate") for line in outcome.trace if line.get("rule") == "ask"] == [told]
+    assert "tier_rate" not in earned["karma"]  # only what can be spent is multiplied, unless the program says otherwise

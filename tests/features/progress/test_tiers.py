@@ -1,0 +1,90 @@
+"""Reading a member's tier: what is held, what comes next, what it takes to keep it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+from tests.features.bank import Bank
+from tests.features.customers import stranger
+from tests.service import live, service_settings
+
+DOCUMENT: Final = """
+rewards: 1
+program: {key: club, timezone: UTC, locale: en, late_window: 72h}
+currencies: {points: {qualifying: true}}
+events:
+  order_placed: {properties: {order_id: string, total: number}}
+  order_refunded: {properties: {order_id: string}}
+rules:
+  - {key: buy, on: order_placed, then: [{earn: {currency: points, amount: event.total, reference: event.order_id}}]}
+  - {key: back, on: order_refunded, then: [{reverse: {reference: event.order_id}}]}
+tiers:
+  qualify: {earned: points}
+  per: 60d
+  grace: 10d
+  multiplies: []
+  levels:
+    bronze: {name: Bronze, at: 0}
+    silver: {name: {en: Silver, de: Silber}, image: /silver.png, at: 500, earn_rate: 1.5,
+             benefits: {shipping: {en: free shipping, de: Versand frei}}}
+    gold: {name: Gold, at: 2000, earn_rate: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+async def club(migrated_url: str, redis_url: str) -> AsyncIterator[Bank]:
+    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+        yield Bank(running)
+
+
+async def order(club: Bank, member: str, total: int, order_id: str = "o1") -> dict[str, Any]:
+    return await club.live.event(member=member, type="order_placed", properties={"order_id": order_id, "total": total})
+
+
+async def test_everybodys_tier_and_the_way_to_the_next(club: Bank) -> None:
+    await order(club, "tier-new", 125)
+    told = await club.get("/members/tier-new/tier")
+    assert (told["tier"]["key"], told["since"], told["keeps_until"], told["keep"]) == ("bronze", None, None, None)
+    assert (told["next"]["tier"]["key"], told["next"]["remaining"], told["next"]["percent"]) == ("silver", 375, 25)
+    assert (told["qualification"]["currency"], told["qualification"]["value"]) == ("points", 125)
+    assert told["history"] == []
+    assert [tier["key"] for tier in told["tiers"]] == ["bronze", "silver", "gold"]
+
+
+async def test_a_tier_reached_is_told_in_the_members_language_and_to_the_member(club: Bank) -> None:
+    answer = await order(club, "tier-up", 800)
+    assert [effect for effect in answer["effects"] if effect["type"] == "tier"] == [
+        {"type": "tier", "key": "silver", "from": "bronze", "direction": "up"}
+    ]
+    changed = await club.live.client.patch("/v1/members/tier-up", json={"locale": "de-AT"})
+    assert changed.status_code == 200
+    told = await club.get("/members/tier-up/tier")
+    assert (told["tier"]["name"], told["tier"]["image"], told["tier"]["benefits"]) == (
+        "Silber",
+        "/silver.png",
+        {"shipping": "Versand frei"},
+    )
+    assert (told["next"]["remaining"], told["next"]["percent"]) == (1200, 40)
+    assert (told["keep"]["at"], told["keep"]["remaining"], told["keep"]["until"]) == (500, 0, told["keeps_until"])
+    assert [each["tier"] for each in told["history"]] == ["silver"]
+    assert told["since"] == told["history"][0]["since"]
+    mine = await (await stranger(club.live, "tier-up")).get("/tier")
+    assert {**mine, "qualification": None} == {**told, "qualification": None}
+
+
+async def test_a_tier_that_lost_its_ground_is_gone_at_once(club: Bank) -> None:
+    await order(club, "tier-back", 800, "lost")
+    answer = await club.live.event(member="tier-back", type="order_refunded", properties={"order_id": "lost"})
+    assert {"type": "tier", "key": "bronze", "from": "silver", "direction": "down"} in answer["effects"]
+    told = await club.get("/members/tier-back/tier")
+    assert (told["tier"]["key"], told["qualification"]["value"], told["history"]) == ("bronze", 0, [])
+
+
+async def test_a_program_without_tiers_and_an_unknown_member(bank: Bank, club: Bank) -> None:
+    await bank.earn("tierless", 5)
+    answer = await bank.live.client.get("/v1/members/tierless/tier")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:rewards:problem:no-tiers")
+    answer = await club.live.client.get("/v1/members/nobody/tier")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:rewards:problem:unknown-member")
