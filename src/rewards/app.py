@@ -12,6 +12,8 @@ from litestar.datastructures import State
 
 from rewards.db.migrate import head_revision
 from rewards.db.tables.base import INSERT_ONLY
+from rewards.features.backfills.controller import backfills_router
+from rewards.features.backfills.starting import Starter
 from rewards.features.events import controller as events
 from rewards.features.events.direct import PATH, DirectEvents
 from rewards.features.events.jobs import DueCommands
@@ -95,6 +97,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             ledger_router(),
             moving_router(),
             *programs_routers(),
+            backfills_router(),
             *segment_routers(service.registry),
             keys_router(),
             tokens_router(),
@@ -124,6 +127,7 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
     return {
         "intake": service.intake,
         "engine": service.engine,
+        "backfills": Starter(service.engine, service.programs, service.settings.event_retention_days),
         "programs": service.programs,
         "cursors": Cursors(service.secret_key),
         "api_keys": keys,

@@ -22,6 +22,7 @@ from rewards.db.partitions import ensure_partitions
 from rewards.db.retention import drop_expired, forget_traces
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
+from rewards.features.backfills.running import Backfills
 from rewards.features.events.jobs import DueCommands
 from rewards.features.leaderboards.closing import Closings
 from rewards.features.leaderboards.projecting import Projector
@@ -34,6 +35,7 @@ log = structlog.get_logger("rewards.worker")
 POLL_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 15.0
 RANK_SECONDS: Final = 60.0
+BACKFILL_SECONDS: Final = 5.0
 UPKEEP_SECONDS: Final = 3600.0
 
 
@@ -55,6 +57,7 @@ class Worker:
         self._owner = owner_database(service.settings)
         self.due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
         self.sweep = Sweep(service.engine, service.programs, service.lanes)
+        self.backfills = Backfills(service.engine, service.programs, service.lanes)
         self.closings = Closings(service.engine, service.programs, service.due_written.set)
         self.projector = Projector(service.engine, service.valkey, service.programs, service.board_metrics)
 
@@ -66,6 +69,7 @@ class Worker:
             Job("inactive", UPKEEP_SECONDS, self._inactive),
             Job("closings", POLL_SECONDS, self._close_boards),
             Job("rank", RANK_SECONDS, self._rank),
+            Job("backfill", BACKFILL_SECONDS, self.backfills.run),
             Job("upkeep", UPKEEP_SECONDS, self._upkeep),
         )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rewards.domain import moves
 from rewards.domain.commands import (
+    Backfill,
     AwardPrize,
     Capture,
     Command,
@@ -38,6 +39,7 @@ from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.merging import decide_merge_in, decide_merge_out
 from rewards.domain.outcome import Outcome
 from rewards.domain.play import boards, mechanics, timers
+from rewards.domain.play.backfilling import decide_backfill
 from rewards.domain.play.deciding import decide_event
 from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
@@ -61,6 +63,7 @@ _DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
     MergeIn: decide_merge_in,
     Due: decide_due,
     SetSegments: decide_segments,
+    Backfill: decide_backfill,
     ModerateBoard: decide_moderation,
     OptOut: decide_opt_out,
     AwardPrize: decide_prize,

@@ -217,6 +217,18 @@ class SetSegments:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfill:
+    """Count these metrics (ids) anew from recorded events, and decide by them what badges and tiers the member has.
+
+    Without `announce` nothing is told or raised; without `rewards` nothing is given for it.
+    """
+
+    metrics: tuple[str, ...]
+    announce: bool = True
+    rewards: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ModerateBoard:
     """Staff take a member off a leaderboard, for a `reason`, or put it back (no reason)."""
 
@@ -258,6 +270,7 @@ Command: TypeAlias = (
     | MergeIn
     | Due
     | SetSegments
+    | Backfill
     | ModerateBoard
     | OptOut
     | AwardPrize

@@ -158,7 +158,6 @@ class Member:
         for reference, made in absorbed.references.items():
             mine = self.references.get(reference, [])
             self.references[reference] = [*(key for key in made if key in issued), *mine]
-        self.events = absorbed.events | self.events
 
     def store(self, outcome: Outcome, remember: Remember) -> None:
         """What the command changed."""
@@ -320,6 +319,7 @@ class Members:
     def _follow(self, leg: Leg, at: datetime, actor: str) -> None:
         other = self.member(leg.member, MemberRef(leg.kind, leg.external_id))
         origin = UUID(leg.payload["origin"])
+        other.events = self._members[origin].events | other.events
         self.decide(other, MergeIn(origin, leg.payload), at, actor=actor)
         other.take_over(self._members[origin])
 

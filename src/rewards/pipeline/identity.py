@@ -65,6 +65,14 @@ class Identity:
         """The one wake-up that a member can have arranged."""
         return UUID(bytes=keyed_hash(self.secret, b"wake", member.bytes))
 
+    def job(self, name: str, key: str) -> UUID:
+        """The id of a job over all members: the same key starts the same job."""
+        return UUID(bytes=keyed_hash(self.secret, b"job", name.encode(), key.encode()))
+
+    def job_member(self, job: UUID, member: UUID) -> UUID:
+        """The dedup key of what a job does for one member."""
+        return UUID(bytes=keyed_hash(self.secret, b"job member", job.bytes, member.bytes))
+
     def reference(self, member: UUID, reference: str) -> UUID:
         """How a transaction is found by the caller's own reference, without storing it in the ledger."""
         return UUID(bytes=keyed_hash(self.secret, b"reference", member.bytes, reference.encode()))

@@ -43,7 +43,8 @@ def _events(writes: Writes) -> Iterator[Row]:
 
 def _answers(writes: Writes) -> Iterator[Row]:
     for decided in writes.decided:
-        if decided.entry_id is None or (decided.outcome is not None and decided.outcome.event is not None):
+        # An event's answer stands with it. What another command did may be kept like an event, beside its answer.
+        if decided.entry_id is None or (decided.outcome is not None and isinstance(decided.submission.command, Event)):
             continue
         refusal = decided.receipt.refusal
         member = decided.submission.row_id

@@ -1,0 +1,120 @@
+"""Working backfills off: members in key order, a page at a time, each a command like any other.
+
+A page is counted once it is done whole, from where it began. Killed in between, it is sent again: who had a turn is known by
+the command's key and answers as the first time. Members are decided under their own locks, beside live traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rewards.db.transact import StorageError, reading, transact
+from rewards.domain.commands import Backfill, MemberRef
+from rewards.domain.errors import MemberErased, RewardsError
+from rewards.features.backfills import queries
+from rewards.features.backfills.runs import Named, Run, encoded, named
+from rewards.pipeline.batch import Result, TooManyAttempts
+from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
+from rewards.pipeline.load import rows
+from rewards.pipeline.programs import Programs
+from rewards.pipeline.submission import Submission
+
+log = structlog.get_logger("rewards.worker")
+
+PAGE_MEMBERS: Final = 50
+"""Few enough that live traffic in the same lanes hardly waits for them."""
+POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
+"""Nothing is wrong with the member: the page is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backfills:
+    """Moves every running backfill on by a page. Several may do so at once."""
+
+    engine: AsyncEngine
+    programs: Programs
+    lanes: Lanes
+
+    async def run(self) -> int:
+        """How many members were seen to; zero when nothing is left to do, or the service is too busy for it."""
+        async with reading(self.engine) as connection:
+            found = await rows(connection, queries.RUNNING, None)
+        return sum([await self.step(named(row.program_id, row)) for row in found])
+
+    async def step(self, work: Named) -> int:
+        """The next page of one backfill; ends it when there is none."""
+        async with reading(self.engine) as connection:
+            page = await rows(connection, queries.MEMBERS_PAGE, work.program_id, *work.run.cursor, PAGE_MEMBERS)
+        try:
+            results = await self._submit(work, page)
+        except POSTPONED as error:
+            log.warning("backfill_postponed", backfill=str(work.id), code=error.code)
+            return 0
+        if any(isinstance(result, POSTPONED) for result in results):
+            log.warning("backfill_postponed", backfill=str(work.id), members=len(page))
+            return 0
+        run = _counted(work.run, results)
+        if page:
+            run = replace(run, cursor=(page[-1].bucket, page[-1].member_id))
+        if len(page) < PAGE_MEMBERS:
+            run = replace(run, state="done", finished_at=datetime.now(UTC))
+        await self._move_on(work, run)
+        return len(page)
+
+    async def _submit(self, work: Named, page: Sequence[Any]) -> list[Result]:
+        if not page:
+            return []
+        identity = (await self.programs.get(work.program_id)).identity
+        command = Backfill(tuple(work.run.metrics.values()), work.run.announce, work.run.rewards)
+        return await self.lanes.submit_all(
+            [
+                # The member is known by its row alone.
+                Submission(
+                    work.program_id,
+                    MemberRef("user", ""),
+                    row.member_id,
+                    identity.job_member(work.id, row.member_id),
+                    b"",
+                    command,
+                    actor=work.run.actor,
+                )
+                for row in page
+            ]
+        )
+
+    async def _move_on(self, work: Named, run: Run) -> None:
+        cursor = msgspec.json.encode(work.run.cursor).decode()
+
+        async def store(connection: AsyncConnection) -> bool:
+            moved = await rows(connection, queries.MOVE_ON, work.program_id, work.job, cursor, encoded(run))
+            return bool(moved)
+
+        if await transact(self.engine, store) and run.state == "done":
+            log.info("backfill_done", backfill=str(work.id), members=run.done, changed=run.changed, failed=run.failed)
+
+
+def _counted(run: Run, results: Sequence[Result]) -> Run:
+    """With what became of a page. Whoever was erased meanwhile has nothing to fill in."""
+    done = failed = changed = achieved = 0
+    for result in results:
+        if isinstance(result, RewardsError):
+            failed += not isinstance(result, MemberErased)
+            continue
+        done += 1
+        changed += result.answer.get("events", 0) > 0
+        achieved += result.answer.get("achieved", 0)
+    return replace(
+        run,
+        done=run.done + len(results),
+        failed=run.failed + failed,
+        changed=run.changed + changed,
+        achieved=run.achieved + achieved,
+    )
