@@ -11,22 +11,27 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from rewards.domain import moves
+from rewards.domain import moves, streak_moves
 from rewards.domain.commands import (
-    Backfill,
     AwardPrize,
+    Backfill,
+    BuyFreezes,
     Capture,
     Command,
     Due,
     Earn,
     Event,
+    GiveFreezes,
     Import,
     MergeIn,
     MergeOut,
     ModerateBoard,
     OptOut,
+    PauseStreak,
     PlaceHold,
     Release,
+    RestoreStreak,
+    ResumeStreak,
     Reverse,
     ReverseReference,
     SetProfile,
@@ -67,6 +72,11 @@ _DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
     ModerateBoard: decide_moderation,
     OptOut: decide_opt_out,
     AwardPrize: decide_prize,
+    BuyFreezes: streak_moves.decide_buy_freezes,
+    GiveFreezes: streak_moves.decide_give_freezes,
+    PauseStreak: streak_moves.decide_pause,
+    ResumeStreak: streak_moves.decide_resume,
+    RestoreStreak: streak_moves.decide_restore,
 }
 
 

@@ -255,6 +255,47 @@ class AwardPrize:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class BuyFreezes:
+    """Buy freezes of a streak at the price that the program names."""
+
+    streak: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GiveFreezes:
+    """Staff or the app give freezes of a streak away."""
+
+    streak: str
+    count: int = 1
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseStreak:
+    """For this long, missed periods do not break the streak."""
+
+    streak: str
+    length: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeStreak:
+    """Ends the pause of a streak."""
+
+    streak: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreStreak:
+    """Staff put a broken streak back, to `length` or to what was lost."""
+
+    streak: str
+    length: int | None = None
+    reason: str | None = None
+
+
 Command: TypeAlias = (
     Event
     | Earn
@@ -274,4 +315,9 @@ Command: TypeAlias = (
     | ModerateBoard
     | OptOut
     | AwardPrize
+    | BuyFreezes
+    | GiveFreezes
+    | PauseStreak
+    | ResumeStreak
+    | RestoreStreak
 )

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from rewards.domain.commands import Due, SetProfile, SetSegments
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
+from rewards.domain.play import mechanics
 from rewards.domain.play.deciding import announce_segments, follow_emitted, place_in_segments
 from rewards.domain.work import Work, balances
 
@@ -35,11 +36,14 @@ def decide_profile(work: Work, command: SetProfile) -> Outcome:
         except SchemaViolation as violation:
             if not command.drop_unknown:
                 errors.append({"path": f"attributes.{key}", "message": violation.message})
+    before = work.zone
     wrong = [mistake for mistake in (_set_locale(work, command), _set_timezone(work, command)) if mistake]
     if not command.drop_unknown:
         errors.extend(wrong)
     if errors:
         raise SchemaViolation("the profile does not fit the program", errors=errors)
+    if work.zone.key != before.key:
+        mechanics.moved(work)
     place_in_segments(work)
     return finish_profile(work)
 

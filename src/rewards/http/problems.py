@@ -43,6 +43,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "unknown-program": 404,
     "unknown-version": 404,
     "unknown-rule": 404,
+    "unknown-streak": 404,
     "no-tiers": 404,
     "method-not-allowed": 405,
     "refused": 409,

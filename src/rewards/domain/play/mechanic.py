@@ -36,6 +36,9 @@ class Mechanic:
     def take_back(self, work: Work, key: str, stored: Stored) -> None:
         """An event of the past no longer counts; this is what it had contributed to `key`. `reassess` follows."""
 
+    def moved(self, work: Work) -> None:
+        """The member's time zone is another one from now on."""
+
     def next_at(self, work: Work) -> datetime | None:  # noqa: ARG002 - read by those who override it
         """When time alone next does something here."""
         return None

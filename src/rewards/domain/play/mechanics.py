@@ -12,11 +12,12 @@ from rewards.domain.play.boards import Boards
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
+from rewards.domain.play.streaks import Streaks
 from rewards.domain.play.tiers import Tiers
 from rewards.domain.program.compiled import Program
 from rewards.domain.work import Work
 
-MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(), Boards(), Tiers())
+MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(), Boards(), Tiers(), Streaks())
 """In the order in which they follow an event."""
 
 
@@ -58,6 +59,13 @@ def take_back(work: Work, name: str, key: str, stored: Stored) -> None:
     for mechanic in mechanics_of(work.program):
         if mechanic.name == name:
             mechanic.take_back(work, key, stored)
+
+
+def moved(work: Work) -> None:
+    """All mechanics, after the member's time zone has changed."""
+    for mechanic in mechanics_of(work.program):
+        if mechanic.name in work.play:
+            mechanic.moved(work)
 
 
 def next_of(work: Work) -> tuple[datetime, Mechanic] | None:

@@ -30,13 +30,15 @@ from rewards.domain.program.compiling.rewards import RewardBuilder
 from rewards.domain.program.compiling.rules import RuleBuilder
 from rewards.domain.program.compiling.scopes import Scopes
 from rewards.domain.program.compiling.segments import MEMBER, build_segments
+from rewards.domain.program.compiling.streaks import StreakBuilder
 from rewards.domain.program.compiling.tiers import build_tiers
 from rewards.domain.program.durations import parse_duration
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute as WrittenAttribute
 from rewards.domain.program.problems import Problems
+from rewards.domain.program.streak import streaks_by_event
 
-MECHANICS: Final = ("badges", "leaderboards", "tiers")
+MECHANICS: Final = ("badges", "leaderboards", "tiers", "streaks")
 """The sections whose mechanics follow events; each is called like its section."""
 
 
@@ -72,6 +74,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
     badges = build_badges(context, metrics, rewards)
     boards = build_boards(context, zone, metrics, rewards)
     tiers = build_tiers(context, metrics, rewards)
+    streaks = StreakBuilder(context, catalogue, scopes, inputs, rewards).build_all()
     builder = RuleBuilder(context, catalogue, scopes, plans, metrics, zone)
     rules = _build_rules(context, builder)
     _purposes(context, inputs.names() | plans.names(), rules.values())
@@ -107,6 +110,8 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         tiers=tiers,
         badges=badges,
         boards=boards,
+        streaks=streaks,
+        streaks_by_event=streaks_by_event(streaks.values()),
         mechanics=_mechanics(document),
         # Clawback may reach any open lot, so a rule that reverses needs them all, as one that spends does.
         needs_lots=reaching(rules.values(), (SpendAction, ReverseAction), catalogue.events),

@@ -246,11 +246,12 @@ class EmitAction:
 if TYPE_CHECKING:
     from rewards.domain.program.badge import BadgeAction, Badges
     from rewards.domain.program.board import Boards, ScoreAction
+    from rewards.domain.program.streak import FreezesAction, Streak
     from rewards.domain.program.tier import Ladder
 
-Action: TypeAlias = (
-    "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | BadgeAction | ScoreAction"
-)
+    PlayAction: TypeAlias = BadgeAction | ScoreAction | FreezesAction
+
+Action: TypeAlias = "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | PlayAction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +344,8 @@ class Program:
     badges: Badges | None = None
     boards: Boards | None = None
     tiers: Ladder | None = None
+    streaks: Mapping[str, Streak] = field(default_factory=dict)
+    streaks_by_event: Mapping[str, tuple[Streak, ...]] = field(default_factory=dict)
     mechanics: tuple[str, ...] = ()
     """The names of the mechanics that the document uses, see `rewards.domain.play.mechanics`."""
     needs_lots: frozenset[str] = field(default_factory=frozenset)

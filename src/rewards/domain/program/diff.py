@@ -19,6 +19,7 @@ _KEYED: Final = (
     "attributes",
     "metrics",
     "segments",
+    "streaks",
     "badges",
     "leaderboards",
 )

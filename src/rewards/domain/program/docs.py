@@ -13,6 +13,7 @@ from rewards.domain.program.models.header import Expires
 from rewards.domain.program.models.rules import Rule
 from rewards.domain.program.telling.badges import badges
 from rewards.domain.program.telling.leaderboards import leaderboards
+from rewards.domain.program.telling.streaks import streaks
 from rewards.domain.program.telling.tiers import tiers
 
 _NO_STAGE: Final = "Any stage"
@@ -205,6 +206,7 @@ _SECTIONS: Final[tuple[Callable[[Document, str], list[str]], ...]] = (
     _metrics,
     _segments,
     badges,
+    streaks,
     leaderboards,
     tiers,
     _tests,

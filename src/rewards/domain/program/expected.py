@@ -8,7 +8,11 @@ from rewards.domain.program.models.checks import Check, Expected
 from rewards.domain.program.models.document import INTERNAL_EVENTS, LATER_ACTIONS
 from rewards.domain.program.problems import nearest
 
-EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back")
+STREAK_EFFECTS = (
+    *("streak_frozen", "streak_broken", "streak_restored", "streak_at_risk"),
+    *("streak_milestone", "streak_freezes", "streak_paused", "streak_resumed"),
+)
+EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", *STREAK_EFFECTS)
 
 
 def check_tests(context: Context) -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from rewards.domain.program.models.actions import Action, Earn, Emit, GiveBadge, Mature, Reverse, Score, Set, Spend
+from rewards.domain.program.models.actions import (
+    Action,
+    Earn,
+    Emit,
+    GiveBadge,
+    GiveFreezes,
+    Mature,
+    Reverse,
+    Score,
+    Set,
+    Spend,
+)
 from rewards.domain.program.models.rules import Rule
 
 LABEL_MAX = 120
@@ -90,6 +101,13 @@ def told_action(action: Action) -> str:
         return f"give the badge {content.key}" + (f" up to level {content.level}" if content.level > 1 else "")
     if isinstance(content, Score):
         return f"score {content.value} on {content.leaderboard}"
+    return _told_otherwise(action)
+
+
+def _told_otherwise(action: Action) -> str:
+    content = action.content
+    if isinstance(content, GiveFreezes):
+        return f"give {content.freezes} freezes of the streak {content.key}"
     return f"raise {content.type}" if isinstance(content, Emit) else action.kind
 
 

@@ -19,6 +19,7 @@ from rewards.domain.program.models.leaderboards import By, Every, Leaderboard, P
 from rewards.domain.program.models.leaderboards import Score as BoardScore
 from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Budget, Limit, Rule
+from rewards.domain.program.models.streaks import Freezes, Milestone, Pause, Price, Streak
 from rewards.domain.program.models.tiers import Qualify, TierLevel, Tiers
 from rewards.domain.program.problems import Problems, nearest
 
@@ -30,6 +31,7 @@ _SECTIONS: Final = (
     "attributes",
     "metrics",
     "segments",
+    "streaks",
     "badges",
     "leaderboards",
 )
@@ -55,6 +57,7 @@ _MODEL_NAMES: Final = frozenset(
         "Tiers",
         "TierLevel",
         "Qualify",
+        *("Streak", "Freezes", "Price", "Pause", "Milestone"),
         *(model.__name__ for model in ACTIONS.values()),
     }
 )
@@ -62,11 +65,13 @@ _PARENTS: Final[dict[str, type[BaseModel]]] = {
     "program": Header, "currencies": Currency, "events": EventType, "attributes": Attribute, "types": Property,
     "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check, "badges": Badge,
     "leaderboards": Leaderboard, "tiers": Tiers,
+    "streaks": Streak,
 }  # fmt: skip
 _INNER: Final[dict[str, type[BaseModel]]] = {
     "qualify": Qualify,
     "expires": Expires, "limit": Limit, "budget": Budget, "then": Action, "otherwise": Action, "given": Given,
-    "expect": Expected, "balances": Buckets, "levels": BadgeLevel, "rewards": Action, **ACTIONS,
+    "expect": Expected, "balances": Buckets, "levels": BadgeLevel, "rewards": Action,
+    "freezes": Freezes, "price": Price, "pause": Pause, "milestones": Milestone, **ACTIONS,
 }  # fmt: skip
 _OWN_INNER: Final[dict[tuple[str, str], type[BaseModel]]] = {
     ("leaderboards", "score"): BoardScore, ("leaderboards", "period"): Every, ("leaderboards", "by"): By,

@@ -29,6 +29,7 @@ from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import actions as written
 from rewards.domain.program.models.base import duration
+from rewards.domain.program.streak import FreezesAction
 from rewards.domain.program.values import CelValue, Constant, FieldValue, compile_value
 
 AnyValue = FieldValue | CelValue | Constant
@@ -63,6 +64,8 @@ class ActionBuilder:
             return self._badge(content, path)
         if isinstance(content, written.Score):
             return self._score(content, path)
+        if isinstance(content, written.GiveFreezes):
+            return self._freezes(content, path)
         assert isinstance(content, written.Emit)
         return self._emit(content, path)
 
@@ -149,6 +152,14 @@ class ActionBuilder:
         if value is not None and value.kind not in {Kind.NUMBER, Kind.ANY}:
             self.context.problems.error(f"{path}.value", "type", f"a score is a number, this is {value.kind.value}")
         return ScoreAction(content.leaderboard, value, content.bind) if known and value is not None else None
+
+    def _freezes(self, content: written.GiveFreezes, path: str) -> FreezesAction | None:
+        declared = self.context.document.streaks
+        if not self.context.refers(f"{path}.key", "streak", "streaks", content.key, declared):
+            return None
+        if declared[content.key].freezes is None:
+            self.context.problems.error(f"{path}.freezes", "no-freezes", f"the streak {content.key} has no freezes")
+        return FreezesAction(content.key, content.freezes, content.bind)
 
     def _amount(self, source: str | int, path: str) -> DecimalAmount | None:
         amount = self.context.expression(path, str(source), lambda: compile_amount(source, self.scope))

@@ -91,6 +91,13 @@ class Score(Bindable):
     value: int | float | Expression
 
 
+class GiveFreezes(Bindable):
+    """Gives freezes of a streak, as many as there is room for."""
+
+    key: Key
+    freezes: Annotated[int, Field(ge=1, le=100)]
+
+
 ACTIONS: Final[dict[str, type[Bindable]]] = {
     "earn": Earn,
     "spend": Spend,
@@ -100,6 +107,7 @@ ACTIONS: Final[dict[str, type[Bindable]]] = {
     "event": Emit,
     "badge": GiveBadge,
     "score": Score,
+    "streak": GiveFreezes,
 }
 
 
@@ -114,6 +122,7 @@ class Action(Part):
     event: Emit | None = None
     badge: GiveBadge | None = None
     score: Score | None = None
+    streak: GiveFreezes | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Action:

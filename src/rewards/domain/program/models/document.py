@@ -14,6 +14,7 @@ from rewards.domain.program.models.header import Currency, Header
 from rewards.domain.program.models.leaderboards import BOARDS_MAX, Leaderboard
 from rewards.domain.program.models.members import Metric, Segment
 from rewards.domain.program.models.rules import Rule
+from rewards.domain.program.models.streaks import STREAKS_MAX, Streak
 from rewards.domain.program.models.tiers import Tiers
 
 
@@ -32,16 +33,16 @@ class Document(Part):
     badges: Annotated[dict[Key, Badge], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     leaderboards: Annotated[dict[Key, Leaderboard], Field(max_length=BOARDS_MAX)] = Field(default_factory=dict)
     tiers: Tiers | None = None
+    streaks: Annotated[dict[Key, Streak], Field(max_length=STREAKS_MAX)] = Field(default_factory=dict)
     rules: Annotated[list[Rule], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
     tests: Annotated[list[Check], Field(max_length=SECTION_MAX)] = Field(default_factory=list)
 
 
 LATER_SECTIONS: Final = frozenset(
-    {"quests", "streaks", "vouchers", "catalog", "unlocks", "referrals"}
-    | {"templates", "contact", "placements", "experiments"}
+    {"quests", "vouchers", "catalog", "unlocks", "referrals"} | {"templates", "contact", "placements", "experiments"}
 )
 LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
-LATER_ACTIONS: Final = frozenset({"quest", "streak", "voucher", "unlock", "message", "webhook", "timer"})
+LATER_ACTIONS: Final = frozenset({"quest", "voucher", "unlock", "message", "webhook", "timer"})
 LATER_TEST_KEYS: Final = frozenset({"variants"})
 INTERNAL_EVENTS: Final = {
     "tier.changed": ("tier", "from", "direction"),
@@ -49,7 +50,11 @@ INTERNAL_EVENTS: Final = {
     "segment.left": ("segment",),
     "badge.awarded": ("badge", "level"),
     "badge.revoked": ("badge", "level"),
+    "streak.kept": ("streak", "length"),
+    "streak.milestone": ("streak", "length"),
+    "streak.at_risk": ("streak", "length"),
+    "streak.broken": ("streak", "length"),
 }
-NUMBERS_OF_EVENTS: Final = frozenset({"level"})
+NUMBERS_OF_EVENTS: Final = frozenset({"level", "length"})
 """Those properties of internal events that are numbers; the others are texts."""
-LATER_INTERNAL_EVENTS: Final = frozenset({"quest.completed", "quest.step", "streak.broken", "streak.milestone"})
+LATER_INTERNAL_EVENTS: Final = frozenset({"quest.completed", "quest.step"})

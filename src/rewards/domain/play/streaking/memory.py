@@ -1,0 +1,180 @@
+"""What is remembered of a member's streak: what is settled, and the stretches that late events can still reach.
+
+Whatever comes, the standing is folded anew from the settled one over these stretches, so the order of arrival is all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from rewards.domain.play.streaking.standing import Fate, Standing, standing
+from rewards.domain.play.streaking.stretches import Stretch, anew, first, following, move
+from rewards.domain.program.streak import Streak
+
+STRETCHES_MAX: Final = 33
+"""Late events reach no further back than so many periods, however wide the program's window."""
+_USUAL_SECONDS: Final = {"day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400}
+
+
+@dataclass(slots=True)
+class Told:
+    """The standing after all stretches, and what became of each, by its beginning."""
+
+    standing: Standing
+    fates: dict[int, Fate]
+    lengths: dict[int, int]
+    """The length after each stretch; of one that broke the streak, the length that was lost."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """`zone` is that of the last stretch. `pauses` are `[from, until)` in epoch seconds, `warned` the end that was warned of.
+
+    `paid`: as often as milestones were rewarded, see `standing`.
+    """
+
+    streak: Streak
+    zone: ZoneInfo
+    settled: Standing
+    stretches: list[Stretch] = field(default_factory=list)
+    pauses: list[list[int]] = field(default_factory=list)
+    paid: dict[int, int] = field(default_factory=dict)
+    warned: int = 0
+
+    @classmethod
+    def new(cls, streak: Streak, zone: ZoneInfo) -> Memory:
+        return cls(streak, zone, Standing(freezes=streak.freezes.start))
+
+    @classmethod
+    def read(cls, streak: Streak, kept: Mapping[str, Any]) -> Memory:
+        return cls(
+            streak,
+            ZoneInfo(kept["zone"]),
+            standing(kept["settled"]),
+            [Stretch(*each) for each in kept["stretches"]],
+            [list(each) for each in kept["pauses"]],
+            dict(kept["paid"]),
+            kept["warned"],
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """As it is kept in the member's document."""
+        return {
+            "per": self.streak.per.value,
+            "zone": self.zone.key,
+            "settled": self.settled.plain(),
+            "stretches": [each.plain() for each in self.stretches],
+            "pauses": [list(each) for each in self.pauses],
+            "paid": [list(each) for each in sorted(self.paid.items())],
+            "warned": self.warned,
+        }
+
+    def advance(self, seconds: int, zone: ZoneInfo, *, late_seconds: int) -> None:
+        """Time has passed up to `seconds`, and from then on the member is in `zone`. Then the last stretch is not over."""
+        per = self.streak.per
+        if not self.stretches:
+            self.zone = zone
+            self.stretches.append(first(per, self.horizon(seconds, late_seconds), zone))
+        while self.stretches[-1].end <= seconds:
+            last = self.stretches[-1]
+            horizon = self.horizon(seconds, late_seconds)
+            if last.end < horizon and self.tell(ended=True).standing.length == 0:
+                self.stretches.append(anew(last, per, horizon, self.zone))
+            else:
+                self.stretches.append(following(last, per, self.zone))
+        if zone.key != self.zone.key:
+            self.zone = zone
+            move(self.stretches, per, max(seconds, self.stretches[-1].start), zone)
+
+    def horizon(self, seconds: int, late_seconds: int) -> int:
+        """The earliest moment that a late event may still have."""
+        return seconds - min(late_seconds, (STRETCHES_MAX - 2) * _USUAL_SECONDS[self.streak.per.value])
+
+    def settle(self, horizon: int) -> None:
+        """Folds what no late event can reach any more into what is settled."""
+        gone = 0
+        while gone < len(self.stretches) - 1 and self.stretches[gone].end <= horizon:
+            stretch = self.stretches[gone]
+            self.settled.meet(self.streak, stretch, over=True, paused=self.is_paused(stretch))
+            gone += 1
+        del self.stretches[:gone]
+        if self.stretches:
+            begins = self.stretches[0].start
+            self.pauses = [each for each in self.pauses if each[1] > begins]
+
+    def at(self, seconds: int) -> Stretch | None:
+        """The stretch that a moment lies in; None for what is settled."""
+        return next((each for each in reversed(self.stretches) if each.start <= seconds < each.end), None)
+
+    def is_paused(self, stretch: Stretch) -> bool:
+        """Whether a pause touches it."""
+        return any(since < stretch.end and until > stretch.start for since, until in self.pauses)
+
+    def paused_until(self, seconds: int) -> int | None:
+        """The end of the pause that a moment lies in."""
+        return next((until for since, until in self.pauses if since <= seconds < until), None)
+
+    def tell(self, *, ended: bool = False) -> Told:
+        """How the streak stands. The last stretch can still be kept, unless it has `ended`."""
+        told = Told(self.settled.copy(), {}, {})
+        for stretch in self.stretches:
+            before = told.standing.length
+            over = ended or stretch is not self.stretches[-1]
+            fate = told.standing.meet(self.streak, stretch, over=over, paused=self.is_paused(stretch))
+            told.fates[stretch.start] = fate
+            told.lengths[stretch.start] = before if fate is Fate.BROKEN else told.standing.length
+        return told
+
+    def is_at_risk(self) -> bool:
+        """Whether the streak breaks at the end of the last stretch if nothing more is done."""
+        if not self.stretches:
+            return False
+        return self._breaks(self.tell(), self.stretches[-1])
+
+    def next_at(self) -> int | None:
+        """When time alone next does something; None while the streak does not run."""
+        if not self.stretches:
+            return None
+        told = self.tell()
+        if told.standing.length == 0:
+            return None
+        last = self.stretches[-1]
+        if told.fates[last.start] is Fate.KEPT:  # its end changes nothing: what can be missed is the next one
+            last = following(last, self.streak.per, self.zone)
+        if self.streak.warn_before is None or self.warned == last.end or not self._breaks(told, last):
+            return last.end
+        return self.warns_at(last)
+
+    def warns_at(self, stretch: Stretch) -> int:
+        """When to warn that the streak breaks at the end of a stretch."""
+        assert self.streak.warn_before is not None
+        return stretch.end - int(self.streak.warn_before.total_seconds())
+
+    def _breaks(self, told: Told, stretch: Stretch) -> bool:
+        running = told.standing.length > 0 and told.fates.get(stretch.start, Fate.OPEN) is Fate.OPEN
+        return running and not told.standing.bridges(stretch, paused=self.is_paused(stretch))
+
+    def take_over(self, other: Memory) -> None:
+        """The streak of two members who are one now: the longer of both, and all that either did in each period."""
+        mine, theirs = self.settled, other.settled
+        mine.freezes = max(mine.freezes, min(mine.freezes + theirs.freezes, self.streak.freezes.most))
+        mine.since = max(mine.since, theirs.since)
+        if theirs.length > mine.length:
+            mine.length, mine.lost, mine.excused = theirs.length, theirs.lost, theirs.excused
+        mine.best = max(mine.best, theirs.best)
+        mine.runs = {key: max(mine.runs.get(key, 0), theirs.runs.get(key, 0)) for key in {*mine.runs, *theirs.runs}}
+        self.paid = {key: max(self.paid.get(key, 0), other.paid.get(key, 0)) for key in {*self.paid, *other.paid}}
+        self.pauses = sorted([*self.pauses, *other.pauses])
+        by_number = {each.number: each for each in self.stretches}
+        for stretch in other.stretches:
+            same = by_number.get(stretch.number)
+            if same is None:
+                continue
+            same.count += stretch.count
+            same.freezes += stretch.freezes
+            same.rewarded |= stretch.rewarded
+            if same.restored is None:
+                same.restored = stretch.restored

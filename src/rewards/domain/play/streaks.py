@@ -1,0 +1,248 @@
+"""Streaks: periods in a row in which something is done, and what happens when they are kept, missed or mended.
+
+What a period is, `streaking.stretches` says; what keeps or breaks a streak, `streaking.standing`. Every change is told by
+comparing how the streak stood before with how it stands now, so a late event, a freeze and the passing of time are all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from rewards.domain.outcome import Achievement
+from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.play.actions import Firing, performs
+from rewards.domain.play.cells import payload_of
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.mechanic import Mechanic
+from rewards.domain.play.metrics import Stored
+from rewards.domain.play.rewards import give
+from rewards.domain.play.streaking.memory import Memory, Told
+from rewards.domain.play.streaking.standing import Fate, Standing, most, owed
+from rewards.domain.play.streaking.stretches import ALL_LOST, Stretch
+from rewards.domain.program.compiled import MetricKind, Missing
+from rewards.domain.program.streak import FreezesAction, Streak
+from rewards.domain.work import Work
+
+MECHANIC: Final = "streaks"
+ACHIEVEMENT: Final = "streak"
+
+
+class Streaks(Mechanic):
+    """Streaks in the member's own days, weeks and months."""
+
+    name = MECHANIC
+
+    def follow(self, work: Work, event_type: str, facts: EventFacts) -> None:
+        for streak in work.program.streaks_by_event.get(event_type, ()):
+            payload = _payload(work, streak, event_type, facts)
+            if payload is not None:
+                work.contributions.append([f"{MECHANIC}:{streak.key}", payload])
+                _contribute(work, streak, payload, facts.at)
+
+    def take_back(self, work: Work, key: str, stored: Stored) -> None:
+        streak = work.program.streaks.get(key)
+        if streak is not None:
+            _contribute(work, streak, -stored.contribution[0], stored.occurred_at)
+
+    def moved(self, work: Work) -> None:
+        for streak in _remembered(work):
+            Change(work, streak, work.now).tell()
+
+    def next_at(self, work: Work) -> datetime | None:
+        kept = work.play.get(MECHANIC, {})
+        moments = [Memory.read(streak, kept[streak.key]).next_at() for streak in _remembered(work)]
+        return min((from_epoch_seconds(moment) for moment in moments if moment is not None), default=None)
+
+    def pass_to(self, work: Work, moment: datetime) -> None:
+        for streak in _remembered(work):
+            change = Change(work, streak, moment)
+            change.warn()
+            change.tell()
+
+    def merge(self, work: Work, other: Mapping[str, Any]) -> None:
+        for key, kept in other.items():
+            streak = work.program.streaks.get(key)
+            if streak is None or kept["per"] != streak.per.value:
+                continue
+            if key in work.play.get(MECHANIC, {}):
+                Change(work, streak, work.now).take_over(Memory.read(streak, kept))
+            else:
+                work.set_play(MECHANIC, key, kept)
+                Change(work, streak, work.now).tell()
+
+    def drop_removed(self, work: Work) -> None:
+        for key, kept in work.play[MECHANIC].items():
+            streak = work.program.streaks.get(key)
+            if streak is None or kept["per"] != streak.per.value:
+                work.set_play(MECHANIC, key, None)
+
+
+class Change:
+    """One change of one streak: made to `memory`, then told, kept and rewarded by `tell`, `at` its moment."""
+
+    def __init__(self, work: Work, streak: Streak, at: datetime) -> None:
+        kept = work.play.get(MECHANIC, {}).get(streak.key)
+        self.work = work
+        self.streak = streak
+        self.at = at
+        self.memory = Memory.new(streak, work.zone) if kept is None else Memory.read(streak, kept)
+        self._before = self.memory.tell()
+        self.memory.advance(epoch_seconds(at), work.zone, late_seconds=work.program.late_seconds)
+
+    @property
+    def standing(self) -> Standing:
+        """As it is at this point."""
+        return self.memory.tell().standing
+
+    @property
+    def last(self) -> Stretch:
+        """The stretch in which the change is made."""
+        return self.memory.stretches[-1]
+
+    def warn(self) -> None:
+        """Raises `streak.at_risk` where it is time to."""
+        memory, last = self.memory, self.last
+        if self.streak.warn_before is None or memory.warned == last.end or not memory.is_at_risk():
+            return
+        if epoch_seconds(self.at) >= memory.warns_at(last):
+            memory.warned = last.end
+            self.say("streak_at_risk", length=self.standing.length, ends_at=from_epoch_seconds(last.end).isoformat())
+            self._raise("streak.at_risk", self.standing.length)
+
+    def give_freezes(self, count: int) -> int:
+        """As many as there is room for; returns how many these are."""
+        standing = self.standing
+        given = max(0, min(count, self.streak.freezes.most - standing.freezes))
+        if given:
+            self.last.freezes += given
+            self.say("streak_freezes", given=given, freezes=standing.freezes + given)
+        return given
+
+    def restore(self, length: int | None, reason: str | None) -> None:
+        """Puts back what was lost, or the streak to `length`. Milestones are not rewarded for it."""
+        kept_now = self.last.count >= self.streak.target
+        self.last.restored = ALL_LOST if length is None else length - kept_now
+        standing = self.standing
+        self.memory.paid = most(self.memory.paid, standing.reached(self.streak))
+        self.say("streak_restored", length=standing.length, by=self.work.actor, reason=reason)
+
+    def take_over(self, other: Memory) -> None:
+        """The same streak of a member that becomes this one."""
+        seconds = epoch_seconds(self.at)
+        late_seconds = self.work.program.late_seconds
+        other.advance(seconds, self.work.zone, late_seconds=late_seconds)
+        for memory in (self.memory, other):
+            memory.settle(memory.horizon(seconds, late_seconds))
+        self.memory.take_over(other)
+        self.tell()
+
+    def tell(self) -> None:
+        """Keeps the change and does what follows from it."""
+        after = self.memory.tell()
+        newly = [
+            (stretch, self._before.fates.get(stretch.start, Fate.OPEN), fate)
+            for stretch in self.memory.stretches
+            if (fate := after.fates[stretch.start]) is not self._before.fates.get(stretch.start, Fate.OPEN)
+        ]
+        reached = after.standing.reached(self.streak)
+        owing = list(owed(self.streak, self.memory.paid, reached))
+        self.memory.paid = most(self.memory.paid, reached)
+        kept = [stretch for stretch, _, fate in newly if fate is Fate.KEPT]
+        unrewarded = [stretch for stretch in kept if not stretch.rewarded]
+        for stretch in unrewarded:
+            stretch.rewarded = bool(self.streak.rewards)
+        self._keep()
+        told = [self._tell_one(after, *each) for each in newly]
+        length = after.standing.length
+        if kept or (length != self._before.standing.length and (length or not any(told))):
+            self.say("streak", length=length, best=after.standing.best, **self._freezes(after.standing))
+        for stretch in unrewarded:
+            reference = f"{self.streak.cause.source}:{stretch.number}"
+            give(self.work, self.streak.cause, self.streak.rewards, at=self.at, reference=reference)
+        for at, instance in owing:
+            self._reach(at, instance)
+
+    def _keep(self) -> None:
+        memory = self.memory
+        memory.settle(memory.horizon(epoch_seconds(self.work.now), self.work.program.late_seconds))
+        self.work.set_play(MECHANIC, self.streak.key, memory.plain())
+
+    def _tell_one(self, after: Told, stretch: Stretch, before: Fate, fate: Fate) -> bool:
+        """Tells what became of one stretch; False where that is no effect of its own."""
+        length = after.lengths[stretch.start]
+        if fate is Fate.BROKEN:
+            self.say("streak_broken", length=length)
+            self._raise("streak.broken", length)
+        elif fate is Fate.FROZEN:
+            self.say("streak_frozen", length=length, freezes=after.standing.freezes)
+        elif before is Fate.BROKEN:
+            self.say("streak_restored", length=length)
+        elif fate is Fate.PAUSED or fate is Fate.EXCUSED:
+            self.work.trace.append({"streak": self.streak.key, "result": fate.value, "length": length})
+        if fate is Fate.KEPT:
+            self._raise("streak.kept", length)
+        return fate in (Fate.BROKEN, Fate.FROZEN) or before is Fate.BROKEN
+
+    def _reach(self, length: int, instance: int) -> None:
+        """A milestone, for the so many-th time."""
+        work, streak = self.work, self.streak
+        self.say("streak_milestone", length=length, instance=instance)
+        self._raise("streak.milestone", length)
+        work.achieve(Achievement(ACHIEVEMENT, streak.key, length, instance, self.at, event=work.cause))
+        for milestone in streak.milestones:
+            if milestone.is_at(length):
+                reference = f"{streak.cause.source}:{length}:{instance}"
+                give(work, streak.cause, milestone.rewards, at=self.at, reference=reference)
+
+    def _freezes(self, standing: Standing) -> dict[str, int]:
+        return {"freezes": standing.freezes} if self.streak.freezes.most else {}
+
+    def say(self, effect: str, **fields: Any) -> None:
+        """An effect of the streak."""
+        self.work.effects.append({"type": effect, "key": self.streak.key, **fields})
+
+    def _raise(self, event: str, length: int) -> None:
+        self.work.emitted.append((event, {"streak": self.streak.key, "length": length}))
+
+
+def _remembered(work: Work) -> Iterator[Streak]:
+    """The streaks of which something is remembered, in the order of the document."""
+    kept = work.play.get(MECHANIC, {})
+    return (streak for key, streak in work.program.streaks.items() if key in kept)
+
+
+def _payload(work: Work, streak: Streak, event_type: str, facts: EventFacts) -> int | None:
+    """What an event contributes; None for nothing."""
+    if streak.where is None and streak.value is None:
+        return 1
+    bound = work.program.bind_inputs(event_type, facts)
+    if streak.where is not None and streak.where.test(bound) is not True:
+        return None
+    if streak.value is None:
+        return 1
+    value = streak.value.read(bound)
+    payload = None if isinstance(value, Missing) else payload_of(MetricKind.SUM, value)
+    return payload if isinstance(payload, int) else None
+
+
+def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime) -> None:
+    change = Change(work, streak, work.now)
+    stretch = change.memory.at(epoch_seconds(occurred_at))
+    if stretch is None:
+        work.trace.append({"streak": streak.key, "result": "settled"})
+    else:
+        stretch.count += payload
+    change.at = occurred_at if payload > 0 else work.now
+    change.tell()
+
+
+@performs(FreezesAction)
+def _give_freezes(firing: Firing, action: FreezesAction) -> None:
+    work = firing.work
+    streak = work.program.streaks[action.streak]
+    change = Change(work, streak, work.now)
+    if not change.give_freezes(action.freezes):
+        work.trace.append({"streak": streak.key, "result": "freezes_full", "most": streak.freezes.most})
+    change.tell()

@@ -1,0 +1,174 @@
+"""What members and staff ask of a streak: freezes, a pause, and to be put back."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rewards.domain.commands import BuyFreezes, GiveFreezes, PauseStreak, RestoreStreak, ResumeStreak
+from rewards.domain.errors import InvalidInput, Refusal
+from rewards.domain.ledger.accounts import Transaction
+from rewards.domain.ledger.spend import spend
+from rewards.domain.moves import answered
+from rewards.domain.outcome import Outcome
+from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.play.streaks import Change
+from rewards.domain.program.models.streaks import LENGTH_MAX
+from rewards.domain.program.streak import Streak
+from rewards.domain.work import Work
+
+
+class UnknownStreak(Refusal):
+    """The program has no streak of this key."""
+
+    code = "unknown-streak"
+
+
+class FreezesNotForSale(Refusal):
+    """The streak names no price for freezes."""
+
+    code = "freezes-not-for-sale"
+
+
+class FreezesFull(Refusal):
+    """There is no room for so many freezes. `details` say how many there are, and how many there may be."""
+
+    code = "freezes-full"
+
+
+class StreakNotPausable(Refusal):
+    """The program lets nobody pause this streak."""
+
+    code = "streak-not-pausable"
+
+
+class StreakPaused(Refusal):
+    """The streak is paused already, see `details["until"]`."""
+
+    code = "streak-paused"
+
+
+class StreakNotPaused(Refusal):
+    """The streak is not paused, so it cannot be resumed."""
+
+    code = "streak-not-paused"
+
+
+class StreakNotRunning(Refusal):
+    """There is nothing to pause: no period in a row is kept."""
+
+    code = "streak-not-running"
+
+
+class StreakNotBroken(Refusal):
+    """There is nothing to restore: the streak has not broken since it began, or was put back already."""
+
+    code = "streak-not-broken"
+
+
+def decide_buy_freezes(work: Work, command: BuyFreezes) -> Outcome:
+    """Raises `FreezesNotForSale`, `FreezesFull`, and what spending raises; nothing is changed then."""
+    streak = _streak(work, command.streak)
+    terms = streak.freezes
+    if terms.currency is None:
+        raise FreezesNotForSale(f"freezes of {streak.key} are not for sale", streak=streak.key)
+    change = Change(work, streak, work.now)
+    _check_room(change, command.count)
+    origin = work.origin(streak.cause.source, reference=f"{streak.cause.source}:freezes")
+    paid = spend(work.draft, work.program.currencies[terms.currency], terms.amount * command.count, origin)
+    work.ledger_effect(paid, name="spend", cause=streak.cause)
+    change.give_freezes(command.count)
+    return _answered(change, paid)
+
+
+def decide_give_freezes(work: Work, command: GiveFreezes) -> Outcome:
+    """Raises `FreezesFull` where not all of them have room."""
+    change = Change(work, _streak(work, command.streak), work.now)
+    _check_room(change, command.count)
+    change.give_freezes(command.count)
+    work.trace.append({"streak": command.streak, "result": "freezes_given", "by": work.actor, "reason": command.reason})
+    return _answered(change)
+
+
+def decide_pause(work: Work, command: PauseStreak) -> Outcome:
+    """Raises `StreakNotPausable`, `StreakPaused`, `StreakNotRunning`, and `InvalidInput` for a pause that is too long."""
+    streak = _streak(work, command.streak)
+    longest = streak.pause_longest
+    if longest is None:
+        raise StreakNotPausable(f"{streak.key} cannot be paused", streak=streak.key)
+    if command.length > longest:
+        expected = f"at most {_told(longest.total_seconds())}"
+        raise InvalidInput(f"{streak.key} can be paused for so long only", path="for", expected=expected)
+    change = Change(work, streak, work.now)
+    now = epoch_seconds(work.now)
+    until = change.memory.paused_until(now)
+    if until is not None:
+        raise StreakPaused(f"{streak.key} is paused already", until=from_epoch_seconds(until).isoformat())
+    if change.standing.length == 0:
+        raise StreakNotRunning(f"{streak.key} has no length, so there is nothing to pause", streak=streak.key)
+    until = now + int(command.length.total_seconds())
+    change.memory.pauses.append([now, until])
+    change.say("streak_paused", until=from_epoch_seconds(until).isoformat())
+    return _answered(change)
+
+
+def decide_resume(work: Work, command: ResumeStreak) -> Outcome:
+    """Raises `StreakNotPaused`."""
+    change = Change(work, _streak(work, command.streak), work.now)
+    now = epoch_seconds(work.now)
+    if change.memory.paused_until(now) is None:
+        raise StreakNotPaused(f"{command.streak} is not paused", streak=command.streak)
+    change.memory.pauses = [[since, min(until, now)] for since, until in change.memory.pauses if since < now]
+    change.say("streak_resumed")
+    return _answered(change)
+
+
+def decide_restore(work: Work, command: RestoreStreak) -> Outcome:
+    """Raises `StreakNotBroken`, and `InvalidInput` for a length that is no more than the present one."""
+    change = Change(work, _streak(work, command.streak), work.now)
+    standing = change.standing
+    if standing.lost == 0:
+        raise StreakNotBroken(f"{command.streak} has not broken", streak=command.streak)
+    if command.length is not None and command.length <= standing.length:
+        expected = f"{standing.length + 1} to {LENGTH_MAX}"
+        raise InvalidInput(f"the length is {standing.length} already", path="length", expected=expected)
+    change.restore(command.length, command.reason)
+    return _answered(change)
+
+
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def _told(seconds: float) -> str:
+    """A length as authors write it."""
+    return next(f"{int(seconds // size)}{unit}" for unit, size in _UNITS if seconds % size == 0)
+
+
+def _streak(work: Work, key: str) -> Streak:
+    found = work.program.streaks.get(key)
+    if found is None:
+        known = ", ".join(sorted(work.program.streaks)) or "none"
+        raise UnknownStreak(f"the program has no streak {key!r}", streak=key, known=known)
+    return found
+
+
+def _check_room(change: Change, count: int) -> None:
+    has, most = change.standing.freezes, change.streak.freezes.most
+    if has + count > most:
+        message = f"{change.streak.key} has {has} of at most {most} freezes"
+        raise FreezesFull(message, freezes=has, most=most)
+
+
+def _answered(change: Change, *paid: Transaction) -> Outcome:
+    change.tell()
+    standing = change.standing
+    until = change.memory.paused_until(epoch_seconds(change.work.now))
+    view: dict[str, Any] = {
+        "key": change.streak.key,
+        "length": standing.length,
+        "best": standing.best,
+        "freezes": standing.freezes,
+        "paused_until": None if until is None else from_epoch_seconds(until).isoformat(),
+    }
+    outcome = answered(change.work, *paid, streak=view)
+    outcome.answer["effects"] = outcome.effects[change.work.effects_before :]
+    return outcome
