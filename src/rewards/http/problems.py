@@ -59,6 +59,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "id-reused": 422,
     "cannot-store": 422,
     "too-many-requests": 429,
+    "unknown-leaderboard": 404,
     "overloaded": 429,
     UNEXPECTED: 500,
     "unbalanced-posting": 500,

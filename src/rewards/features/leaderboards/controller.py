@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.params import FromQuery, JSONBody, Parameter
 
 from rewards.domain.commands import MemberRef
+from rewards.features.leaderboards.moderation import MODERATION
 from rewards.features.leaderboards.naming import names_of
 from rewards.features.leaderboards.reading import CURRENT, BoardReader, Excerpt, View
 from rewards.features.leaderboards.schemas import (
@@ -42,7 +43,7 @@ def reader(state: State) -> BoardReader:
     return found
 
 
-@get("/leaderboards", operation_id="list_leaderboards", responses=also(409))
+@get("/leaderboards", operation_id="list_leaderboards", guards=[requires("read")], responses=also(409))
 async def list_leaderboards(request: ApiRequest, *, locale: LocaleQuery = None) -> BoardsOut:
     """The leaderboards of the program, each with its current period."""
     published, boards = await reader(request.app.state).list(request.auth.program_id)
@@ -50,7 +51,7 @@ async def list_leaderboards(request: ApiRequest, *, locale: LocaleQuery = None) 
     return BoardsOut([board_out(board, period, locale=locale, fallback=fallback) for board, period in boards])
 
 
-@get("/leaderboards/{board:str}", operation_id="get_leaderboard", responses=also(409, 422))
+@get("/leaderboards/{board:str}", operation_id="get_leaderboard", guards=[requires("read")], responses=also(409, 422))
 async def get_leaderboard(
     request: ApiRequest,
     board: BoardKey,
@@ -70,6 +71,7 @@ async def get_leaderboard(
 @get(
     "/leaderboards/{board:str}/around/{member:str}",
     operation_id="get_leaderboard_around",
+    guards=[requires("read")],
     responses=also(409, 410, 422),
 )
 async def get_leaderboard_around(
@@ -91,6 +93,7 @@ async def get_leaderboard_around(
 @get(
     "/leaderboards/{board:str}/members/{member:str}",
     operation_id="get_leaderboard_member",
+    guards=[requires("read")],
     responses=also(409, 410, 422),
 )
 async def get_leaderboard_member(
@@ -102,7 +105,13 @@ async def get_leaderboard_member(
     return await standing(boards, view, member_ref(member))
 
 
-@post("/leaderboards/{board:str}/among", operation_id="get_leaderboard_among", status_code=200, responses=also(409))
+@post(
+    "/leaderboards/{board:str}/among",
+    operation_id="get_leaderboard_among",
+    guards=[requires("read")],
+    status_code=200,
+    responses=also(409),
+)
 async def get_leaderboard_among(
     request: ApiRequest,
     board: BoardKey,
@@ -166,5 +175,6 @@ def leaderboards_router() -> Router:
         get_leaderboard_around,
         get_leaderboard_member,
         get_leaderboard_among,
+        *MODERATION,
     ]
-    return Router("/v1", route_handlers=handlers, guards=[requires("read")], tags=["leaderboards"])
+    return Router("/v1", route_handlers=handlers, tags=["leaderboards"])

@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 from rewards.domain.commands import MemberRef
 from rewards.domain.program.board import Shown
 from rewards.features.leaderboards.controller import RADIUS_DEFAULT, LocaleQuery, among, around, reader, standing
+from rewards.features.leaderboards.moderation import MY_OPT_OUT
 from rewards.features.leaderboards.naming import names_of
 from rewards.features.leaderboards.reading import CURRENT, Excerpt, View
 from rewards.features.leaderboards.schemas import (
@@ -126,5 +127,6 @@ def my_leaderboards_router() -> Router:
         get_my_leaderboard_around,
         get_my_leaderboard_standing,
         get_my_leaderboard_among,
+        *MY_OPT_OUT,
     ]
     return Router("/v1/me", route_handlers=handlers, guards=[requires("me")], tags=["leaderboards"])
