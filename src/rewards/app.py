@@ -133,7 +133,11 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
         "programs": service.programs,
         "cursors": Cursors(service.secret_key),
         "api_keys": keys,
-        "member_tokens": MemberTokens(service.secret_key, partial(find_standing, service.engine, service.programs)),
+        "member_tokens": MemberTokens(
+            service.secret_key,
+            partial(find_standing, service.engine, service.programs),
+            requests_per_second=service.settings.member_requests_per_second,
+        ),
         "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run, closings.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
         "stream_tickets": Tickets(service.valkey),

@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     """Serving processes behind the one address; about one for each core. Each has lanes and pools of its own."""
     shutdown_seconds: Seconds = 20
     body_bytes_max: Positive = 1024 * 1024
+    member_requests_per_second: Positive = 20
+    """What one member token may send; twice as much in a burst."""
 
     lanes: Positive | None = None
     """Transactions that one process has in flight; two of a single process, one of each of several. More make batches smaller."""

@@ -21,8 +21,9 @@ program: {key: browser, timezone: UTC}
 currencies: {points: {}}
 types: {text: {type: string, maxLength: 50}}
 events:
-  clicked:  {client: true, properties: {target: text, price: {type: number}}}
-  read:     {client: true, properties: {article: text, dwell_seconds: {type: number}}}
+  opened:   {client: true}
+  clicked:  {client: true, properties: {target: text, price: {type: number}, product_id: text}}
+  read:     {client: true, properties: {article: text, product_id: text, category: text, dwell_seconds: {type: number}}}
   scrolled: {client: true, properties: {scroll_percent: {type: number}}}
   hovered:  {client: true}
   ordered:  {properties: {total: {type: number}}}
@@ -84,6 +85,8 @@ class Shop:
         kind, status, text = "text/html", "200 OK", self.pages.get(path, "")
         if path.startswith("/token/"):
             kind, text = "application/json", f'{{"token": "{await self.token(path.removeprefix("/token/"))}"}}'
+        elif path.startswith("/token-text/"):
+            kind, text = "text/plain", await self.token(path.removeprefix("/token-text/"))
         elif path not in self.pages:
             status = "404 Not Found"
         content = text.encode()

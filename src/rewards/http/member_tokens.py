@@ -31,8 +31,6 @@ from rewards.http.recent import Recent
 TTL_SECONDS_DEFAULT: Final = 15 * 60
 TTL_SECONDS_MIN: Final = 60
 TTL_SECONDS_MAX: Final = 24 * 60 * 60
-REQUESTS_PER_SECOND: Final = 20
-"""What one token may send; twice as much in a burst."""
 TOKEN_LENGTH_MAX: Final = 2048
 """Two hundred characters of six bytes each, which no member's id exceeds in JSON, fit."""
 STANDINGS_MAX: Final = 50_000
@@ -82,10 +80,13 @@ class MemberTokens:
         secret_key: bytes,
         find: Callable[[int, MemberRef], Awaitable[Standing | None]],
         *,
-        requests_per_second: int = REQUESTS_PER_SECOND,
+        requests_per_second: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`find` reads the standing of a program's member, None when there is no such program."""
+        """`find` reads the standing of a program's member, None when there is no such program.
+
+        One token may send `requests_per_second`, and twice as much in a burst.
+        """
         self._key = hmac.digest(secret_key, b"rewards member token", "sha256")
         self._requests_per_second = requests_per_second
         self._clock = clock

@@ -31,7 +31,7 @@ class Service:
         async def find(program_id: int, member: MemberRef) -> Standing | None:
             return self.standing if program_id == 7 else None
 
-        self.tokens = MemberTokens(self.secret, find, clock=lambda: self.now)
+        self.tokens = MemberTokens(self.secret, find, requests_per_second=20, clock=lambda: self.now)
 
     def mint(self, member: MemberRef = ADA, program_id: int = 7) -> str:
         token, _ = self.tokens.mint(program_id, member, STANDING, timedelta(minutes=15))
