@@ -206,6 +206,10 @@ EARN = {"earn": {"currency": "points", "amount": 1}}
         (put("tests.0.variants", {}), "tests.0.variants", "not-available-yet", None),
         (put("tests.0.expect.ada.none", ["voucher"]), "tests.0.expect.ada.none", "not-available-yet", None),
         (put("tests.0.expect.ada.balances", {"pionts": 3}), "tests.0.expect.ada.balances", "unknown-currency", "points"),
+        (put("tests.0.expect.ada.exactly", [{"badge": {"key": "revewer"}}]), "tests.0.expect.ada.exactly.0.badge.key",
+         "unknown-badge", "reviewer"),
+        (put("tests.0.expect.ada.effects", [{"earn": {"badge": "revewer"}}]), "tests.0.expect.ada.effects.0.earn.badge",
+         "unknown-badge", "reviewer"),
         (put("tests.0.expect.ada.exactly", [{"earn": {"rule": "audio"}}]), "tests.0.expect.ada.exactly.0.earn.rule", "unknown-rule", None),
     ],
 )  # fmt: skip
@@ -302,6 +306,17 @@ def test_places_in_the_file_and_in_the_expression() -> None:
             put("badges.reviewer.rewards", [{"earn": {"currency": "points", "amount": 1, "reference": "member.id"}}]),
             "badges.reviewer.revocable",
             "not-taken-back",
+        ),
+        (
+            lambda document: [
+                change(document)
+                for change in (
+                    put("metrics.spent_6mo.value", "event.total - 5"),
+                    put("badges.reviewer.metric", "spent_6mo"),
+                )
+            ],
+            "badges.reviewer.metric",
+            "may-fall",
         ),
         (put("segments.loyal", 'at > timestamp("2026-01-01T00:00:00Z")'), "segments.loyal.when", "reads-time"),
     ],

@@ -90,7 +90,7 @@ async def test_what_is_earned_and_what_comes_next(shop: Bank) -> None:
                 "levels": 3,
                 "secret": False,
                 "achieved_at": at.isoformat().replace("+00:00", "Z"),
-                "progress": {"value": 1, "next": 3, "remaining": 2, "percent": 33},
+                "progress": {"value": 1, "next": 3, "next_name": "Trusted", "remaining": 2, "percent": 33},
             },
             {
                 "key": "spender",
@@ -102,7 +102,7 @@ async def test_what_is_earned_and_what_comes_next(shop: Bank) -> None:
                 "levels": 1,
                 "secret": False,
                 "achieved_at": None,
-                "progress": {"value": 0, "next": 99.5, "remaining": 99.5, "percent": 0},
+                "progress": {"value": 0, "next": 99.5, "next_name": None, "remaining": 99.5, "percent": 0},
             },
         ],
     }
@@ -114,7 +114,7 @@ async def test_a_level_has_a_name_and_an_image_of_its_own_and_both_a_language(sh
     reviewer = (await badges(shop, "zoe"))["reviewer"]
     assert (reviewer["level"], reviewer["name"], reviewer["level_name"]) == (2, "Tester", "Verlässlich")
     assert (reviewer["description"], reviewer["image"]) == ("Du sagst es anderen.", "https://x.example/de.svg")
-    assert reviewer["progress"] == {"value": 3, "next": 50, "remaining": 47, "percent": 6}
+    assert reviewer["progress"] == {"value": 3, "next": 50, "next_name": None, "remaining": 47, "percent": 6}
 
 
 async def test_a_secret_badge_is_shown_once_it_is_earned(shop: Bank) -> None:

@@ -76,7 +76,7 @@ def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime) -> 
         assert level.at is not None
         if highest is None or highest < level.at:
             return
-        by = None if since is None else reached_by(metric, state, level.at, since=since, until=until, zone=work.zone)
+        by = reached_by(metric, state, level.at, since=since, until=until, zone=work.zone)
         if not _award(work, badge, by or at):
             return
 

@@ -14,6 +14,8 @@ STREAK_EFFECTS = (
 )
 EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", *STREAK_EFFECTS)
 
+_OF_BADGES = frozenset({"badge", "badge.awarded", "badge.revoked"})
+
 
 def check_tests(context: Context) -> None:
     """Names of members, events, currencies, rules, segments and effects that tests use must exist."""
@@ -67,6 +69,9 @@ def _expected(context: Context, expected: Expected, path: str) -> None:
                 rule = fields.get("rule")
                 if isinstance(rule, str) and rule not in rules and not context.is_broken("rules", rule):
                     context.problems.unknown(f"{where}.{kind}.rule", "rule", rule, rules)
+                named = "key" if kind in _OF_BADGES else "badge"
+                if isinstance(fields.get(named), str):
+                    context.refers(f"{where}.{kind}.{named}", "badge", "badges", fields[named], document.badges)
 
 
 def _effect(context: Context, path: str, name: str) -> None:

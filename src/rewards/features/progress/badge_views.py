@@ -19,10 +19,14 @@ from rewards.pipeline.lookup import FoundWallet
 
 
 class BadgeProgress(Struct, frozen=True):
-    """How far the next level is, in the badge's metric. `percent` is 0 to 100, rounded down."""
+    """How far the next level is, in the badge's metric. `percent` is 0 to 100, rounded down.
+
+    `next` is what the metric must read for it; `next_name` is null where that level has no name of its own.
+    """
 
     value: float
     next: float
+    next_name: str | None
     remaining: float
     percent: int
 
@@ -104,10 +108,17 @@ def _badge(badge: Badge, mine: Held, wallet: FoundWallet, state: MemberState, mo
 
 def _progress(badge: Badge, level: int, wallet: FoundWallet, state: MemberState) -> BadgeProgress | None:
     metric = badge.metric
-    threshold = badge.levels[level].at if level < len(badge.levels) else None
-    if metric is None or threshold is None:
+    following = badge.levels[level] if level < len(badge.levels) else None
+    if metric is None or following is None or following.at is None:
         return None
+    threshold = following.at
     zone = ZoneInfo(state.timezone) if state.timezone else wallet.program.zone
     value: Any = read(metric, state.metrics.get(metric.id), at=wallet.now, zone=zone) or 0
     remaining = max(0, threshold - value)
-    return BadgeProgress(value, threshold, remaining, max(0, min(100, int(100 * value // threshold))))
+    return BadgeProgress(
+        value=value,
+        next=threshold,
+        next_name=worded(following.name, state.locale, wallet.program.locale),
+        remaining=remaining,
+        percent=max(0, min(100, int(100 * value // threshold))),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from rewards.domain.program.badge import Badge, Badges, Level
 from rewards.domain.program.compiled import EarnAction, Metric, MetricKind
 from rewards.domain.program.compiling.context import Context
+from rewards.domain.program.compiling.events import Catalogue
 from rewards.domain.program.compiling.rewards import RewardBuilder
 from rewards.domain.program.models import badges as written
 from rewards.domain.program.models.actions import GiveBadge
@@ -22,7 +23,9 @@ _UNFIT = {
 }
 
 
-def build_badges(context: Context, metrics: Mapping[str, Metric], rewards: RewardBuilder) -> Badges:
+def build_badges(
+    context: Context, catalogue: Catalogue, metrics: Mapping[str, Metric], rewards: RewardBuilder
+) -> Badges:
     """The badges that are in order, by key: a stored document does not keep the order of its names."""
     declared = sorted(context.document.badges.items())
     built = {key: _badge(context, metrics, rewards, key, each) for key, each in declared}
@@ -30,6 +33,7 @@ def build_badges(context: Context, metrics: Mapping[str, Metric], rewards: Rewar
     for badge in built.values():
         for event in sorted(badge.metric.events) if badge.metric is not None else ():
             by_event[event] = (*by_event.get(event, ()), badge)
+    _warn_of_falling(context, catalogue, built)
     _warn_of_idle(context)
     return Badges(built, by_event)
 
@@ -79,6 +83,37 @@ def _metric(context: Context, metrics: Mapping[str, Metric], path: str, key: str
         message = f"metrics.{key} is a {metric.kind.value} and {_UNFIT[metric.kind].format(key=key)}"
         context.problems.error(path, "unfit-metric", message)
     return metric
+
+
+def _warn_of_falling(context: Context, catalogue: Catalogue, badges: Mapping[str, Badge]) -> None:
+    """Sums that an event may lower: how high they were at most depends on which events came first."""
+    for key, badge in badges.items():
+        metric = badge.metric
+        if metric is not None and metric.kind is MetricKind.SUM and not _only_rises(catalogue, metric):
+            source = metric.value.source if metric.value is not None else ""
+            message = (
+                f"{source} may be negative, and then a level depends on the order in which events arrive; "
+                "declare that it is not: minimum: 0"
+            )
+            context.problems.warn(f"badges.{key}.metric", "may-fall", message)
+
+
+def _only_rises(catalogue: Catalogue, metric: Metric) -> bool:
+    value = metric.value
+    assert value is not None, "a sum has a value"
+    if "-" in value.source:
+        return False
+    return all(_not_negative(catalogue, metric.events, field) for field in value.fields)
+
+
+def _not_negative(catalogue: Catalogue, events: Iterable[str], field: str) -> bool:
+    """Whether each event that carries the property declares that it is at least 0."""
+    whose, _, name = field.partition(".")
+    if whose != "event":
+        return False
+    declared = [catalogue.properties[event][name].schema for event in events if name in catalogue.properties[event]]
+    lowest = [schema.get("minimum", schema.get("exclusiveMinimum", -1)) for schema in declared]
+    return bool(lowest) and min(lowest) >= 0
 
 
 def _warn_of_idle(context: Context) -> None:
