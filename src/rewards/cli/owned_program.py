@@ -163,6 +163,9 @@ def show_publication(program: str, published: Publication) -> None:
     for line in summary(published.changes):
         click.echo(line)
     click.echo(f"All of it: rewards program diff --program {program} --from {replaced} --to {number}")
+    if published.fresh:
+        fresh = "; ".join(f"{section} {', '.join(keys)}" for section, keys in published.fresh.items())
+        click.echo(f"New are {fresh}. To count what was recorded before: rewards program backfill {program}")
 
 
 def summary(changes: Sequence[Change]) -> list[str]:

@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from rewards.cli.backfill import backfill
 from rewards.cli.documents import FILE, checked, console, counted, document_of, read_source, show_problems, tested
 from rewards.cli.owned_program import owned_document, pause, publish, resume, rollback, versions
 from rewards.cli.simulate import simulate
@@ -125,5 +126,5 @@ def schema() -> None:
     click.echo(json.dumps(document_schema(), indent=2))
 
 
-for command in (versions, publish, rollback, pause, resume, simulate):
+for command in (versions, publish, backfill, rollback, pause, resume, simulate):
     program.add_command(command)

@@ -45,7 +45,6 @@ WHERE job LIKE 'backfill:%' AND state ->> 'state' = 'running' AND ($1::int IS NU
 MOVE_ON: Final = """
 UPDATE job_state SET state = $4, updated_at = now()
 WHERE program_id = $1 AND job = $2 AND state ->> 'state' = 'running' AND state -> 'cursor' = $3::jsonb
-RETURNING job
 """
 """Only from where it was: of two workers at the same page one counts it."""
 

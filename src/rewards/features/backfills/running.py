@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 from msgspec.structs import replace
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import StorageError, reading, transact
 from rewards.domain.commands import Backfill, MemberRef
@@ -47,27 +47,34 @@ class Backfills:
         """How many members were seen to; zero when nothing is left to do, or the service is too busy for it."""
         async with reading(self.engine) as connection:
             found = await rows(connection, queries.RUNNING, None)
-        return sum([await self.step(named(row.program_id, row)) for row in found])
+        return sum([await self._watched(named(row.program_id, row)) for row in found])
 
-    async def step(self, work: Named) -> int:
-        """The next page of one backfill; ends it when there is none."""
+    async def _watched(self, work: Named) -> int:
+        run = await self.step(work)
+        if run is None:
+            log.warning("backfill_postponed", backfill=str(work.id))
+            return 0
+        if run.state == "done":
+            log.info("backfill_done", backfill=str(work.id), members=run.done, changed=run.changed, failed=run.failed)
+        return run.done - work.run.done
+
+    async def step(self, work: Named) -> Run | None:
+        """The next page of one backfill, and its end when that was the last; None when the service is too busy for it."""
         async with reading(self.engine) as connection:
             page = await rows(connection, queries.MEMBERS_PAGE, work.program_id, *work.run.cursor, PAGE_MEMBERS)
         try:
             results = await self._submit(work, page)
-        except POSTPONED as error:
-            log.warning("backfill_postponed", backfill=str(work.id), code=error.code)
-            return 0
+        except POSTPONED:
+            return None
         if any(isinstance(result, POSTPONED) for result in results):
-            log.warning("backfill_postponed", backfill=str(work.id), members=len(page))
-            return 0
+            return None
         run = _counted(work.run, results)
         if page:
             run = replace(run, cursor=(page[-1].bucket, page[-1].member_id))
         if len(page) < PAGE_MEMBERS:
             run = replace(run, state="done", finished_at=datetime.now(UTC))
         await self._move_on(work, run)
-        return len(page)
+        return run
 
     async def _submit(self, work: Named, page: Sequence[Any]) -> list[Result]:
         if not page:
@@ -93,12 +100,8 @@ class Backfills:
     async def _move_on(self, work: Named, run: Run) -> None:
         cursor = msgspec.json.encode(work.run.cursor).decode()
 
-        async def store(connection: AsyncConnection) -> bool:
-            moved = await rows(connection, queries.MOVE_ON, work.program_id, work.job, cursor, encoded(run))
-            return bool(moved)
-
-        if await transact(self.engine, store) and run.state == "done":
-            log.info("backfill_done", backfill=str(work.id), members=run.done, changed=run.changed, failed=run.failed)
+        arguments = (work.program_id, work.job, cursor, encoded(run))
+        await transact(self.engine, lambda connection: connection.exec_driver_sql(queries.MOVE_ON, arguments))
 
 
 def _counted(run: Run, results: Sequence[Result]) -> Run:

@@ -130,7 +130,11 @@ class Starter:
             versions = await rows(connection, queries.VERSIONS, published.program_id)
         counted = [(row, await asyncio.to_thread(_ids_of, row.document)) for row in versions]
         # What only the service raises is not recorded by itself, so it could not be counted anew.
-        known = {key: metric.id for key, metric in program.metrics.items() if metric.events <= program.events.keys()}
+        known = {
+            key: metric.id
+            for key, metric in program.metrics.items()
+            if metric.events and metric.events <= program.events.keys()
+        }
         if wish.metrics is None:
             before = next((ids for row, ids in counted if row.number < program.version), set(known.values()))
             wanted = {key: metric_id for key, metric_id in known.items() if metric_id not in before}

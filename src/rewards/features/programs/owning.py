@@ -13,7 +13,7 @@ from rewards.db.transact import reading, transact
 from rewards.domain.errors import Refusal
 from rewards.domain.program.check import Report
 from rewards.domain.program.compile import InvalidProgram
-from rewards.domain.program.diff import Change, diff
+from rewards.domain.program.diff import RESTARTS, Change, diff
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.problems import Problem, nearest
 from rewards.features.programs import queries
@@ -32,6 +32,8 @@ from rewards.features.programs.store import (
 CHECK_SECONDS_MAX: Final = 5.0
 """How long checking one document may take, its tests included."""
 NOTE_LENGTH_MAX: Final = 1_000
+COUNTED: Final = ("metrics", "badges", "tiers")
+"""What a backfill can make up for."""
 VERSION_MAX: Final = 2**31 - 1
 """What the database counts versions up to."""
 
@@ -59,6 +61,18 @@ class Publication:
     version: VersionRow
     replaced: int | None
     changes: list[Change] | None
+
+    @property
+    def fresh(self) -> dict[str, list[str]]:
+        """The metrics, badges and tiers that are new or count something else: a backfill makes up for what was before them.
+
+        Sections without any are left out.
+        """
+        found: dict[str, list[str]] = {}
+        for change in self.changes or ():
+            if change.section in COUNTED and (change.kind == "added" or change.note == RESTARTS):
+                found.setdefault(change.section, []).append(change.key)
+        return {section: sorted(keys) for section, keys in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,9 @@ class Published(Version, frozen=True):
 
     replaced: int | None
     changes: list[ChangeOut] | None
+    backfill: dict[str, list[str]]
+    """The metrics, badges and tiers, by section, that have not counted what was recorded before: `POST /v1/programs/backfills`
+    makes up for it."""
 
 
 class DiffOut(Struct, frozen=True):
@@ -215,6 +218,7 @@ def published_out(publication: Publication) -> Published:
         **structs.asdict(shown),
         replaced=publication.replaced,
         changes=None if changes is None else changes_out(changes),
+        backfill=publication.fresh,
     )
 
 

@@ -1,0 +1,115 @@
+"""`rewards program backfill` as a real process, killed half-way; and what publishing says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from tests.features.backfills.test_backfills import BADGE, HEAD, METRICS, PROGRAM, RULES, metrics, publish
+from tests.service import SECRET_KEY, EventFactory, Live, live, service_settings
+
+COUNT = 130
+"""Members: two pages and a part."""
+
+
+class Command:
+    """`rewards program …` against the test's own servers."""
+
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "REWARDS_DATABASE_URL": database_url,
+            "REWARDS_REDIS_URL": redis_url,
+            "REWARDS_SECRET_KEY": SECRET_KEY,
+        }
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "rewards.cli", "program", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+
+    async def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.begin(*arguments)
+        said, complained = await asyncio.to_thread(process.communicate, None, 100)
+        return process.returncode, said, complained
+
+
+async def running(shop: Live) -> dict[str, Any]:
+    [found] = (await shop.client.get("/v1/programs/backfills")).json()["items"]
+    return dict(found)
+
+
+async def test_killed_half_way_the_next_one_goes_on(migrated_url: str, redis_url: str) -> None:
+    command = Command(migrated_url, redis_url)
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as shop:
+        members = [f"m{number}" for number in range(COUNT)]
+        events = [
+            EventFactory(type="ordered", member=member, properties={"order": member, "total": 7, "product": "chair"})
+            for member in members
+        ]
+        answer = await shop.client.post("/v1/events/batch", json={"events": events})
+        assert answer.status_code == 200, answer.text
+        await publish(shop, HEAD + METRICS + BADGE + RULES)
+        hundredth = text(
+            "SELECT member_id FROM member WHERE program_id = :program ORDER BY bucket, member_id OFFSET 99"
+        )
+        lock = text("SELECT 1 FROM member WHERE program_id = :program AND member_id = :member FOR UPDATE")
+        async with shop.service.engine.begin() as connection:
+            member = (await connection.execute(hundredth, {"program": shop.program_id})).scalar()
+            await connection.execute(lock, {"program": shop.program_id, "member": member})
+            process = command.begin("backfill", shop.program_key)
+            # The second page waits for the lock.
+            while not (items := (await shop.client.get("/v1/programs/backfills")).json()["items"]):
+                assert process.poll() is None
+            while (await running(shop))["members_done"] < 50:
+                assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(process.communicate)
+        half = await running(shop)
+        assert (half["state"], half["members_done"], half["id"]) == ("running", 50, items[0]["id"])
+        code, said, complained = await command.run("backfill", shop.program_key)
+        assert (code, said) == (
+            0,
+            f"{COUNT} members, {COUNT} with recorded events; {COUNT} badges and tiers achieved, 0 members failed\n",
+        )
+        assert f"Going on with the backfill {half['id']}, begun by cli." in complained
+        for member in members:
+            assert await metrics(shop, member) == [1, 7, 7, 1]
+            assert await shop.balance(member) == 110
+        code, _, complained = await command.run("backfill", shop.program_key, "--metric", "ordres")
+        assert (code, "did you mean orders?" in complained) == (1, True)
+
+
+async def test_publishing_tells_what_a_backfill_can_make_up_for(
+    migrated_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as shop:
+        source = (HEAD + METRICS + BADGE + RULES).replace("key: fills", f"key: {shop.program_key}")
+        drafted = await shop.client.post(
+            "/v1/programs/versions", content=source, headers={"Content-Type": "application/yaml"}
+        )
+        number = drafted.json()["version"]["number"]
+        published = (await shop.client.post(f"/v1/programs/versions/{number}/publish")).json()
+        new = {"metrics": ["largest", "orders", "products", "spent"], "badges": ["buyer"]}
+        assert published["backfill"] == new
+        again = (await shop.client.post(f"/v1/programs/versions/{number}/publish")).json()
+        assert again["backfill"] == {}
+        changed = tmp_path / "changed.yaml"
+        changed.write_text(source.replace("over: 180d", "over: 90d"))
+        code, said, _ = await Command(migrated_url, redis_url).run("publish", str(changed))
+        assert code == 0
+        expected = (
+            f"New are metrics spent. To count what was recorded before: rewards program backfill {shop.program_key}\n"
+        )
+        assert said.endswith(expected)
