@@ -23,6 +23,8 @@ from rewards.domain.commands import (
     Event,
     GiveFreezes,
     Import,
+    JoinQuest,
+    LeaveQuest,
     MergeIn,
     MergeOut,
     ModerateBoard,
@@ -48,6 +50,7 @@ from rewards.domain.play.backfilling import decide_backfill
 from rewards.domain.play.deciding import decide_event
 from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
+from rewards.domain.play.questing.asked import decide_join, decide_leave
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
@@ -68,6 +71,8 @@ _DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
     MergeIn: decide_merge_in,
     Due: decide_due,
     SetSegments: decide_segments,
+    JoinQuest: decide_join,
+    LeaveQuest: decide_leave,
     Backfill: decide_backfill,
     ModerateBoard: decide_moderation,
     OptOut: decide_opt_out,

@@ -296,6 +296,20 @@ class RestoreStreak:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JoinQuest:
+    """The member takes up a quest."""
+
+    quest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveQuest:
+    """The member gives a quest up."""
+
+    quest: str
+
+
 Command: TypeAlias = (
     Event
     | Earn
@@ -311,6 +325,8 @@ Command: TypeAlias = (
     | MergeIn
     | Due
     | SetSegments
+    | JoinQuest
+    | LeaveQuest
     | Backfill
     | ModerateBoard
     | OptOut

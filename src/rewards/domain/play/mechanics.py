@@ -12,12 +12,13 @@ from rewards.domain.play.boards import Boards
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
+from rewards.domain.play.quests import Quests
 from rewards.domain.play.streaks import Streaks
 from rewards.domain.play.tiers import Tiers
 from rewards.domain.program.compiled import Program
 from rewards.domain.work import Work
 
-MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(), Boards(), Tiers(), Streaks())
+MECHANICS: Final[tuple[Mechanic, ...]] = (Badges(), Quests(), Boards(), Tiers(), Streaks())
 """In the order in which they follow an event."""
 
 

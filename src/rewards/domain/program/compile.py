@@ -25,6 +25,7 @@ from rewards.domain.program.compiling.currencies import build_currencies
 from rewards.domain.program.compiling.events import build_catalogue
 from rewards.domain.program.compiling.leaderboards import build_boards
 from rewards.domain.program.compiling.metrics import build_metrics
+from rewards.domain.program.compiling.quests import QuestBuilder
 from rewards.domain.program.compiling.reach import may_loop, reaching
 from rewards.domain.program.compiling.rewards import RewardBuilder
 from rewards.domain.program.compiling.rules import RuleBuilder
@@ -38,7 +39,7 @@ from rewards.domain.program.models.events import Attribute as WrittenAttribute
 from rewards.domain.program.problems import Problems
 from rewards.domain.program.streak import streaks_by_event
 
-MECHANICS: Final = ("badges", "leaderboards", "tiers", "streaks")
+MECHANICS: Final = ("badges", "leaderboards", "tiers", "streaks", "quests")
 """The sections whose mechanics follow events; each is called like its section."""
 
 
@@ -75,6 +76,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
     boards = build_boards(context, zone, metrics, rewards)
     tiers = build_tiers(context, metrics, rewards)
     streaks = StreakBuilder(context, catalogue, scopes, inputs, rewards).build_all()
+    quests = QuestBuilder(context, catalogue, scopes, inputs, plans, metrics, rewards).build()
     builder = RuleBuilder(context, catalogue, scopes, plans, metrics, zone)
     rules = _build_rules(context, builder)
     _purposes(context, inputs.names() | plans.names(), rules.values())
@@ -109,6 +111,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         paused=paused,
         tiers=tiers,
         badges=badges,
+        quests=quests,
         boards=boards,
         streaks=streaks,
         streaks_by_event=streaks_by_event(streaks.values()),

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Span
 from rewards.domain.program.currency import Currency, OwnExpiry
+from rewards.domain.program.quest import BeginQuest, QuestBook
 
 
 class Facts(Protocol):
@@ -249,7 +250,7 @@ if TYPE_CHECKING:
     from rewards.domain.program.streak import FreezesAction, Streak
     from rewards.domain.program.tier import Ladder
 
-    PlayAction: TypeAlias = BadgeAction | ScoreAction | FreezesAction
+    PlayAction: TypeAlias = BadgeAction | BeginQuest | ScoreAction | FreezesAction
 
 Action: TypeAlias = "EarnAction | SpendAction | ReverseAction | MatureAction | SetAction | EmitAction | PlayAction"
 
@@ -342,6 +343,7 @@ class Program:
     bind_member: Callable[[Facts], Bound]
     paused: frozenset[str] = frozenset()
     badges: Badges | None = None
+    quests: QuestBook = field(default_factory=QuestBook)
     boards: Boards | None = None
     tiers: Ladder | None = None
     streaks: Mapping[str, Streak] = field(default_factory=dict)

@@ -21,6 +21,7 @@ _KEYED: Final = (
     "segments",
     "streaks",
     "badges",
+    "quests",
     "leaderboards",
 )
 _SINGLE: Final = ("tiers",)

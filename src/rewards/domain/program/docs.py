@@ -13,6 +13,7 @@ from rewards.domain.program.models.header import Expires
 from rewards.domain.program.models.rules import Rule
 from rewards.domain.program.telling.badges import badges
 from rewards.domain.program.telling.leaderboards import leaderboards
+from rewards.domain.program.telling.quests import quests
 from rewards.domain.program.telling.streaks import streaks
 from rewards.domain.program.telling.tiers import tiers
 
@@ -206,6 +207,7 @@ _SECTIONS: Final[tuple[Callable[[Document, str], list[str]], ...]] = (
     _metrics,
     _segments,
     badges,
+    quests,
     streaks,
     leaderboards,
     tiers,

@@ -12,7 +12,8 @@ STREAK_EFFECTS = (
     *("streak_frozen", "streak_broken", "streak_restored", "streak_at_risk"),
     *("streak_milestone", "streak_freezes", "streak_paused", "streak_resumed"),
 )
-EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", *STREAK_EFFECTS)
+QUEST_EFFECTS = ("quest_started", "quest_left", "quest_step", "quest_expired", "quest_revoked", "quest_step_revoked")
+EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", *QUEST_EFFECTS, *STREAK_EFFECTS)
 
 _OF_BADGES = frozenset({"badge", "badge.awarded", "badge.revoked"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rewards.domain.program.models.actions import (
     Action,
+    BeginQuest,
     Earn,
     Emit,
     GiveBadge,
@@ -108,6 +109,8 @@ def _told_otherwise(action: Action) -> str:
     content = action.content
     if isinstance(content, GiveFreezes):
         return f"give {content.freezes} freezes of the streak {content.key}"
+    if isinstance(content, BeginQuest):
+        return f"begin the quest {content.key}"
     return f"raise {content.type}" if isinstance(content, Emit) else action.kind
 
 

@@ -18,6 +18,7 @@ from rewards.domain.program.models.header import Currency, Expires, Header
 from rewards.domain.program.models.leaderboards import By, Every, Leaderboard, Prize, Visibility
 from rewards.domain.program.models.leaderboards import Score as BoardScore
 from rewards.domain.program.models.members import Metric, Segment
+from rewards.domain.program.models.quests import Quest, QuestStep, Repeat, Requires
 from rewards.domain.program.models.rules import Budget, Limit, Rule
 from rewards.domain.program.models.streaks import Freezes, Milestone, Pause, Price, Streak
 from rewards.domain.program.models.tiers import Qualify, TierLevel, Tiers
@@ -33,6 +34,7 @@ _SECTIONS: Final = (
     "segments",
     "streaks",
     "badges",
+    "quests",
     "leaderboards",
 )
 _LISTS: Final = ("rules", "tests")
@@ -48,6 +50,10 @@ _MODEL_NAMES: Final = frozenset(
         "Buckets",
         "Badge",
         "BadgeLevel",
+        "Quest",
+        "QuestStep",
+        "Repeat",
+        "Requires",
         "Leaderboard",
         "Every",
         "By",
@@ -63,14 +69,15 @@ _MODEL_NAMES: Final = frozenset(
 )
 _PARENTS: Final[dict[str, type[BaseModel]]] = {
     "program": Header, "currencies": Currency, "events": EventType, "attributes": Attribute, "types": Property,
-    "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check, "badges": Badge,
+    "metrics": Metric, "segments": Segment, "rules": Rule, "tests": Check, "badges": Badge, "quests": Quest,
     "leaderboards": Leaderboard, "tiers": Tiers,
     "streaks": Streak,
 }  # fmt: skip
 _INNER: Final[dict[str, type[BaseModel]]] = {
     "qualify": Qualify,
     "expires": Expires, "limit": Limit, "budget": Budget, "then": Action, "otherwise": Action, "given": Given,
-    "expect": Expected, "balances": Buckets, "levels": BadgeLevel, "rewards": Action,
+    "expect": Expected, "balances": Buckets, "levels": BadgeLevel,
+    "steps": QuestStep, "repeat": Repeat, "requires": Requires, "rewards": Action,
     "freezes": Freezes, "price": Price, "pause": Pause, "milestones": Milestone, **ACTIONS,
 }  # fmt: skip
 _OWN_INNER: Final[dict[tuple[str, str], type[BaseModel]]] = {

@@ -29,6 +29,7 @@ from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import actions as written
 from rewards.domain.program.models.base import duration
+from rewards.domain.program.quest import BeginQuest
 from rewards.domain.program.streak import FreezesAction
 from rewards.domain.program.values import CelValue, Constant, FieldValue, compile_value
 
@@ -62,6 +63,9 @@ class ActionBuilder:
             return self._set(content, path)
         if isinstance(content, written.GiveBadge):
             return self._badge(content, path)
+        if isinstance(content, written.BeginQuest):
+            known = self.context.refers(f"{path}.key", "quest", "quests", content.key, self.context.document.quests)
+            return BeginQuest(content.key, content.bind) if known else None
         if isinstance(content, written.Score):
             return self._score(content, path)
         if isinstance(content, written.GiveFreezes):

@@ -98,6 +98,12 @@ class GiveFreezes(Bindable):
     freezes: Annotated[int, Field(ge=1, le=100)]
 
 
+class BeginQuest(Bindable):
+    """Begins a quest for the member, as joining it would; nothing happens where it cannot begin."""
+
+    key: Key
+
+
 ACTIONS: Final[dict[str, type[Bindable]]] = {
     "earn": Earn,
     "spend": Spend,
@@ -106,6 +112,7 @@ ACTIONS: Final[dict[str, type[Bindable]]] = {
     "set": Set,
     "event": Emit,
     "badge": GiveBadge,
+    "quest": BeginQuest,
     "score": Score,
     "streak": GiveFreezes,
 }
@@ -121,6 +128,7 @@ class Action(Part):
     set: Set | None = None
     event: Emit | None = None
     badge: GiveBadge | None = None
+    quest: BeginQuest | None = None
     score: Score | None = None
     streak: GiveFreezes | None = None
 

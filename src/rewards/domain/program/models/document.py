@@ -13,6 +13,7 @@ from rewards.domain.program.models.events import Attribute, EventType, Groups, P
 from rewards.domain.program.models.header import Currency, Header
 from rewards.domain.program.models.leaderboards import BOARDS_MAX, Leaderboard
 from rewards.domain.program.models.members import Metric, Segment
+from rewards.domain.program.models.quests import Quest
 from rewards.domain.program.models.rules import Rule
 from rewards.domain.program.models.streaks import STREAKS_MAX, Streak
 from rewards.domain.program.models.tiers import Tiers
@@ -31,6 +32,7 @@ class Document(Part):
     metrics: Annotated[dict[Key, Metric], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     segments: Annotated[dict[Key, Segment], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     badges: Annotated[dict[Key, Badge], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
+    quests: Annotated[dict[Key, Quest], Field(max_length=SECTION_MAX)] = Field(default_factory=dict)
     leaderboards: Annotated[dict[Key, Leaderboard], Field(max_length=BOARDS_MAX)] = Field(default_factory=dict)
     tiers: Tiers | None = None
     streaks: Annotated[dict[Key, Streak], Field(max_length=STREAKS_MAX)] = Field(default_factory=dict)
@@ -39,10 +41,10 @@ class Document(Part):
 
 
 LATER_SECTIONS: Final = frozenset(
-    {"quests", "vouchers", "catalog", "unlocks", "referrals"} | {"templates", "contact", "placements", "experiments"}
+    {"vouchers", "catalog", "unlocks", "referrals"} | {"templates", "contact", "placements", "experiments"}
 )
 LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
-LATER_ACTIONS: Final = frozenset({"quest", "voucher", "unlock", "message", "webhook", "timer"})
+LATER_ACTIONS: Final = frozenset({"voucher", "unlock", "message", "webhook", "timer"})
 LATER_TEST_KEYS: Final = frozenset({"variants"})
 INTERNAL_EVENTS: Final = {
     "tier.changed": ("tier", "from", "direction"),
@@ -50,11 +52,15 @@ INTERNAL_EVENTS: Final = {
     "segment.left": ("segment",),
     "badge.awarded": ("badge", "level"),
     "badge.revoked": ("badge", "level"),
+    "quest.started": ("quest",),
+    "quest.step": ("quest", "step"),
+    "quest.completed": ("quest", "instance"),
+    "quest.expired": ("quest",),
     "streak.kept": ("streak", "length"),
     "streak.milestone": ("streak", "length"),
     "streak.at_risk": ("streak", "length"),
     "streak.broken": ("streak", "length"),
 }
-NUMBERS_OF_EVENTS: Final = frozenset({"level", "length"})
+NUMBERS_OF_EVENTS: Final = frozenset({"instance", "step", "level", "length"})
 """Those properties of internal events that are numbers; the others are texts."""
-LATER_INTERNAL_EVENTS: Final = frozenset({"quest.completed", "quest.step"})
+LATER_INTERNAL_EVENTS: Final[frozenset[str]] = frozenset()

@@ -1,0 +1,169 @@
+"""What is kept of a member's quests, and what follows from a contribution more, or one less.
+
+A contribution that comes in order only moves the head; one that comes late, or is taken back, has the tail folded anew.
+What that newly grounds is told and paid, as of the moment at which it was reached; what was paid before stays.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rewards.domain.outcome import Achievement
+from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, Terms, advance, fold
+from rewards.domain.play.questing.standing import TAIL_MAX, TAILS_MAX, Entry, Kept, Standing
+from rewards.domain.play.rewards import give
+from rewards.domain.program.compiled import Cause
+from rewards.domain.program.quest import Order, Quest
+from rewards.domain.work import Work
+
+MECHANIC: Final = "quests"
+TAIL_MIN: Final = 5
+"""What a quest may keep in order, however much the member's other quests keep."""
+
+
+def kept_of(work: Work, quest: Quest) -> Kept:
+    """What is kept of a quest; nothing yet, if it never began."""
+    plain = work.play.get(MECHANIC, {}).get(quest.key)
+    return Kept(quest.definition) if plain is None else Kept.of(plain)
+
+
+def keep(work: Work, quest: Quest, kept: Kept) -> None:
+    """Remembers it; nothing where there is nothing to remember."""
+    empty = not kept.tail and not kept.paid and kept.base == Standing() and not kept.steps
+    work.set_play(MECHANIC, quest.key, None if empty else kept.plain())
+
+
+def first_completed(work: Work, key: str) -> int | None:
+    """When the member first completed the quest of that key, in microseconds."""
+    plain = work.play.get(MECHANIC, {}).get(key)
+    return None if plain is None else Kept.of(plain).first
+
+
+def terms_of(work: Work, quest: Quest) -> Terms:
+    """What decides besides contributions, as of now."""
+    if not quest.quests:
+        return Terms(work.zone)
+    moments = [first_completed(work, key) for key in quest.quests]
+    known = [moment for moment in moments if moment is not None]
+    return Terms(work.zone, max(known) if len(known) == len(moments) else None)
+
+
+def add(work: Work, quest: Quest, kept: Kept, entry: Entry) -> tuple[Kept, list[Happening]]:
+    """One contribution more: where the quest stands now, and what came of it newly."""
+    terms = terms_of(work, quest)
+    tail = kept.tail
+    if not tail or _place(tail[-1]) <= entry.place:
+        head, happened = advance(quest, kept.head, entry, terms)
+        tail = (*tail, entry.plain())
+    else:
+        at = bisect_right(tail, entry.place, key=_place)
+        tail = (*tail[:at], entry.plain(), *tail[at:])
+        head, happened = fold(quest, kept.base, tail, terms)
+    return became(work, quest, kept._replace(head=head, tail=tail), happened)
+
+
+def fold_anew(work: Work, quest: Quest, kept: Kept) -> tuple[Kept, list[Happening]]:
+    """After the tail, the base or the terms have changed."""
+    head, happened = fold(quest, kept.base, kept.tail, terms_of(work, quest))
+    return became(work, quest, kept._replace(head=head), happened)
+
+
+def became(work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening]) -> tuple[Kept, list[Happening]]:
+    """Remembers where a quest stands now, tells and pays what is new of `happened`, and returns both."""
+    before = kept.first
+    kept, news = _news(quest, kept, happened)
+    known = [moment for moment in (before, kept.head.first) if moment is not None]
+    kept = kept._replace(first=min(known, default=None))
+    kept = _settled(work, quest, kept)
+    keep(work, quest, kept)
+    for each in news:
+        _tell(work, quest, each)
+    if kept.first != before:
+        for waiting in work.program.quests.unlocked_by.get(quest.key, ()):
+            held = kept_of(work, waiting)
+            if held.tail:
+                fold_anew(work, waiting, held)
+    return kept, news
+
+
+def _place(plain: list[Any]) -> tuple[int, int, int]:
+    return plain[0], plain[1], plain[2]
+
+
+def _news(quest: Quest, kept: Kept, happened: Sequence[Happening]) -> tuple[Kept, list[Happening]]:
+    """What was neither told nor paid before, and what is kept once it is."""
+    news = []
+    for each in happened:
+        if each.what is STARTED:
+            if each.micros <= kept.started:
+                continue
+            kept = kept._replace(started=each.micros)
+        elif each.what is STEP:
+            bits = kept.paid_steps(each.instance)
+            bit = 1 << each.step - 1
+            # Who was paid for the whole has been paid for its steps; of any one, others may be reached besides.
+            if bits & bit or (each.instance <= kept.paid and (quest.order is not Order.ANY or not bits)):
+                continue
+            kept = kept.with_steps(each.instance, bits | bit)
+        elif each.instance <= kept.paid:
+            continue
+        else:
+            kept = kept._replace(paid=each.instance)
+        news.append(each)
+    return kept, news
+
+
+def _settled(work: Work, quest: Quest, kept: Kept) -> Kept:
+    """The tail without what can no longer be reordered nor be missed by the attempt under way, and within its bounds."""
+    tail = kept.tail
+    count = 0
+    if not quest.revocable:
+        now = epoch_micros(work.now)
+        horizon = now - work.program.late_seconds * 1_000_000
+        attempt = kept.open_attempt(now)
+        if attempt is not None and attempt.began < horizon:
+            horizon = attempt.began
+        while count < len(tail) and tail[count][0] < horizon:
+            count += 1
+    mine = work.play.get(MECHANIC, {})
+    others = sum(len(plain[3]) for key, plain in mine.items() if key != quest.key)
+    count = max(count, len(tail) - min(TAIL_MAX, max(TAIL_MIN, TAILS_MAX - others)))
+    if not count:
+        return kept if tail else _without_ended(kept, epoch_micros(work.now))
+    base, _ = fold(quest, kept.base, tail[:count], terms_of(work, quest))
+    steps = tuple(each for each in kept.steps if each[0] > base.completed)
+    return _without_ended(kept._replace(base=base, tail=tail[count:], steps=steps), epoch_micros(work.now))
+
+
+def _without_ended(kept: Kept, now: int) -> Kept:
+    """An attempt that has ended, and that nothing can change any more, takes no room."""
+    if kept.tail or kept.base.attempt is None or kept.open_attempt(now) is not None:
+        return kept
+    base = kept.base._replace(attempt=None)
+    return kept._replace(base=base, head=base)
+
+
+def reference(quest: Quest, instance: int, step: int = 0) -> str:
+    """What the ledger entries of a completion carry, or with `step` (from 1) those of a step."""
+    return f"quest:{quest.key}:{instance}:{step}" if step else f"quest:{quest.key}:{instance}"
+
+
+def _tell(work: Work, quest: Quest, each: Happening) -> None:
+    if each.what is STARTED:
+        work.emitted.append(("quest.started", {"quest": quest.key}))
+        return
+    moment = from_epoch_micros(each.micros)
+    if each.what is COMPLETED:
+        work.effects.append({"type": "quest", "key": quest.key, "instance": each.instance})
+        work.achieve(Achievement("quest", quest.key, 0, each.instance, moment, event=work.cause))
+        work.emitted.append(("quest.completed", {"quest": quest.key, "instance": each.instance}))
+        rewards = quest.rewards
+    else:
+        work.effects.append({"type": "quest_step", "key": quest.key, "step": each.step, "instance": each.instance})
+        work.achieve(Achievement("quest_step", quest.key, each.step, each.instance, moment, event=work.cause))
+        work.emitted.append(("quest.step", {"quest": quest.key, "step": each.step}))
+        rewards = quest.steps[each.step - 1].rewards
+    give(work, Cause("quest", quest.key), rewards, at=moment, reference=reference(quest, each.instance, each.step))

@@ -1,0 +1,173 @@
+"""What a member's document keeps of a quest, and how that is written down.
+
+`base` is where the quest stood before the contributions of the `tail`, `head` where it stands after them (None: as before).
+The tail holds, in the order of (occurred at, id), what may still be reordered by an event that comes late or taken back:
+what is younger than the late window, and what counts for the attempt that is under way. Past its bound the oldest settle.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, Self
+from uuid import UUID
+
+TAIL_MAX: Final = 100
+"""Contributions that one quest keeps in order."""
+TAILS_MAX: Final = 250
+"""Contributions that all quests of a member keep in order, together."""
+
+
+class Attempt(NamedTuple):
+    """A quest under way: since `began`, until `ends` (exclusive), in microseconds.
+
+    `counts` holds what each step has counted: a number, or the different values. `done` has a bit for each step reached.
+    """
+
+    began: int
+    ends: int | None
+    counts: tuple[Any, ...]
+    done: int
+
+    def plain(self) -> list[Any]:
+        return [
+            self.began,
+            self.ends,
+            [list(each) if isinstance(each, tuple) else each for each in self.counts],
+            self.done,
+        ]
+
+    @classmethod
+    def of(cls, plain: list[Any] | None) -> Self | None:
+        if plain is None:
+            return None
+        began, ends, counts, done = plain
+        return cls(began, ends, tuple(tuple(each) if isinstance(each, list) else each for each in counts), done)
+
+
+class Standing(NamedTuple):
+    """How often a quest was completed, when first and last, and the attempt under way."""
+
+    completed: int = 0
+    first: int | None = None
+    last: int | None = None
+    attempt: Attempt | None = None
+
+    def plain(self) -> list[Any]:
+        return [self.completed, self.first, self.last, None if self.attempt is None else self.attempt.plain()]
+
+    @classmethod
+    def of(cls, plain: list[Any]) -> Self:
+        completed, first, last, attempt = plain
+        return cls(completed, first, last, Attempt.of(attempt))
+
+
+COUNTS: Final = 0
+"""An event that counts for an attempt under way, but may not begin one."""
+BEGINS: Final = 1
+"""An event that may begin an attempt."""
+JOINS: Final = 2
+LEAVES: Final = 3
+
+
+class Entry(NamedTuple):
+    """One contribution: when, the event's id in two halves (by which those of one moment are ordered), what it may do,
+    and what it adds to which steps, as (index, payload)."""
+
+    micros: int
+    high: int
+    low: int
+    sort: int
+    parts: tuple[tuple[int, Any], ...]
+
+    @classmethod
+    def made(cls, micros: int, event: UUID, sort: int, parts: tuple[tuple[int, Any], ...] = ()) -> Self:
+        return cls(micros, event.int >> 64, event.int & 0xFFFF_FFFF_FFFF_FFFF, sort, parts)
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """What it is ordered by."""
+        return self.micros, self.high, self.low
+
+    def plain(self) -> list[Any]:
+        return [self.micros, self.high, self.low, self.sort, [list(part) for part in self.parts]]
+
+    @classmethod
+    def of(cls, plain: list[Any]) -> Self:
+        micros, high, low, sort, parts = plain
+        return cls(micros, high, low, sort, tuple((index, payload) for index, payload in parts))
+
+
+class Kept(NamedTuple):
+    """All that is kept of a quest.
+
+    `paid` is how many completions were paid, `steps` which steps were, as (completion, bits): neither is paid again,
+    whatever comes late. `started` and `told` are the newest beginning and the newest end of a window that were told.
+    """
+
+    definition: str
+    base: Standing = Standing()
+    head: Standing = Standing()
+    tail: tuple[list[Any], ...] = ()
+    """As written down: most of the time only its ends are looked at."""
+    paid: int = 0
+    steps: tuple[tuple[int, int], ...] = ()
+    started: int = 0
+    told: int = 0
+    first: int | None = None
+    """The earliest moment at which it was ever known to be completed; what waits for this quest may begin after that."""
+
+    @property
+    def completed(self) -> int:
+        """How often it was completed, what was paid for and not undone included."""
+        return max(self.paid, self.head.completed)
+
+    def open_attempt(self, micros: int) -> Attempt | None:
+        """The attempt under way at a moment, if its window has not ended."""
+        attempt = self.head.attempt
+        return attempt if attempt is not None and (attempt.ends is None or micros < attempt.ends) else None
+
+    def paid_steps(self, instance: int) -> int:
+        """The bits of the steps that were paid on the way to a completion."""
+        return next((bits for number, bits in self.steps if number == instance), 0)
+
+    def with_steps(self, instance: int, bits: int) -> Self:
+        others = [each for each in self.steps if each[0] != instance]
+        return self._replace(steps=(*others, (instance, bits)) if bits else tuple(others))
+
+    def plain(self) -> list[Any]:
+        return [
+            self.definition,
+            self.base.plain(),
+            self.head.plain() if self.tail else None,
+            list(self.tail),
+            self.paid,
+            [list(each) for each in self.steps],
+            self.started,
+            self.told,
+            self.first,
+        ]
+
+    @classmethod
+    def of(cls, plain: list[Any]) -> Self:
+        definition, base, head, tail, paid, steps, started, told, first = plain
+        settled = Standing.of(base)
+        return cls(
+            definition,
+            settled,
+            settled if head is None else Standing.of(head),
+            tuple(tail),
+            paid,
+            tuple((instance, bits) for instance, bits in steps),
+            started,
+            told,
+            first,
+        )
+
+
+def ends_micros(plain: list[Any]) -> int | None:
+    """When the window of the attempt under way ends, read from what is written down; None if it does not, or was told."""
+    _, base, head, *_, told, _ = plain
+    attempt = (base if head is None else head)[3]
+    if attempt is None or attempt[1] is None or attempt[1] <= told:
+        return None
+    ends: int = attempt[1]
+    return ends

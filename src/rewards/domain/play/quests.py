@@ -1,0 +1,134 @@
+"""Quests: what the member's events contribute to their steps, and what time does to attempts that are unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.play.actions import Firing, performs
+from rewards.domain.play.cells import payload_of
+from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.mechanic import Mechanic
+from rewards.domain.play.metrics import Stored
+from rewards.domain.play.questing.gates import is_admitted
+from rewards.domain.play.questing.joining import begin
+from rewards.domain.play.questing.keeping import MECHANIC, add, keep, kept_of
+from rewards.domain.play.questing.merging import merge
+from rewards.domain.play.questing.standing import BEGINS, COUNTS, JOINS, Entry, Kept, Standing, ends_micros
+from rewards.domain.play.questing.undoing import undo
+from rewards.domain.program.compiled import Bound, Missing
+from rewards.domain.program.quest import BeginQuest, Quest, Step
+from rewards.domain.work import Work
+
+
+class Quests(Mechanic):
+    """Counts events for the quests that they advance, ends what was not finished in time, takes back what no longer counts."""
+
+    name: ClassVar[str] = MECHANIC
+
+    def follow(self, work: Work, event_type: str, facts: EventFacts) -> None:
+        concerned = work.program.quests.by_event.get(event_type)
+        if not concerned:
+            return
+        bound = work.program.bind_inputs(event_type, facts)
+        for quest, steps in concerned:
+            parts = _parts(steps, bound)
+            if parts:
+                work.trace.append({"quest": quest.key, "result": _count(work, quest, parts, facts.at)})
+
+    def take_back(self, work: Work, key: str, stored: Stored) -> None:
+        quest = work.program.quests.quests.get(key)
+        if quest is not None:
+            undo(work, quest, stored)
+
+    def next_at(self, work: Work) -> datetime | None:
+        ends = (ends_micros(plain) for plain in work.play.get(MECHANIC, {}).values())
+        first = min((each for each in ends if each is not None), default=None)
+        return None if first is None else from_epoch_micros(first)
+
+    def pass_to(self, work: Work, moment: datetime) -> None:
+        """An attempt whose window has ended is forgotten; the next event begins another."""
+        micros = epoch_micros(moment)
+        for key, plain in work.play.get(MECHANIC, {}).items():
+            ends = ends_micros(plain)
+            if ends is not None and ends <= micros:
+                quest = work.program.quests.quests[key]
+                keep(work, quest, Kept.of(plain)._replace(told=ends))
+                work.effects.append({"type": "quest_expired", "key": key})
+                work.emitted.append(("quest.expired", {"quest": key}))
+                work.trace.append({"quest": key, "result": "expired", "at": from_epoch_micros(ends).isoformat()})
+
+    def merge(self, work: Work, other: Mapping[str, Any]) -> None:
+        for key, plain in other.items():
+            quest = work.program.quests.quests.get(key)
+            if quest is not None:
+                merge(work, quest, Kept.of(plain))
+
+    def drop_removed(self, work: Work) -> None:
+        """Quests that are gone, and the progress of those whose steps have changed; what was completed stays so."""
+        for key, plain in work.play.get(MECHANIC, {}).items():
+            quest = work.program.quests.quests.get(key)
+            if quest is None:
+                work.set_play(MECHANIC, key, None)
+            elif plain[0] != quest.definition:
+                before = Kept.of(plain)
+                completed = Standing(before.completed, before.head.first, before.head.last)
+                kept = Kept(quest.definition, completed, completed, paid=before.completed, first=before.first)
+                keep(work, quest, kept._replace(started=before.started, told=before.told))
+
+
+def _parts(steps: tuple[Step, ...], bound: Bound) -> tuple[tuple[int, Any], ...]:
+    """What an event adds to which steps."""
+    parts = []
+    for step in steps:
+        if not all(condition.test(bound) is True for condition in step.conditions):
+            continue
+        value = step.value.read(bound) if step.value is not None else None
+        payload = None if isinstance(value, Missing) else payload_of(step.kind, value)
+        if payload is not None:
+            parts.append((step.number - 1, payload))
+    return tuple(parts)
+
+
+def _count(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at: datetime) -> str:
+    """Adds a contribution, if it may ever matter; says for the trace what became of it."""
+    kept = kept_of(work, quest)
+    micros = epoch_micros(at)
+    if _is_over(quest, kept, micros):
+        return "completed_before"
+    if quest.opt_in and not quest.joined_by_rule and not _was_joined(kept, micros):
+        return "not_joined"
+    sort = BEGINS if is_admitted(work, quest, at) else COUNTS
+    if sort == COUNTS and kept.open_attempt(micros) is None:
+        return "locked"
+    entry = Entry.made(micros, work.id, sort, parts)
+    work.contributions.append([f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts]])
+    kept, news = add(work, quest, kept, entry)
+    if news:
+        return news[-1].what
+    attempt = kept.head.attempt
+    return "counted" if attempt is not None and attempt.began <= micros else "not_available"
+
+
+def _is_over(quest: Quest, kept: Kept, micros: int) -> bool:
+    """Whether the quest is completed for good, and nothing at this moment can be part of how it was."""
+    if quest.times is None or quest.revocable or kept.head.completed < quest.times:
+        return False
+    return kept.head.last is not None and micros > kept.head.last
+
+
+def _was_joined(kept: Kept, micros: int) -> bool:
+    attempt = kept.base.attempt
+    return attempt is not None or any(plain[3] == JOINS and plain[0] <= micros for plain in kept.tail)
+
+
+@performs(BeginQuest)
+def _begin(firing: Firing, action: BeginQuest) -> None:
+    work = firing.work
+    quest = work.program.quests.quests[action.quest]
+    if begin(work, quest, firing.occurred_at):
+        work.effects.append({"type": "quest_started", "key": quest.key, firing.cause.kind: firing.cause.key})
+    else:
+        work.trace.append({"quest": quest.key, "result": "not_begun", firing.cause.kind: firing.cause.key})

@@ -1,0 +1,119 @@
+"""Quests on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from rewards.domain.play.questing.reading import Progress, StepProgress, progress_of
+from rewards.domain.program.compiled import Program
+from rewards.domain.program.wording import worded
+from rewards.domain.state import MemberState
+from rewards.pipeline.lookup import FoundWallet
+
+
+class StepOut(Struct, frozen=True):
+    """One step: `value` of `target` is reached in the attempt under way."""
+
+    step: int
+    name: str
+    value: float
+    target: float
+    done: bool
+
+
+class MissingOut(Struct, frozen=True):
+    """What a locked quest waits for: a `quest` or a `badge`, with its key and name, or a `condition` over the member."""
+
+    kind: Literal["quest", "badge", "condition"]
+    key: str | None
+    name: str | None
+
+
+class QuestOut(Struct, frozen=True):
+    """One quest. `completed` counts how often; `available_at` is when it can begin, where that is later than now.
+
+    `state`: `locked` (see `missing`), `available`, `active` (until `ends_at`, null without an end), `completed`, and `over`
+    where it is no longer offered.
+    """
+
+    key: str
+    name: str
+    description: str | None
+    image: str | None
+    state: Literal["locked", "available", "active", "completed", "over"]
+    opt_in: bool
+    order: Literal["all", "any", "sequence"]
+    steps: list[StepOut]
+    began_at: datetime | None
+    ends_at: datetime | None
+    completed: int
+    completed_at: datetime | None
+    available_at: datetime | None
+    missing: list[MissingOut]
+
+
+class QuestsOut(Struct, frozen=True):
+    """The quests of one member. After a merge they are of the member named by `merged_into`."""
+
+    member: str
+    merged_into: str | None
+    quests: list[QuestOut]
+
+
+class QuestJoinedOut(Struct, frozen=True, omit_defaults=True):
+    """A quest that was joined or left, and what that set off."""
+
+    quest: str = ""
+    active: bool = False
+    began_at: datetime | None = None
+    ends_at: datetime | None = None
+    effects: list[dict[str, Any]] = []
+    balances: dict[str, dict[str, int]] = {}
+    answer_expired: bool = False
+
+
+def quests_of(wallet: FoundWallet, state: MemberState) -> QuestsOut:
+    """The quests that the member may see, in the member's language."""
+    found = wallet.found
+    told = progress_of(wallet.program, state, now=wallet.now)
+    quests = [_quest(each, state.locale, wallet.program) for each in told]
+    return QuestsOut(str(found.ref), found.merged_into, quests)
+
+
+def _quest(each: Progress, locale: str | None, program: Program) -> QuestOut:
+    quest = each.quest
+    return QuestOut(
+        key=quest.key,
+        name=worded(quest.names, locale, program.locale) or quest.key,
+        description=worded(quest.descriptions, locale, program.locale),
+        image=worded(quest.images, locale, program.locale),
+        state=each.state.value,
+        opt_in=quest.opt_in,
+        order=quest.order.value,
+        steps=[_step(step, locale, program) for step in each.steps],
+        began_at=each.began_at,
+        ends_at=each.ends_at,
+        completed=each.completed,
+        completed_at=each.completed_at,
+        available_at=each.available_at,
+        missing=[_missing(lacking, locale, program) for lacking in each.missing],
+    )
+
+
+def _step(each: StepProgress, locale: str | None, program: Program) -> StepOut:
+    name = worded(each.step.names, locale, program.locale) or ""
+    return StepOut(each.step.number, name, each.value, each.step.target, each.done)
+
+
+def _missing(lacking: dict[str, str], locale: str | None, program: Program) -> MissingOut:
+    if "quest" in lacking:
+        quest = program.quests.quests[lacking["quest"]]
+        return MissingOut("quest", quest.key, worded(quest.names, locale, program.locale))
+    if "badge" in lacking:
+        badge = program.badges.by_key[lacking["badge"]] if program.badges is not None else None
+        name = None if badge is None else worded(badge.name, locale, program.locale)
+        return MissingOut("badge", lacking["badge"], name)
+    return MissingOut("condition", None, None)
