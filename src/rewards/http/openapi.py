@@ -116,11 +116,12 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 
 
 def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -> None:
-    if need := handler.opt.get("idempotency_key"):
-        describe_idempotency(operation, need)
     guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Requires)]
     responses: dict[str, Any] = operation.setdefault("responses", {})
     statuses = {*ALWAYS}
+    if need := handler.opt.get("idempotency_key"):
+        describe_idempotency(operation, need)
+        statuses |= {422}  # the key was used for something else
     if guards:
         operation["security"] = [{scheme: []} for scheme in SECURITY_SCHEMES]
         operation["description"] = "\n\n".join(part for part in (operation.get("description"), _needed(guards)) if part)

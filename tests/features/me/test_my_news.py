@@ -127,3 +127,33 @@ async def test_after_a_merge_the_news_of_both_is_told(news: Live) -> None:
     assert amounts == [[4, 2], [4, 2]]
     await seen(guest, (await guest.get("/news"))["until"])
     assert (await user.get("/news"))["items"] == []
+
+
+MORE = """
+rewards: 1
+program: {key: more_news, timezone: UTC, locale: en}
+currencies: {points: {qualifying: true}}
+events: {ran: {properties: {km: {type: integer}}}}
+rules: [{key: run, on: ran, then: [{earn: {currency: points, amount: event.km}}]}]
+streaks:
+  daily:
+    name: {en: Every day, de: Jeden Tag}
+    image: {en: /img/daily.png}
+    on: ran
+    milestones: [{at: 1, name: {en: The first day, de: Der erste Tag}}]
+tiers:
+  qualify: {earned: points}
+  per: year
+  levels:
+    silver: {at: 10, name: {en: Silver, de: Silber}}
+"""
+
+
+async def test_milestones_and_tiers_have_their_names(migrated_url: str, redis_url: str) -> None:
+    async with live(service_settings(migrated_url, redis_url), MORE) as more:
+        ada = await stranger(more, "ada")
+        await more.client.patch("/v1/members/ada", json={"locale": "de"})
+        await more.event(type="ran", member="ada", properties={"km": 12})
+        news = await ada.get("/news")
+        assert set(told(news)) == {("points", "points", 12), ("streak", "Der erste Tag", 1), ("tier", "Silber", 1)}
+        assert [item["image"] for item in news["items"] if item["kind"] == "streak"] == ["/img/daily.png"]

@@ -33,6 +33,11 @@ def _texts(program: Program, awarded: Awarded) -> _Texts:
             return (currency.name, None) if currency is not None else (None, None)
         case "badge":
             return _badge(program, awarded)
+        case "streak":
+            return _streak(program, awarded)
+        case "tier":
+            levels = program.tiers.levels if program.tiers is not None else ()
+            return next(((tier.name, tier.image) for tier in levels if tier.key == awarded.key), (None, None))
         case _:
             return None, None
 
@@ -45,3 +50,11 @@ def _badge(program: Program, awarded: Awarded) -> _Texts:
     if level is None:
         return badge.name, badge.image
     return level.name or badge.name, level.image or badge.image
+
+
+def _streak(program: Program, awarded: Awarded) -> _Texts:
+    streak = program.streaks.get(awarded.key)
+    if streak is None:
+        return None, None
+    milestone = next((each for each in streak.milestones if each.is_at(awarded.level or 0)), None)
+    return (milestone.name if milestone is not None else None) or streak.name, streak.image
