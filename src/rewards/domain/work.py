@@ -240,12 +240,14 @@ class Work:
             list(self.earnings),
             dict(self.achievements) if self.achievements else {},
             dict(self.withdrawn) if self.withdrawn else {},
+            len(self.contributions),
         )
 
     def rollback(self, point: tuple[Any, ...]) -> None:
         draft, effects, reservations, emitted, self.reversed, self.attributes, self.play, *noted = point
-        self.earnings, self.achievements, self.withdrawn = noted
+        self.earnings, self.achievements, self.withdrawn, contributions = noted
         self.draft.rollback(draft)
+        del self.contributions[contributions:]
         del self.effects[effects:]
         del self.reservations[reservations:]
         del self.emitted[emitted:]

@@ -6,10 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from rewards.domain.commands import Command, Event, MemberRef
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.domain.commands import Command, Event, MemberRef, MergeOut, ModerateBoard, OptOut, SetProfile
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
+from rewards.domain.play import standings
 from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.board import Tally
 from rewards.domain.program.compiled import Program
 
 DOCUMENT: Final = """
@@ -22,6 +28,7 @@ events:
   ordered: {properties: {id: string, total: number}, required: [id, total]}
   refunded: {properties: {id: string}, required: [id]}
   bonus: {properties: {by: number}}
+  doubled: {properties: {cost: integer}}
 metrics:
   plays: {count: scored}
   total: {sum: scored, value: event.points, where: event.points != 13}
@@ -32,6 +39,7 @@ rules:
   - {key: pay, on: ordered, then: [{earn: {currency: points, amount: event.total, reference: event.id}}]}
   - {key: back, on: refunded, then: [{reverse: {reference: event.id}}]}
   - {key: extra, on: bonus, then: [{score: {leaderboard: given, value: event.by}}]}
+  - {key: both, on: doubled, then: [{score: {leaderboard: given, value: 1}}, {spend: {currency: coins, amount: event.cost}}]}
 leaderboards:
   weekly: {score: {metric: total}, period: {every: week}, ties: first}
   daily_plays: {score: {metric: plays}, period: {every: day}}
@@ -70,6 +78,7 @@ class World:
         self.sent = 0
 
     def _hear(self, member: Member, _: Command, outcome: Outcome) -> None:
+        self.outcome = outcome
         for row in outcome.scores:
             key = (member.state.external_id, row.board, row.period)
             if row.score is None:
@@ -119,3 +128,207 @@ def test_each_board_scores_in_its_own_way() -> None:
         "regulars": {"all_time": 4},
         "teams": {"all_time": 4},
     }
+
+
+@pytest.mark.parametrize(
+    ("after", "scored"),
+    [
+        (60, {"2026-11-18": 1}),
+        (62, {}),
+    ],
+    ids=["within grace", "after grace"],
+)
+def test_a_late_event_counts_for_its_own_period(after: float, scored: dict[str, float]) -> None:
+    """The day ends thirteen hours after the start, and its board closes 48 hours later."""
+    text = DOCUMENT.replace("daily_plays: {", "daily_plays: {grace: 48h, ")
+    world = World(compiled(text))
+    world.happen("scored", START, START + hours(after), points=1)
+    found = {period: row[1] for (_, board, period), row in world.rows.items() if board == "daily_plays"}
+    assert found == scored
+    if not scored:
+        assert world.outcome is not None
+        refused = [line for line in world.outcome.trace if line.get("leaderboard") == "daily_plays"]
+        assert refused == [{"leaderboard": "daily_plays", "result": "board_closed", "period": "2026-11-18"}]
+
+
+def test_points_are_scored_when_they_are_earned_and_taken_back_when_they_were() -> None:
+    world = World()
+    world.happen("ordered", START, id="o1", total=30)
+    world.happen("ordered", START + hours(1), id="o2", total=12)
+    assert world.score("earners", "2026-W47") == 42
+    assert world.score("orders", "all_time") == 2
+    world.happen("refunded", START + hours(2), id="o1")
+    assert world.score("earners", "2026-W47") == 12
+    assert world.score("orders", "all_time") == 1  # the order counts no longer
+    world.happen("refunded", START + hours(3), id="o2")
+    assert world.score("earners", "2026-W47") is None
+    assert world.score("orders", "all_time") is None
+
+
+def test_what_is_taken_back_after_the_close_changes_no_score() -> None:
+    world = World()
+    world.happen("ordered", START, id="o1", total=30)
+    outcome = world.happen("refunded", START + timedelta(days=7), id="o1")
+    assert world.score("earners", "2026-W47") == 30
+    assert {"leaderboard": "earners", "result": "board_closed", "period": "2026-W47"} in outcome.trace
+
+
+def test_rules_score() -> None:
+    world = World()
+    outcome = world.happen("bonus", START, by=2.5)
+    assert outcome.effects == [{"type": "score", "leaderboard": "given", "value": 2.5, "rule": "extra"}]
+    world.happen("bonus", START, by=-1)
+    assert world.score("given", "all_time") == 1.5
+
+
+def test_a_rule_that_is_refused_scores_nothing() -> None:
+    world = World()
+    outcome = world.happen("doubled", START, cost=5)
+    assert outcome.effects == []
+    assert world.score("given", "all_time") is None
+    assert outcome.event is not None
+    assert not [kept for kept in outcome.event.contributions if kept[0].startswith("leaderboards:")]
+
+
+def test_a_part_follows_the_attribute() -> None:
+    world = World()
+    world.tell(SetProfile({"team": "red"}), START)
+    world.happen("scored", START, points=1)
+    assert world.rows["ada", "teams", "all_time"][::3] == ("red", True)
+    outcome = world.tell(SetProfile({"team": "blue"}), START + hours(1))
+    [row] = [each for each in outcome.scores if each.board == "teams"]
+    assert (row.part, row.left_part, row.score, row.shown) == ("blue", "red", 1, True)
+    outcome = world.tell(SetProfile({"team": None}), START + hours(2))
+    [row] = [each for each in outcome.scores if each.board == "teams"]
+    assert (row.part, row.left_part, row.shown) == ("", "blue", False)
+
+
+def test_only_members_of_the_segment_are_shown() -> None:
+    world = World()
+    world.happen("scored", START, points=1)
+    assert world.rows["ada", "regulars", "all_time"][3] is False
+    world.happen("scored", START, points=1)
+    assert world.rows["ada", "regulars", "all_time"][3] is True
+
+
+@pytest.mark.parametrize(
+    ("command", "undone", "hidden"),
+    [
+        (ModerateBoard("weekly", "a bot"), ModerateBoard("weekly"), {"weekly"}),
+        (OptOut(out=True), OptOut(out=False), {"weekly", "daily_plays", "best"}),
+    ],
+    ids=["removed", "opted out"],
+)
+def test_who_is_off_a_board_scores_unseen(command: Command, undone: Command, hidden: set[str]) -> None:
+    world = World()
+    watched = {"weekly", "daily_plays", "best"}
+    world.happen("scored", START, points=1)
+
+    def unseen() -> set[str]:
+        return {board for (_, board, _), row in world.rows.items() if not row[3]} & watched
+
+    assert unseen() == set()
+    world.tell(command, START)
+    world.happen("scored", START, points=4)
+    assert unseen() == hidden
+    world.tell(undone, START)
+    assert unseen() == set()
+    assert world.score("weekly", "2026-W47") == 5
+
+
+def test_merged_members_score_together_and_the_one_that_goes_is_gone() -> None:
+    world = World()
+    for name, points in (("ada", 3), ("ben", 4)):
+        world.happen("scored", START, points=points, word="a", name=name)
+    world.tell(ModerateBoard("best", "a bot"), START, "ben")
+    world.tell(MergeOut(MemberRef("user", "ada"), ADA), START + hours(1), "ben")
+    assert not [key for key in world.rows if key[0] == "ben"]
+    found = {board: row[1] for (_, board, _), row in world.rows.items()}
+    assert found["weekly"] == 7
+    assert found["best"] == 4
+    assert found["lowest"] == 3
+    assert found["spelled"] == 1
+    assert world.rows["ada", "best", "2026-11"][3] is False  # a cheater by another name
+
+
+def test_a_changed_board_starts_anew() -> None:
+    world = World()
+    world.happen("scored", START, points=3)
+    changed = compiled(
+        DOCUMENT.replace("weekly: {score: {metric: total}", "weekly: {score: {metric: total, operator: last}")
+    )
+    world.members.program = changed
+    world.happen("scored", START + hours(1), points=1)
+    assert world.score("weekly", "2026-W47") == 1
+    assert world.score("best", "2026-11") == 3
+
+
+Scored = tuple[int, int]
+"""Points, and minutes after the start."""
+EVENTS: Final = st.lists(
+    st.tuples(st.integers(-9, 9), st.integers(0, 600)), min_size=1, max_size=12, unique_by=lambda each: each[1]
+)
+
+
+@given(events=EVENTS, data=st.data(), ascending=st.booleans())
+@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("tally", list(Tally))
+def test_a_standing_is_that_of_the_events_that_stand(
+    tally: Tally, events: list[Scored], data: st.DataObject, *, ascending: bool
+) -> None:
+    """In any order of arrival, with some taken back in between, and wherever it was cut in two and merged."""
+    order = data.draw(st.permutations(range(len(events))))
+    gone = set(data.draw(st.lists(st.sampled_from(range(len(events))), max_size=standings.NEWEST_MAX - 1, unique=True)))
+    halves: list[Any] = [None, None]
+    for index in order:
+        points, minutes = events[index]
+        half = data.draw(st.integers(0, 1))
+        payload = standings.payload_of(tally, points)
+        halves[half] = standings.put(tally, halves[half], payload, minutes, f"{index}", ascending=ascending)
+    state = standings.merged(tally, *halves, ascending=ascending)
+    for index in gone:
+        points, minutes = events[index]
+        state = standings.take(tally, state, standings.payload_of(tally, points), minutes, f"{index}")
+    left = [event for index, event in enumerate(events) if index not in gone]
+    found = None if state is None else tuple(standings.standing(tally, state))
+    assert found == told(tally, left, ascending=ascending)
+
+
+def told(tally: Tally, events: list[Scored], *, ascending: bool) -> tuple[float, int] | None:
+    """Slowly and plainly."""
+    if not events:
+        return None
+    newest = max(events, key=lambda event: event[1])
+    if tally is Tally.SUM:
+        return sum(points for points, _ in events), newest[1]
+    if tally is Tally.DISTINCT:
+        return len({points for points, _ in events}), newest[1]
+    if tally is Tally.LAST:
+        return newest
+    best = (min if ascending else max)(points for points, _ in events)
+    return best, min(minutes for points, minutes in events if points == best)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_scores_are_those_of_the_events_whatever_the_order(data: st.DataObject) -> None:
+    """Through `apply`, out of order within the grace, some orders refunded: each row is what the events that stand come to."""
+    text = DOCUMENT.replace("weekly: {", "weekly: {grace: 3d, ").replace("earners: {", "earners: {grace: 3d, ")
+    world = World(compiled(text))
+    orders = data.draw(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 60)), min_size=1, max_size=8))
+    refunded = data.draw(st.sets(st.sampled_from(range(len(orders)))))
+    late = START + hours(61)
+    for index in data.draw(st.permutations(range(len(orders)))):
+        total, hour = orders[index]
+        world.happen("ordered", START + hours(hour), late, id=f"o{index}", total=total)
+        world.happen("scored", START + hours(hour), late, points=total)
+    for index in refunded:
+        world.happen("refunded", late, id=f"o{index}")
+    standing = [order for index, order in enumerate(orders) if index not in refunded]
+    assert (world.score("earners", "2026-W47") or 0) == sum(total for total, _ in standing)
+    assert (world.score("orders", "all_time") or 0) == len(standing)
+    assert world.score("weekly", "2026-W47") == sum(total for total, _ in orders)
+    last = max(range(len(orders)), key=lambda index: orders[index][1])
+    hour = orders[last][1]
+    assert world.score("latest", "all_time") in {total for total, when in orders if when == hour}
+    assert world.rows["ada", "weekly", "2026-W47"][2] == START + hours(hour)

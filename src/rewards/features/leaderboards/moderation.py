@@ -96,7 +96,7 @@ async def remove_member(
     operation_id="restore_to_leaderboard",
     guards=[requires("admin")],
     opt=TAKES_KEY,
-    responses=also(404, 409, 410),
+    responses=also(404, 409, 410, 422),
 )
 async def restore_member(request: ApiRequest, board: BoardPath, member: MemberPath) -> Response[RemovalOut]:
     """Put a removed member back, with all that it has scored meanwhile."""
@@ -119,7 +119,7 @@ async def get_opt_out(request: ApiRequest, member: MemberPath) -> OptOutOut:
     operation_id="opt_out_of_leaderboards",
     guards=[requires("events")],
     opt=TAKES_KEY,
-    responses=also(409, 410),
+    responses=also(409, 410, 422),
 )
 async def opt_out(request: ApiRequest, member: MemberPath) -> Response[OptOutOut]:
     """Leave a member out of all leaderboards, as it wishes: no rank, no prize, and nobody sees it there."""
@@ -132,7 +132,7 @@ async def opt_out(request: ApiRequest, member: MemberPath) -> Response[OptOutOut
     status_code=200,
     guards=[requires("events")],
     opt=TAKES_KEY,
-    responses=also(409, 410),
+    responses=also(409, 410, 422),
 )
 async def opt_in(request: ApiRequest, member: MemberPath) -> Response[OptOutOut]:
     """Rank a member again, with all that it has scored meanwhile."""
@@ -145,7 +145,7 @@ async def get_my_opt_out(request: ApiRequest) -> OptOutOut:
     return await _opt_out(request, me(request))
 
 
-@put("/leaderboards/opt-out", operation_id="opt_me_out_of_leaderboards", opt=TAKES_KEY, responses=also(409, 410))
+@put("/leaderboards/opt-out", operation_id="opt_me_out_of_leaderboards", opt=TAKES_KEY, responses=also(409, 410, 422))
 async def opt_me_out(request: ApiRequest) -> Response[OptOutOut]:
     """Leave the member of the token out of all leaderboards: no rank, no prize, and nobody sees it there."""
     return await _choose(request, me(request), OptOut(out=True))
@@ -156,7 +156,7 @@ async def opt_me_out(request: ApiRequest) -> Response[OptOutOut]:
     operation_id="opt_me_in_to_leaderboards",
     status_code=200,
     opt=TAKES_KEY,
-    responses=also(409, 410),
+    responses=also(409, 410, 422),
 )
 async def opt_me_in(request: ApiRequest) -> Response[OptOutOut]:
     """Rank the member of the token again, with all that it has scored meanwhile."""
