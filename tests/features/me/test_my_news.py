@@ -141,6 +141,11 @@ streaks:
     image: {en: /img/daily.png}
     on: ran
     milestones: [{at: 1, name: {en: The first day, de: Der erste Tag}}]
+quests:
+  warm_up:
+    name: {en: Warm up, de: Aufwärmen}
+    image: {en: /img/quest.png}
+    steps: [{event: ran, target: 1, name: {en: One run, de: Ein Lauf}}, {event: ran, target: 2}]
 tiers:
   qualify: {earned: points}
   per: year
@@ -149,11 +154,19 @@ tiers:
 """
 
 
-async def test_milestones_and_tiers_have_their_names(migrated_url: str, redis_url: str) -> None:
+async def test_quests_milestones_and_tiers_have_their_names(migrated_url: str, redis_url: str) -> None:
     async with live(service_settings(migrated_url, redis_url), MORE) as more:
         ada = await stranger(more, "ada")
         await more.client.patch("/v1/members/ada", json={"locale": "de"})
         await more.event(type="ran", member="ada", properties={"km": 12})
         news = await ada.get("/news")
-        assert set(told(news)) == {("points", "points", 12), ("streak", "Der erste Tag", 1), ("tier", "Silber", 1)}
+        assert set(told(news)) == {
+            ("points", "points", 12),
+            ("quest_step", "Ein Lauf", 1),
+            ("streak", "Der erste Tag", 1),
+            ("tier", "Silber", 1),
+        }
+        await more.event(type="ran", member="ada", properties={"km": 1})
+        [done] = [item for item in (await ada.get("/news"))["items"] if item["kind"] == "quest"]
+        assert (done["name"], done["image"]) == ("Aufwärmen", "/img/quest.png")
         assert [item["image"] for item in news["items"] if item["kind"] == "streak"] == ["/img/daily.png"]

@@ -33,6 +33,8 @@ def _texts(program: Program, awarded: Awarded) -> _Texts:
             return (currency.name, None) if currency is not None else (None, None)
         case "badge":
             return _badge(program, awarded)
+        case "quest" | "quest_step":
+            return _quest(program, awarded)
         case "streak":
             return _streak(program, awarded)
         case "tier":
@@ -50,6 +52,15 @@ def _badge(program: Program, awarded: Awarded) -> _Texts:
     if level is None:
         return badge.name, badge.image
     return level.name or badge.name, level.image or badge.image
+
+
+def _quest(program: Program, awarded: Awarded) -> _Texts:
+    """A step goes by its own name; `level` is its number, 0 for the quest."""
+    quest = program.quests.quests.get(awarded.key)
+    if quest is None:
+        return None, None
+    step = next((step for step in quest.steps if step.number == awarded.level), None)
+    return (step.names if step is not None else None) or quest.names, quest.images
 
 
 def _streak(program: Program, awarded: Awarded) -> _Texts:
