@@ -71,6 +71,22 @@ async def test_a_tab_in_the_background_reads_nothing(shop: Shop, visitor: Visito
     await shop.expect("hidden", read=1)
 
 
+async def test_time_adds_up_over_a_pause(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/adds", "adds", ARTICLE.replace("0.4", "1.2")))
+    for _ in range(3):  # never long enough at once
+        await page.evaluate("new Promise((done) => setTimeout(done, 500))")
+        await page.evaluate(HIDE, "hidden")
+        await page.evaluate(HIDE, "visible")
+    await shop.expect("adds", read=1)
+    assert (await shop.events("adds"))[0]["properties"]["dwell_seconds"] >= 1.2
+
+
+async def test_half_of_what_is_larger_than_the_screen_is_enough(shop: Shop, visitor: Visitor) -> None:
+    tall = ARTICLE.replace("<p", '<p style="height: 5000px; margin: 0"')
+    await visitor.visit(shop.page("/tall", "tall", tall))
+    await shop.expect("tall", read=1)
+
+
 @pytest.mark.parametrize(
     ("name", "body", "scroll"),
     [
@@ -135,6 +151,24 @@ async def test_a_page_that_is_left_sends_what_it_has(shop: Shop, visitor: Visito
     assert await shop.live.balance(member) == 20 + clicks
 
 
+@pytest.mark.parametrize(
+    ("way", "without"),
+    [
+        ("beacon", "() => { window.fetch = () => new Promise(() => {}); }"),
+        ("keepalive", "Object.defineProperty(navigator, 'sendBeacon', {value: undefined})"),
+    ],
+)
+async def test_either_way_out_of_a_page_that_is_left_is_enough(
+    shop: Shop, visitor: Visitor, way: str, without: str
+) -> None:
+    page = await visitor.visit(shop.page(f"/{way}", way, BUTTON + ARTICLE))
+    await shop.expect(way, read=1)
+    await page.evaluate(without)
+    await page.click("#buy")
+    await page.goto(shop.document("/empty", "<!doctype html><link rel='icon' href='data:,'>"))
+    await shop.expect(way, read=1, clicked=1)
+
+
 async def test_what_happens_offline_arrives_when_there_is_a_network_again(shop: Shop, visitor: Visitor) -> None:
     page = await visitor.visit(shop.page("/offline", "offline", BUTTON + ARTICLE))
     await shop.expect("offline", read=1)
@@ -146,6 +180,23 @@ async def test_what_happens_offline_arrives_when_there_is_a_network_again(shop: 
     await visitor.context.set_offline(False)
     await shop.expect("offline", read=1, clicked=3)
     assert await eventually(lambda: visitor.kept(page), 0) == 0
+    visitor.errors.clear()
+
+
+async def test_two_tabs_send_what_either_kept_and_it_counts_once(shop: Shop, visitor: Visitor) -> None:
+    address = shop.page("/tabs", "tabs", BUTTON)
+    tabs = [await visitor.visit(address) for _ in range(2)]
+    await sent_by(tabs[0], "Rewards.track('opened')")
+    await visitor.context.set_offline(True)
+    for tab in tabs:
+        await tab.bring_to_front()
+        await tab.click("#buy")
+        await tab.click("#buy")
+    await visitor.context.set_offline(False)
+    await visitor.visit(address)
+    await shop.expect("tabs", opened=1, clicked=4)
+    assert await eventually(lambda: visitor.kept(tabs[0]), 0) == 0
+    assert await shop.live.balance("tabs") == 4
     visitor.errors.clear()
 
 
@@ -235,6 +286,19 @@ async def test_an_id_of_the_page_makes_it_happen_once_for_good(shop: Shop, visit
         async with page.expect_response(lambda answer: DELIVERED in answer.url):
             pass
     await shop.expect("once", read=1)
+
+
+async def test_who_has_signed_out_is_not_heard(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.page("/out", "out", BUTTON + ARTICLE))
+    await shop.expect("out", read=1)
+    await page.evaluate("Rewards.stop()")
+    await page.click("#buy")
+    await page.evaluate("Rewards.track('clicked')")
+    token = await shop.token("next")
+    await page.evaluate("([token, url]) => Rewards.init({token, url})", [token, shop.service])
+    await page.click("#buy")
+    await shop.expect("next", clicked=1)
+    assert await shop.arrived("out") == {"read": 1}
 
 
 async def test_nothing_is_ever_thrown_into_the_page(shop: Shop, visitor: Visitor) -> None:
