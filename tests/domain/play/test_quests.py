@@ -9,9 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from rewards.domain.commands import Command, Event, MemberRef
+from rewards.domain.commands import Command, Event, JoinQuest, LeaveQuest, MemberRef, MergeOut, SetProfile
+from rewards.domain.errors import RewardsError
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
+from rewards.domain.play.metric_upkeep import state_size
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.compiled import Program
 
@@ -182,3 +184,327 @@ def test_what_becomes_of_a_quest(quest: str, happenings: list[tuple[Any, ...]], 
         world.happen(hour, kind, arrives=arrives[0] if arrives else None, **properties)
     world.until(2_000)
     assert world.told == [(hour, what, quest) for hour, what in told]
+
+
+@pytest.mark.parametrize(
+    ("quest", "happenings", "told"),
+    [
+        # Two of three are there; the third, of the day between, arrives last.
+        ("share_three", [shared(0, "a"), shared(48, "c"), shared(24, "b", 50)], [(50, "quest_step 1"), (50, "quest")]),
+        # A late one moves the beginning, and with it the end of the window.
+        ("share_three", [shared(100, "a"), shared(40, "a", 101)], [(208, "quest_expired")]),
+        # The window that ended unfinished is finished by what happened in it and arrives after it.
+        (
+            "daily",
+            [*read(0), (1, "read", {}, 20)],
+            [(13, "quest_expired"), (20, "quest_step 1"), (20, "quest")],
+        ),
+        # In turn: the first step, told late, makes what came after it count.
+        (
+            "in_turn",
+            [walked(1, 1), walked(2, 1), *read(3), (0, "read", {}, 4)],
+            [(3, "quest_step 1"), (4, "quest_step 2"), (4, "quest_step 3"), (4, "quest")],
+        ),
+        # What was paid stays paid, whatever the order turns out to have been, and is not paid again.
+        (
+            "share_three",
+            [*(shared(100 + hour, f"p{hour}") for hour in (0, 1, 2)), shared(99, "p0", 103), shared(98, "p5", 104)],
+            [(102, "quest_step 1"), (102, "quest")],
+        ),
+    ],
+)  # fmt: skip
+def test_what_comes_late(quest: str, happenings: list[tuple[Any, ...]], told: list[tuple[float, str]]) -> None:
+    world = World(only=quest)
+    for hour, kind, properties, *arrives in happenings:
+        world.happen(hour, kind, arrives=arrives[0] if arrives else None, **properties)
+    world.until(2_000)
+    assert world.told == [(hour, what, quest) for hour, what in told]
+
+
+def test_rewards_are_paid_per_step_and_at_the_end_as_of_their_moment() -> None:
+    world = World(only="both")
+    for hour in (0, 2):
+        world.happen(hour, "read")
+    outcome = world.happen(1, "walked", arrives=3, km=12)
+    assert world.points() == 3 + 4 + 50
+    assert [(t.amount, t.origin.reference, t.effective_at - START) for t in outcome.transactions] == [
+        (3, "quest:both:1:1", timedelta(hours=1)),
+        (50, "quest:both:1", timedelta(hours=2)),
+    ]
+    assert [effect.get("quest", effect.get("key")) for effect in outcome.effects] == ["both"] * 4
+    achieved = [(each.kind, each.level, each.instance, each.achieved_at - START) for each in outcome.achievements]
+    assert achieved == [("quest_step", 1, 1, timedelta(hours=1)), ("quest", 0, 1, timedelta(hours=2))]
+
+
+def test_what_a_quest_raises_is_heard_by_rules() -> None:
+    events = "[quest.started, quest.step, quest.completed, quest.expired]"
+    rule = "  - {key: heard, on: EVENTS, then: [{earn: {currency: points, amount: 1000}}]}\nquests:".replace(
+        "EVENTS", events
+    )
+    when = 'event.instance == 1 && event.quest == "daily"'
+    first = f"  - {{key: first, on: quest.completed, when: {when}, then: [{{earn: {{currency: points, amount: 20000}}}}]}}\n"
+    world = World(program=compiled(only="daily", document=DOCUMENT.replace("quests:", first + rule, 1)))
+    world.happen(0, "read")
+    assert world.points() == 1_000  # started
+    world.until(20)
+    assert world.points() == 2_000  # expired
+    world.happen(20, "read")
+    world.happen(21, "read")
+    assert world.points() == 2_000 + 1_000 + 1_000 + 1_000 + 80 + 20_000
+
+
+def test_a_quest_waits_for_another() -> None:
+    world = World(only="both next")
+    for hour in (0, 1):
+        world.happen(hour, "read")
+    world.happen(2, "walked", km=10)
+    assert [what for what in world.told if what[2] == "next"] == []
+    world.happen(3, "read")
+    assert world.told[-2:] == [(3, "quest_step 1", "next"), (3, "quest", "next")]
+
+
+def test_what_waited_counts_from_when_the_other_was_really_completed() -> None:
+    world = World(only="both next")
+    for hour in (0, 1, 3):
+        world.happen(hour, "read")
+    world.happen(2, "walked", arrives=4, km=10)
+    assert world.told[-2:] == [(4, "quest_step 1", "next"), (4, "quest", "next")]
+
+
+def test_a_condition_over_the_member() -> None:
+    world = World(only="vips")
+    assert [line["result"] for line in world.happen(0, "read").trace] == ["locked"]
+    world.ask(1, SetProfile({"vip": True}))
+    world.happen(2, "read")
+    assert world.points() == 11
+
+
+def test_what_is_joined_begins_then_and_is_joined_again_after_its_end() -> None:
+    world = World(only="joined")
+    world.ask(0, JoinQuest("joined"))
+    world.happen(1, "read")
+    world.until(48)
+    world.happen(49, "read")
+    world.happen(50, "read")
+    assert world.told == [(0, "quest_started", "joined"), (48, "quest_expired", "joined")]
+    world.ask(51, JoinQuest("joined"))
+    for hour in (52, 53, 54):
+        world.happen(hour, "read")
+    assert world.points() == 12
+    assert refusal(world, 55, JoinQuest("joined")) == "quest-unavailable"
+    world.ask(78, JoinQuest("joined"))
+
+
+def test_what_happened_before_joining_does_not_count_even_if_it_arrives_later() -> None:
+    world = World(only="joined")
+    world.ask(10, JoinQuest("joined"))
+    world.happen(9, "read", arrives=11)
+    world.happen(12, "read")
+    assert [what for _, what, _ in world.told] == ["quest_started"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (JoinQuest("none"), "unknown-quest"),
+        (JoinQuest("next"), "quest-locked"),
+        (JoinQuest("vips"), "quest-locked"),
+        (JoinQuest("advent"), "quest-unavailable"),
+        (LeaveQuest("joined"), "quest-not-active"),
+        (LeaveQuest("none"), "unknown-quest"),
+    ],
+)
+def test_refused(command: Command, code: str) -> None:
+    assert refusal(World(), 0, command) == code
+
+
+def test_leaving_forgets_the_attempt() -> None:
+    world = World(only="joined")
+    world.ask(0, JoinQuest("joined"))
+    assert refusal(world, 1, JoinQuest("joined")) == "quest-active"
+    world.happen(2, "read")
+    world.ask(3, LeaveQuest("joined"))
+    world.happen(4, "read")
+    world.ask(5, JoinQuest("joined"))
+    world.happen(6, "read")
+    assert world.points() == 0
+    world.happen(7, "read")
+    assert world.points() == 12
+
+
+def test_a_rule_begins_a_quest_also_with_an_event_that_comes_late() -> None:
+    world = World(only="starred_only")
+    for hour in (0, 2, 3):
+        world.happen(hour, "read")
+    assert world.points() == 0
+    world.happen(1, "starred", arrives=4)
+    assert world.points() == 13
+    assert [line["result"] for line in world.happen(5, "starred").trace if "rule" in line] == ["not_begun", "no_effect"]
+
+
+def refusal(world: World, hour: float, command: Command) -> str:
+    with pytest.raises(RewardsError) as refused:
+        world.ask(hour, command)
+    return refused.value.code
+
+
+def test_an_unfinished_quest_loses_what_is_taken_back() -> None:
+    world = World(only="posts")
+    world.happen(0, "posted", order="a")
+    world.happen(1, "refunded", order="a")
+    world.happen(2, "posted", order="b")
+    assert "quest" not in [what for _, what, _ in world.told]
+    world.happen(3, "posted", order="c")
+    assert world.told == [(3, "quest_step 1", "posts"), (3, "quest", "posts")]
+
+
+def test_a_finished_quest_stays_finished() -> None:
+    world = World(only="posts")
+    for hour, order in ((0, "a"), (1, "b")):
+        world.happen(hour, "posted", order=order)
+    world.happen(2, "refunded", order="a")
+    world.happen(3, "posted", order="c")
+    assert world.points() == 2 + 5 + 20
+    assert [what for _, what, _ in world.told] == ["quest_step 1", "quest"]
+
+
+def test_a_revocable_quest_is_lost_with_its_rewards_and_can_be_finished_again() -> None:
+    world = World(only="true_posts")
+    for hour, order in ((0, "a"), (1, "b")):
+        world.happen(hour, "posted", order=order)
+    assert world.points() == 2 + 7 + 30
+    lost = world.happen(200, "refunded", order="a")
+    assert world.points() == 1
+    assert [(each.kind, each.instance, each.revoked_at is not None) for each in lost.achievements] == [
+        ("quest", 1, True),
+        ("quest_step", 1, True),
+    ]
+    world.happen(201, "posted", order="c")
+    assert world.points() == 2 + 7 + 30
+    assert [what for _, what, _ in world.told] == [
+        *("quest_step 1", "quest"),
+        *("quest_revoked", "quest_step_revoked 1"),
+        *("quest_step 1", "quest"),
+    ]
+
+
+def test_more_than_is_needed_saves_a_revocable_quest() -> None:
+    world = World(only="true_posts")
+    for hour, order in ((0, "a"), (1, "b"), (2, "c")):
+        world.happen(hour, "posted", order=order)
+    world.happen(3, "refunded", order="a")
+    assert world.points() == 2 + 7 + 30
+    assert [what for _, what, _ in world.told] == ["quest_step 1", "quest"]
+
+
+def test_changed_steps_begin_anew_and_what_was_completed_stays_so() -> None:
+    world = World(only="both share_three")
+    world.happen(0, "shared", product="a")
+    for hour in (0, 1):
+        world.happen(hour, "read")
+    world.happen(2, "walked", km=10)
+    changed = DOCUMENT.replace("{metric: shares, target: 3}", "{metric: shares, target: 2}").replace(
+        "target: 10", "target: 5"
+    )
+    world.members.program = compiled(only="both share_three", document=changed)
+    world.happen(3, "shared", product="b")
+    world.happen(4, "walked", km=10)
+    assert world.points() == 57
+    world.happen(5, "shared", product="c")
+    assert world.points() == 157
+
+
+def test_a_quest_that_is_gone_is_forgotten() -> None:
+    world = World(only="share_three")
+    world.happen(0, "shared", product="a")
+    world.members.program = compiled(only="both")
+    world.until(2_000)
+    world.happen(2_000, "read")
+    assert list(world.member().state.play["quests"]) == ["both"]
+    assert world.told == []
+
+
+def merged(world: World, hour: float) -> Member:
+    """Ada becomes Ben."""
+    ben = world.member(BEN, "ben")
+    world.until(hour)
+    world.members.decide(world.member(), MergeOut(MemberRef("user", "ben"), BEN), START + timedelta(hours=hour))
+    return ben
+
+
+def test_two_that_become_one_have_done_together_what_each_has_done() -> None:
+    world = World(only="share_three")
+    ben = world.member(BEN, "ben")
+    world.happen(0, "shared", product="a")
+    world.happen(1, "shared", product="b", member=ben)
+    world.happen(2, "shared", product="c", member=ben)
+    merged(world, 3)
+    assert world.points(ben) == 100
+    world.happen(4, "shared", product="d", member=ben)
+    assert world.points(ben) == 100
+
+
+def test_what_both_were_paid_is_not_paid_again() -> None:
+    world = World(only="share_three")
+    ben = world.member(BEN, "ben")
+    for hour, product in enumerate("abc"):
+        world.happen(hour, "shared", product=product)
+        world.happen(hour, "shared", product=product, member=ben)
+    merged(world, 3)
+    world.happen(4, "shared", product="d", member=ben)
+    assert world.points(ben) == 200
+    for hour, product in enumerate("abc"):
+        world.happen(750 + hour, "shared", product=product, member=ben)
+    assert world.points(ben) == 300
+    assert [effect for effect in world.told if effect[1] == "quest"][-1] == (752, "quest", "share_three")
+
+
+def test_what_is_kept_stays_small() -> None:
+    world = World()
+    for hour in range(600):
+        world.happen(hour / 10, "read")
+        world.happen(hour / 10, "walked", km=-1)
+        world.happen(hour / 10, "shared", product=f"p{hour}")
+    assert state_size(world.member().state.play) < 16_384
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "message"),
+    [
+        ("{steps: [{metric: shars}]}", "quests.new.steps.0.metric", "unknown metric 'shars'"),
+        ("{steps: [{event: rea}]}", "quests.new.steps.0.event", "unknown event 'rea'"),
+        ("{steps: [{event: read, metric: shares}]}", "quests.new.steps.0", "a step has either a metric or an event"),
+        ("{steps: [{event: shared, sum: event.product}]}", "quests.new.steps.0.sum", "sum needs a number, this is text"),
+        ("{steps: [{event: shared, where: event.km > 1}]}", "quests.new.steps.0.where", "event.km is not declared"),
+        ("{steps: [{metric: latest}]}", "quests.new.steps.0.metric", "latest is a last; a step counts"),
+        ("{steps: [{event: read, target: 1.5}]}", "quests.new.steps.0.target", "is a whole number"),
+        ("{steps: [{event: shared, distinct: event.product, target: 900}]}", "quests.new.steps.0.target", "at most 200"),
+        ("{steps: [{event: read}], requires: {quests: [nex]}}", "quests.new.requires.quests", "unknown quest 'nex'"),
+        ("{steps: [{event: read}], requires: {badges: [sta]}}", "quests.new.requires.badges", "unknown badge 'sta'"),
+        ("{steps: [{event: read}], requires: {quests: [new]}}", "quests.new.requires.quests", "waits for itself"),
+        ("{steps: [{event: read}], when: event.km > 1}", "quests.new.when", "without an event"),
+        ("{steps: [{event: read}], repeat: {after: lifetime}}", "quests.new.repeat", "after is a duration"),
+        ("{steps: [{event: read}], team: true}", "quests.new.team", "team is not yet available"),
+        ("{steps: [{event: read}], windo: 7d}", "quests.new.windo", "unknown key 'windo'"),
+        ("{steps: [{event: read, tagret: 2}]}", "quests.new.steps.0.tagret", "unknown key 'tagret'"),
+        ("{steps: []}", "quests.new.steps", "at least 1 item"),
+        ("{steps: [{event: read}], rewards: [{earn: {currency: pints, amount: 1}}]}", "quests.new.rewards.0.earn.currency", "pints"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_where_they_are(line: str, path: str, message: str) -> None:
+    text = DOCUMENT.replace("metrics:\n", "metrics:\n  latest: {last: walked, value: event.km}\n") + f"  new: {line}\n"
+    report = check(read_document(text.encode()))
+    assert [(each.path, message in each.message) for each in report.errors] == [(path, True)], report.errors
+
+
+def test_tests_that_name_unknown_quests_are_mistakes() -> None:
+    tests = """tests:
+  - name: a typing error
+    given: [{at: "2026-11-20T10:00:00Z", member: ada, type: read}]
+    expect: {ada: {effects: [{quest: {key: bot}}, {earn: {quest: eiter}}, {quest_step: {key: both, step: 1}}]}}
+"""
+    errors = check(read_document((DOCUMENT + tests).encode())).errors
+    assert [each.path.removeprefix("tests.0.expect.ada.") for each in errors] == [
+        "effects.0.quest.key",
+        "effects.1.earn.quest",
+    ]

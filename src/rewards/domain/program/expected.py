@@ -15,6 +15,7 @@ STREAK_EFFECTS = (
 QUEST_EFFECTS = ("quest_started", "quest_left", "quest_step", "quest_expired", "quest_revoked", "quest_step_revoked")
 EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", *QUEST_EFFECTS, *STREAK_EFFECTS)
 
+_OF_QUESTS = frozenset({"quest", *QUEST_EFFECTS})
 _OF_BADGES = frozenset({"badge", "badge.awarded", "badge.revoked"})
 
 
@@ -73,6 +74,9 @@ def _expected(context: Context, expected: Expected, path: str) -> None:
                 named = "key" if kind in _OF_BADGES else "badge"
                 if isinstance(fields.get(named), str):
                     context.refers(f"{where}.{kind}.{named}", "badge", "badges", fields[named], document.badges)
+                named = "key" if kind in _OF_QUESTS else "quest"
+                if isinstance(fields.get(named), str):
+                    context.refers(f"{where}.{kind}.{named}", "quest", "quests", fields[named], document.quests)
 
 
 def _effect(context: Context, path: str, name: str) -> None:

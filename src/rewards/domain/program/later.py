@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rewards.domain.program.models.document import LATER_ACTIONS, LATER_RULE_KEYS, LATER_SECTIONS, LATER_TEST_KEYS
+from rewards.domain.program.models.document import (
+    LATER_ACTIONS,
+    LATER_QUEST_KEYS,
+    LATER_RULE_KEYS,
+    LATER_SECTIONS,
+    LATER_TEST_KEYS,
+)
 from rewards.domain.program.problems import Problems
 
 CODE = "not-available-yet"
@@ -18,6 +24,10 @@ def drop_later(data: dict[str, Any], problems: Problems) -> tuple[dict[str, Any]
     for section in data:
         if section in LATER_SECTIONS:
             problems.error(str(section), CODE, f"the section {section} is not yet available")
+    if isinstance(kept.get("quests"), Mapping):
+        kept["quests"] = {
+            key: _without(quest, LATER_QUEST_KEYS, f"quests.{key}", problems) for key, quest in kept["quests"].items()
+        }
     if isinstance(kept.get("rules"), list):
         kept["rules"] = [_rule(rule, position, problems) for position, rule in enumerate(kept["rules"])]
     if isinstance(kept.get("tests"), list):
