@@ -30,6 +30,8 @@ VALUE_BYTES_MAX: Final = 512
 """Larger values of the triggering event are not kept; what needs them later finds them missing."""
 WAITING_BYTES_MAX: Final = 12 * 1_024
 """What all that waits of a member may take of its document."""
+_ENTRY_BYTES_MAX: Final = 160
+_NAMED_BYTES_MAX: Final = VALUE_BYTES_MAX + 70
 
 
 class NotStarted(StrEnum):
@@ -106,11 +108,24 @@ def start(
 
 
 def _fits(work: Work, rule_key: str, kept: list[Waiting], made: Waiting) -> bool:
-    others = [entries for key, entries in work.play.get(MECHANIC, {}).items() if key != rule_key]
+    mine = work.play.get(MECHANIC, {})
+    others = [entries for key, entries in mine.items() if key != rule_key]
     if len(kept) >= PER_RULE_MAX or sum(map(len, others)) + len(kept) >= PER_MEMBER_MAX:
         return False
+    rules = work.program.rules
+    most = sum(len(entries) * _bytes_max(rules[key]) for key, entries in mine.items()) + _bytes_max(rules[rule_key])
+    if most <= WAITING_BYTES_MAX:
+        return True  # and nothing need be measured
     sizes = (state_size(list(each)) for entries in (*others, [*kept, made]) for each in entries)
     return sum(sizes) <= WAITING_BYTES_MAX
+
+
+def _bytes_max(rule: Rule) -> int:
+    """What one waiting of a rule takes at most."""
+    wait = rule.wait
+    assert wait is not None
+    named = len(wait.properties) + len(wait.context) + (wait.match is not None)
+    return _ENTRY_BYTES_MAX + named * _NAMED_BYTES_MAX
 
 
 def hear(work: Work, event_type: str, properties: Mapping[str, Any], occurred_at: datetime) -> None:
@@ -146,6 +161,9 @@ def _remember(
         called_off = max(called_off, moment)
     if event_type in wait.of:
         anew = max(anew, moment)
+    if wait.match is None:
+        work.set_play(HEARD, rule_key, [[0, called_off, anew]])
+        return
     horizon = epoch_micros(work.now) - work.program.late_seconds * 1_000_000
     mark = _mark(match)
     others = work.play.get(HEARD, {}).get(rule_key, ())
