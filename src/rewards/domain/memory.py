@@ -7,6 +7,7 @@ event may spend, and whatever else deciding asks for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -36,6 +37,7 @@ from rewards.domain.ledger.reverse import CLAWED_BACK, Original
 from rewards.domain.ledger.upkeep import lot_due_at
 from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome, Status
+from rewards.domain.play.closing import OpenPeriods
 from rewards.domain.program.compiled import Program
 from rewards.domain.recorded import HISTORY_EVENTS_MAX, Earned, History, Recorded, Wanted
 from rewards.domain.state import MemberState
@@ -252,6 +254,7 @@ class Members:
         self._remember = remember
         self._heard = heard
         self._wakes: list[tuple[datetime, int, Member]] = []
+        self._periods = OpenPeriods(program.boards) if program.boards is not None else None
         self._arranged = 0
 
     def member(self, identifier: UUID, ref: MemberRef) -> Member:
@@ -311,6 +314,8 @@ class Members:
         member.store(outcome, self._remember)
         for reservation in outcome.reservations:
             self.counters[reservation.key] = self.counters.get(reservation.key, 0) + reservation.amount
+        if self._periods is not None:
+            self._periods.hear(outcome.state.id, outcome.scores)
         if outcome.wake_at is not None:
             member.wake_at = outcome.wake_at
             self._arranged += 1
@@ -324,14 +329,21 @@ class Members:
         other.take_over(self._members[origin])
 
     def advance(self, until: datetime) -> None:
-        """Hears all silences up to `until`, in time order, each at its moment."""
+        """Hears all silences and closes all boards up to `until`, in time order, each at its moment."""
         wakes = self._wakes
-        while wakes and wakes[0][0] <= until:
-            at, _, member = heappop(wakes)
-            if member.wake_at != at:
-                continue  # an earlier one was arranged since
-            member.wake_at = None
-            try:
-                self.decide(member, Due(), at)
-            except RewardsError:
-                continue  # an erased member hears nothing
+        while True:
+            closing = self._periods.next_at if self._periods is not None else None
+            if wakes and wakes[0][0] <= until and (closing is None or wakes[0][0] <= closing):
+                at, _, member = heappop(wakes)
+                if member.wake_at == at:  # else an earlier one was arranged since
+                    member.wake_at = None
+                    self._let(member, Due(), at)
+            elif self._periods is not None and closing is not None and closing <= until:
+                for identifier, prize in self._periods.close():
+                    self._let(self._members[identifier], prize, closing)
+            else:
+                return
+
+    def _let(self, member: Member, command: Command, at: datetime) -> None:
+        with suppress(RewardsError):  # an erased member hears nothing
+            self.decide(member, command, at)

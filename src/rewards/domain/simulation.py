@@ -114,7 +114,9 @@ def liability(currencies: Mapping[str, Currency], flows: Mapping[str, Flow]) -> 
 
 
 def members_apart(program: Program) -> bool:
-    """Whether no member's outcome can depend on another's: no rule has a budget."""
+    """Whether no member's outcome can depend on another's: no rule has a budget, and no leaderboard prizes."""
+    if program.boards is not None and any(board.prizes for board in program.boards.by_key.values()):
+        return False
     return all(rule.budget is None for rule in program.rules.values())
 
 

@@ -332,3 +332,49 @@ def test_scores_are_those_of_the_events_whatever_the_order(data: st.DataObject) 
     hour = orders[last][1]
     assert world.score("latest", "all_time") in {total for total, when in orders if when == hour}
     assert world.rows["ada", "weekly", "2026-W47"][2] == START + hours(hour)
+
+
+PRIZES: Final = """
+rewards: 1
+program: {key: play, timezone: UTC}
+currencies: {points: {}}
+events: {scored: {properties: {points: number}}}
+metrics: {total: {sum: scored, value: event.points}}
+leaderboards:
+  daily:
+    score: {metric: total}
+    period: {every: day}
+    ties: TIES
+    grace: 2h
+    prizes:
+      - {ranks: [1, 1], then: [{earn: {currency: points, amount: 100}}]}
+      - {ranks: [2, 3], then: [{earn: {currency: points, amount: 10}}]}
+      - {percentile: 25, then: [{earn: {currency: points, amount: 1}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ties", "scores", "paid"),
+    [
+        ("shared", [9, 7, 7, 5], [101, 10, 10, 0]),
+        ("first", [9, 7, 7, 5], [101, 10, 10, 0]),
+        ("shared", [7, 7, 7, 5], [101, 101, 101, 0]),  # all three are first, and among the best quarter
+        ("first", [7, 7, 7, 5], [101, 10, 10, 0]),
+        ("first", [1, 2, 3, 4], [0, 10, 10, 101]),
+        ("shared", [0], [101]),  # of one member the best quarter is one
+    ],
+)
+def test_a_closing_board_pays_by_rank(ties: str, scores: list[float], paid: list[int]) -> None:
+    members = Members(compiled(PRIZES.replace("TIES", ties)))
+    some = [
+        members.member(UUID(int=(number + 1) << 100), MemberRef("user", f"m{number}")) for number in range(len(scores))
+    ]
+    for number, (member, points) in enumerate(zip(some, scores, strict=True)):
+        event = Event(f"e{number}", "scored", START + hours(number / 60), {"points": points})
+        members.decide(member, event, START + hours(1))
+    closes = datetime(2026, 11, 19, 2, tzinfo=UTC)
+    members.advance(closes - timedelta(seconds=1))
+    assert [each.state.wallet.accounts for each in some] == [{}] * len(some)
+    members.advance(closes)
+    accounts = [each.state.wallet.accounts.get("points") for each in some]
+    assert [account.available if account is not None else 0 for account in accounts] == paid
