@@ -26,6 +26,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "program": ("rewards.cli.program:program", "Check, test, compare, publish and simulate program documents."),
     "keys": ("rewards.cli.keys:keys", "Make, list and revoke API keys of a program."),
     "ledger": ("rewards.cli.ledger:ledger", "Prove the books; statements of the house and of members."),
+    "leaderboards": (
+        "rewards.cli.leaderboards:leaderboards",
+        "Build leaderboards again, and prove what Valkey holds.",
+    ),
     "sandbox": ("rewards.cli.sandbox:sandbox", "Make programs whose clock can be moved on."),
     "members": ("rewards.cli.members:members", "Import members with their opening balances."),
 }

@@ -42,7 +42,7 @@ async def new_board(valkey: Valkey, *, ascending: bool = False, rows: list[Score
     """A board of its own, complete, with one set."""
     of = SetId(BoardId(next(_boards), "best", ascending=ascending), "2026-W47")
     build = Build(valkey, of.board, fence_of(BEGAN, "0"))
-    await build.begin()
+    await build.start()
     await build.add([(of, each) for each in rows or []])
     await build.install(BEGAN)
     return of
@@ -153,7 +153,7 @@ async def test_an_older_writer_is_refused(valkey: Valkey) -> None:
     with pytest.raises(Fenced):
         await ranking.write(of, older, [score(1, 4)])
     build = Build(valkey, of.board, older)
-    await build.begin()
+    await build.start()
     with pytest.raises(Fenced):
         await build.install(BEGAN)
     assert [each.score for each in (await ranking.page(of, 0, 9)).entries] == [5]
@@ -196,7 +196,7 @@ async def test_a_rebuilt_board_takes_the_place_of_all_its_sets(valkey: Valkey) -
     other = SetId(of.board, "2026-W46", "Köln/Süd")
     fence = fence_of(BEGAN + timedelta(seconds=1), "0")
     build = Build(valkey, of.board, fence)
-    await build.begin()
+    await build.start()
     await build.add([(other, score(3, 7))])
     assert (await ranking.page(of, 0, 9)).total == 2, "until it is installed, the old one is read"
     await build.install(BEGAN + timedelta(seconds=1))
@@ -213,7 +213,7 @@ async def test_a_rebuilt_board_takes_the_place_of_all_its_sets(valkey: Valkey) -
 async def test_what_was_built_and_lost_is_not_installed(valkey: Valkey) -> None:
     of = SetId(BoardId(next(_boards), "best"), "all")
     build = Build(valkey, of.board, fence_of(BEGAN, "0"))
-    await build.begin()
+    await build.start()
     await build.add([(of, score(1, 5))])
     await valkey.flushall()
     with pytest.raises(Incomplete):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.features.leaderboards.boards import Boards
-from tests.features.leaderboards.streams import Stream, stream
+from tests.features.leaderboards.streams import Message, Stream, stream
 
 from rewards.features.leaderboards import streaming
 from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
@@ -95,7 +95,7 @@ async def test_changes_that_come_fast_become_one(boards: Boards) -> None:
         for _ in range(8):
             await boards.score("ada", 1)
             await boards.project()
-        messages = []
+        messages: list[Message] = []
         while not messages or messages[-1].data["entries"][0]["score"] < 9:
             messages.append(await opened.next())
         assert len(messages) < 8

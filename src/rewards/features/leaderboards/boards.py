@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import reading
@@ -71,7 +72,7 @@ async def writing(engine: AsyncEngine, board: Kept) -> AsyncIterator[tuple[Async
             [at] = await rows(connection, queries.LOCKED_AT)
             yield connection, fence_of(at.now, token_hex(4))
         finally:
-            if not connection.invalidated:
+            with suppress(DBAPIError, OSError):  # a session that is gone has no locks
                 await rows(connection, queries.UNLOCK, *board.lock)
 
 

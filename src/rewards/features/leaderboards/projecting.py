@@ -9,8 +9,9 @@ again, while the others go on.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,10 +24,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rewards.db.driver import execute
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
+from rewards.domain.ids import BUCKETS
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, known_boards, score_of, writing
 from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, SetId
-from rewards.features.leaderboards.rebuilding import rebuild
+from rewards.features.leaderboards.rebuilding import compare, rebuild
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs
 from rewards.valkey import VALKEY_ERRORS, Valkey
@@ -43,7 +45,9 @@ LOOK_SECONDS: Final = 1.0
 RETIRE_SECONDS: Final = 60.0
 RETIRED_SECONDS: Final = 3600
 """How long the set of a frozen period stays for whoever is reading it."""
+TURNS_MAX: Final = 2
 REBUILDS_MAX: Final = 2
+"""At a time. Each has a database connection, and there are others who want some."""
 LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
@@ -87,6 +91,7 @@ class Projector:
         self._looked = self._retired = float("-inf")
         self._boards: dict[tuple[int, str], Kept] = {}
         self._rebuilding: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(TURNS_MAX)
         self._slots = asyncio.Semaphore(REBUILDS_MAX)
 
     async def run(self) -> int:
@@ -101,8 +106,8 @@ class Projector:
                     # After the marks: a board that is unknown now is of no version that could have marked it since.
                     self._boards = await known_boards(connection, self._programs)
             self._metrics.marks.set(sum(row.count for row in marked.values()))
-            turns = [self._turn(key) for key in marked]
-            cleared = sum(await asyncio.gather(*turns))
+            turns = await asyncio.gather(*map(self._turn, marked), return_exceptions=True)
+            cleared = sum(_came_well(turns))  # only once all have ended
             if looks:
                 self._looked = time.monotonic()
                 await self._look(now, marked.keys())
@@ -135,7 +140,7 @@ class Projector:
         if key in self._rebuilding:
             return 0
         try:
-            async with writing(self._engine, board) as mine:
+            async with self._turns, writing(self._engine, board) as mine:
                 return 0 if mine is None else await self._project(board, *mine)
         except Incomplete:
             self._rebuild(key)
@@ -195,6 +200,7 @@ class Projector:
                 continue
             if retire:
                 await self._retire(board)
+                await self._sample(board)
 
     async def _retire(self, board: Kept) -> None:
         async with reading(self._engine) as connection:
@@ -203,6 +209,15 @@ class Projector:
         for of in await self._ranking.names(board.id):
             if of.period in frozen:
                 await self._ranking.retire(of, RETIRED_SECONDS)
+
+    async def _sample(self, board: Kept) -> None:
+        """Compares the members of one bucket, another one each time, so that drift shows before somebody complains."""
+        async with reading(self._engine) as connection:
+            found = await compare(connection, self._ranking, board, secrets.randbelow(BUCKETS))
+        self._metrics.sampled.inc(found.members)
+        self._metrics.drift.inc(len(found.differences))
+        if found.differences:
+            log.error("board_drifts", board=board.id.tag, members=found.members, differing=len(found.differences))
 
     def _rebuild(self, key: tuple[int, str]) -> None:
         if key in self._rebuilding:
@@ -241,6 +256,14 @@ class Projector:
         seconds = round(time.perf_counter() - began, 3)
         log.info("board_rebuilt", board=board.id.tag, members=members, seconds=seconds)
         return "built"
+
+
+def _came_well(results: Iterable[int | BaseException]) -> Iterator[int]:
+    """Raises the first error that there is."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        yield result
 
 
 def _is_shown(mark: Any) -> bool:

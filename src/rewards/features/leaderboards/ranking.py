@@ -279,7 +279,7 @@ class Build:
         self._sets: set[SetId] = set()
         self._run = ""
 
-    async def begin(self) -> None:
+    async def start(self) -> None:
         """Remembers which run of the server it writes to; what an earlier run may have lost is of no use."""
         self._run = await server_run(self._valkey, self._board)
 
@@ -325,7 +325,10 @@ def ranked(entries: Iterable[Entry], *, shared: bool) -> Iterable[tuple[int, Ent
 
 
 def _moment_of(known: bytes) -> datetime:
-    return from_microseconds(int.from_bytes(known[:8], "big") - _MOMENT_ZERO)
+    try:
+        return from_microseconds(int.from_bytes(known[:8], "big") - _MOMENT_ZERO)
+    except OverflowError:  # nothing that we wrote
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _chunks(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -145,10 +145,10 @@ class BoardReader:
             return newer, await work(newer)
 
     async def list(self, program_id: int) -> tuple[Published, list[tuple[Board, Period]]]:
-        """Every board of the program with its current period."""
+        """Every board of the program with its current period, in the order of the keys."""
         published, now = await self.published(program_id)
-        boards = published.program.boards
-        return published, [(each, each.schedule.at(now)) for each in (boards.by_key.values() if boards else ())]
+        boards = published.program.boards.by_key if published.program.boards is not None else {}
+        return published, [(board, board.schedule.at(now)) for _, board in sorted(boards.items())]
 
     async def page(self, view: View, offset: int, limit: int) -> Excerpt:
         """Raises BoardUnavailable."""

@@ -40,7 +40,7 @@ async def rebuild(
     [moment] = await rows(connection, queries.NOW)
     frozen = await _frozen(connection, board)
     build = Build(valkey, board.id, fence)
-    await build.begin()
+    await build.start()
     entries = 0
     last: tuple[int, UUID, str] | None = (-1, UUID(int=0), "")
     while last is not None:

@@ -78,7 +78,7 @@ class BoardOut(Struct, frozen=True):
 
 
 class BoardsOut(Struct, frozen=True):
-    """The leaderboards of the program, in the order of its document."""
+    """The leaderboards of the program, in the order of their keys."""
 
     leaderboards: list[BoardOut]
 

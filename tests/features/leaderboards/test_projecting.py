@@ -1,0 +1,223 @@
+"""From PostgreSQL to Valkey: what is committed is shown, whatever is lost, repeated or raced on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from tests.features.leaderboards.boards import Boards
+
+from rewards.db.engine import database_url as driver_url
+from rewards.features.leaderboards.projecting import Projector, ProjectorMetrics
+from rewards.features.leaderboards.ranking import Ranking
+from rewards.valkey import make_valkey
+
+PATIENCE_SECONDS = 60
+
+
+def another_projector(boards: Boards, ranking: Ranking | None = None) -> Projector:
+    service = boards.live.service
+    made = Projector(service.engine, service.valkey, service.programs, ProjectorMetrics(CollectorRegistry()))
+    if ranking is not None:
+        made._ranking = ranking
+    return made
+
+
+async def marks(boards: Boards) -> int:
+    async with boards.live.service.engine.connect() as connection:
+        found = await connection.execute(
+            text("SELECT count(*) FROM leaderboard_dirty WHERE program_id = :program"),
+            {"program": boards.live.program_id},
+        )
+        return int(found.scalar_one())
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - what is waited for is in servers
+            await asyncio.sleep(0.02)
+
+
+async def expected(boards: Boards, board: str = "shared") -> list[tuple[str, float]]:
+    """Member and score of the whole board as PostgreSQL has them, best first."""
+    async with boards.live.service.engine.connect() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT m.external_id, s.score FROM leaderboard_score s"
+                " JOIN member m USING (program_id, bucket, member_id)"
+                " WHERE s.program_id = :program AND s.board = :board ORDER BY s.score DESC, s.achieved_at, s.member_id"
+            ),
+            {"program": boards.live.program_id, "board": board},
+        )
+        return [(row.external_id, row.score) for row in found]
+
+
+async def shown(boards: Boards, board: str = "shared") -> list[tuple[str, float]]:
+    return [(member, score) for _, member, score in await boards.places(f"/{board}", limit=100)]
+
+
+async def test_marks_are_cleared_once_their_scores_are_shown(boards: Boards) -> None:
+    await boards.project()
+    for points in (3, 4):
+        await boards.score("ada", points)
+    assert await marks(boards) > 0
+    assert await boards.live.worker.projector.run() > 0
+    assert await marks(boards) == 0
+    assert await shown(boards) == [("ada", 7)]
+
+
+async def test_a_mark_that_was_set_anew_while_it_was_projected_stays(boards: Boards) -> None:
+    await boards.project()
+    await boards.score("ada", 3)
+
+    class Slow(Ranking):
+        async def write(self, *arguments: object, **more: object) -> int:
+            written = await super().write(*arguments, **more)  # type: ignore[arg-type]
+            await boards.score("ada", 4)
+            return written
+
+    await another_projector(boards, Slow(boards.live.service.valkey)).run()
+    assert await marks(boards) > 0
+    await boards.project()
+    assert await shown(boards) == await expected(boards)
+    assert await marks(boards) == 0
+
+
+async def test_what_everything_is_lost_with_comes_back_by_itself(boards: Boards) -> None:
+    for member, points in (("ada", 5), ("bob", 3)):
+        await boards.score(member, points)
+    await boards.project()
+    await boards.live.service.valkey.flushall()
+    answer = await boards.ask("/shared")
+    assert (answer.status_code, answer.json()["code"]) == (503, "board-unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+    await boards.score("bob", 9)
+    await boards.project()
+    assert await shown(boards) == [("bob", 12), ("ada", 5)]
+
+
+async def test_a_board_that_another_run_of_the_server_had_is_built_again(boards: Boards) -> None:
+    """A server that started anew may have lost its last second, with the marks of it gone."""
+    await boards.score("ada", 5)
+    await boards.project()
+    valkey = boards.live.service.valkey
+    metas = [key async for key in valkey.scan_iter(match="rewards:board:*:meta")]
+    for meta in metas:
+        await valkey.hset(meta, "run", "0" * 40)
+    entries: list[Any] = [key async for key in valkey.scan_iter(match="rewards:board:*entries/all_time/")]
+    for key in entries:
+        found: Any = await valkey.zrange(key, 0, -1)
+        for member in found:
+            await valkey.zincrby(key, 1, member)
+    assert await shown(boards) == [("ada", 4)], "what is there is shown meanwhile"
+    await boards.project()
+    assert await shown(boards) == [("ada", 5)]
+
+
+async def test_two_projectors_race(boards: Boards) -> None:
+    await boards.project()
+    others = [another_projector(boards), another_projector(boards)]
+    sent = [(f"member-{number % 7}", number % 5 + 1) for number in range(70)]
+    done = asyncio.Event()
+
+    async def project(projector: Projector) -> None:
+        while not done.is_set() or await marks(boards):
+            await projector.run()
+
+    working = [asyncio.create_task(project(each)) for each in (*others, boards.live.worker.projector)]
+    await asyncio.gather(*(boards.score(member, points) for member, points in sent))
+    done.set()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await asyncio.gather(*working)
+    totals: Counter[str] = Counter()
+    for member, points in sent:
+        totals[member] += points
+    assert dict(await shown(boards)) == dict(totals)
+    assert await shown(boards) == await expected(boards)
+
+
+async def test_a_writer_that_was_overtaken_changes_nothing(boards: Boards) -> None:
+    """It read scores, lost its connection, and writes them only after another has written newer ones."""
+    await boards.project()
+    await boards.score("ada", 1)
+    overtaken = asyncio.Event()
+    reached = asyncio.Event()
+
+    class Late(Ranking):
+        async def write(self, *arguments: object, **more: object) -> int:
+            reached.set()
+            await overtaken.wait()
+            return await super().write(*arguments, **more)  # type: ignore[arg-type]
+
+    late = asyncio.create_task(another_projector(boards, Late(boards.live.service.valkey)).run())
+    await reached.wait()
+    await boards.score("ada", 1)
+    superuser = create_async_engine(driver_url(boards.live.service.settings.database_url.get_secret_value()))
+    async with superuser.connect() as connection:  # its session ends, and with it its lock
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1651466610"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        )
+    await superuser.dispose()
+    await boards.project()
+    assert await shown(boards) == [("ada", 2)]
+    overtaken.set()
+    await asyncio.gather(late, return_exceptions=True)
+    assert await shown(boards) == [("ada", 2)]
+    await boards.project()
+    assert await shown(boards) == await expected(boards)
+
+
+async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> None:
+    await boards.project()
+    await boards.score("ada", 1)
+    async with boards.live.service.engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE leaderboard_dirty SET board = 'gone' WHERE program_id = :program AND board = 'shared'"),
+            {"program": boards.live.program_id},
+        )
+    await boards.project()
+    assert await marks(boards) == 0
+
+
+async def test_flushed_under_load_no_event_fails_and_boards_come_back(boards: Boards) -> None:
+    async with boards.live.worker.running():
+        sent = 0
+        for _ in range(4):
+            await asyncio.gather(*(boards.score(f"member-{number % 11}", 1 + number % 3) for number in range(30)))
+            sent += 30
+            await boards.live.service.valkey.flushall()
+
+        async def right() -> bool:
+            if await marks(boards) or (await boards.ask("/shared")).status_code != 200:
+                return False
+            return await shown(boards) == await expected(boards)
+
+        await until(right)
+        assert len(await expected(boards, "weekly")) == 11
+        assert sum(score for _, score in await expected(boards, "weekly")) == sent
+
+
+async def test_a_change_is_seen_at_once_and_from_another_process(boards: Boards) -> None:
+    """The worker of another process hears of it through Valkey; nothing here wakes it."""
+    settings = boards.live.service.settings
+    valkey = make_valkey(settings.redis_url.get_secret_value())
+    await boards.project()
+    async with boards.live.worker.running():
+        hints = boards.live.service.score_hints
+        await asyncio.sleep(0)
+        hints.scores_written.clear()
+
+        async def heard() -> bool:
+            await valkey.publish("rewards:boards:written", b"")
+            return hints.scores_written.is_set()
+
+        await until(heard)
+    await valkey.aclose()

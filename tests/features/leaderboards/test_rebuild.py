@@ -1,0 +1,78 @@
+"""`rewards leaderboards`: boards are built again from PostgreSQL, and every entry can be compared with its score."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from tests.features.leaderboards.boards import Boards
+from tests.service import SECRET_KEY
+
+from rewards.features.leaderboards.boards import board_id
+from rewards.features.leaderboards.ranking import SetId
+
+
+async def command(boards: Boards, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = boards.live.service.settings
+    environment = {
+        "PATH": os.environ["PATH"],
+        "REWARDS_DATABASE_URL": settings.database_url.get_secret_value(),
+        "REWARDS_REDIS_URL": settings.redis_url.get_secret_value(),
+        "REWARDS_SECRET_KEY": SECRET_KEY,
+    }
+    line = [sys.executable, "-m", "rewards.cli", "leaderboards", *arguments, "--program", boards.live.program_key]
+    return await asyncio.to_thread(
+        subprocess.run, line, capture_output=True, text=True, env=environment, check=False, timeout=120
+    )
+
+
+async def set_of(boards: Boards, key: str) -> SetId:
+    published = await boards.live.service.programs.get(boards.live.program_id)
+    assert published.program.boards is not None
+    return SetId(board_id(published, published.program.boards.by_key[key]), "all_time")
+
+
+async def test_a_board_is_verified_and_rebuilt(boards: Boards) -> None:
+    valkey = boards.live.service.valkey
+    for member, points in (("ada", 5), ("bob", 3), ("cem", 4)):
+        await boards.score(member, points)
+    await boards.project()
+    sound = await command(boards, "verify", "--board", "shared")
+    assert (sound.returncode, sound.stdout) == (0, "shared: 3 entries agree.\n"), sound.stderr
+
+    of = await set_of(boards, "shared")
+    entries: Any = await valkey.zrange(of.entries, 0, -1)
+    await valkey.zincrby(of.entries, 1, entries[0])  # a wrong score
+    stranger = b"\x00" * 8 + b"s" * 16
+    await valkey.zadd(of.entries, {stranger: -9.0})
+    await valkey.hset(of.members, stranger[8:], stranger[:8] + b"user:nobody")
+    wrong = await command(boards, "verify", "--board", "shared", "--json")
+    assert (wrong.returncode, wrong.stderr.strip()) == (1, "")
+    found = json.loads(wrong.stdout)["shared"]
+    assert found["members"] == 3
+    assert {(each["found"], each["expected"]) for each in found["differences"]} == {(4.0, 5.0), (9.0, None)}
+
+    rebuilt = await command(boards, "rebuild", "--board", "shared")
+    assert (rebuilt.returncode, rebuilt.stdout) == (0, "shared: 3 entries\n"), rebuilt.stderr
+    assert await boards.places("/shared") == [(1, "ada", 5), (2, "cem", 4), (3, "bob", 3)]
+    assert (await command(boards, "verify")).returncode == 0
+
+
+async def test_what_is_not_projected_yet_is_no_difference(boards: Boards) -> None:
+    await boards.score("ada", 5)
+    await boards.project()
+    await boards.score("ada", 2)
+    await boards.score("bob", 1)
+    answer = await command(boards, "verify", "--board", "shared")
+    assert answer.returncode == 0, answer.stdout
+
+
+async def test_a_board_that_is_not_there_is_named(boards: Boards) -> None:
+    for action in ("rebuild", "verify"):
+        answer = await command(boards, action, "--board", "slowest")
+        assert answer.returncode == 1
+        assert "no leaderboard `slowest`; it has cities, fastest, first, shared, weekly" in answer.stderr
