@@ -37,8 +37,8 @@ from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.lookup import as_of_now, find_wallet
 
 Changed = Response[StreakChangedOut]
-_REFUSALS: Final = also(404, 409, 410)
-_PRICED: Final = also(402, 404, 409, 410)
+_REFUSALS: Final = also(404, 409, 410, 422)
+_PRICED: Final = also(402, 404, 409, 410, 422)
 _CHANGES: Final[dict[str, Any]] = {"status_code": 200, "opt": NEEDS_KEY}
 
 
