@@ -39,7 +39,15 @@ from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome, Status
 from rewards.domain.play.closing import OpenPeriods
 from rewards.domain.program.compiled import Program
-from rewards.domain.recorded import HISTORY_EVENTS_MAX, Earned, History, Recorded, Wanted
+from rewards.domain.recorded import (
+    HISTORY_EVENTS_MAX,
+    Earned,
+    History,
+    PastEarning,
+    Recorded,
+    Wanted,
+    WantedEarnings,
+)
 from rewards.domain.state import MemberState
 
 UNLOADED_MAX: Final = 128
@@ -116,6 +124,8 @@ class Member:
                 state.absent.add(wanted.event)
         if wanted.history is not None:
             state.histories[wanted.history] = self._history(wanted.history)
+        if wanted.earnings is not None:
+            state.past_earnings[wanted.earnings] = self._earnings(wanted.earnings)
 
     def _with_reversals(self, event: Recorded) -> Recorded:
         """The event with what stands of its earnings taken back by now."""
@@ -127,6 +137,15 @@ class Member:
             for each in event.earned
         )
         return replace(event, earned=earned)
+
+    def _earnings(self, wanted: WantedEarnings) -> tuple[PastEarning, ...]:
+        return tuple(
+            PastEarning(made.transaction, made.effective_at, made.amount, made.reversed_so_far)
+            for made in self.originals.values()
+            if made.kind is Kind.EARN
+            and made.currency == wanted.currency
+            and (wanted.since is None or made.effective_at >= wanted.since)
+        )
 
     def _history(self, wanted: Wanted) -> History:
         found = [

@@ -55,6 +55,25 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedEarnings:
+    """Which earnings: of a currency, by these members, effective at `since` or later (None: all)."""
+
+    members: tuple[UUID, ...]
+    currency: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastEarning:
+    """Points that were earned at `at`, and what of them was taken back since."""
+
+    transaction: UUID
+    at: datetime
+    amount: int
+    reversed: int
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The events that were wanted, in no order. Not `complete`: there were more than `HISTORY_EVENTS_MAX`."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from rewards.domain.ledger.reverse import Original
 from rewards.domain.ledger.wallet import Wallet
-from rewards.domain.recorded import History, Recorded, Wanted
+from rewards.domain.recorded import History, PastEarning, Recorded, Wanted, WantedEarnings
 
 STATE_VERSION: Final = 1
 ABSORBED_MAX: Final = 100
@@ -55,3 +55,4 @@ class MemberState:
     recorded: dict[UUID, Recorded] = field(default_factory=dict)
     """Events of the past, by id; loaded on demand like `originals`."""
     histories: dict[Wanted, History] = field(default_factory=dict)
+    past_earnings: dict[WantedEarnings, tuple[PastEarning, ...]] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from rewards.domain.state import MemberState
 from rewards.pipeline import queries
 from rewards.pipeline.codec import EMPTY, decode_state
 from rewards.pipeline.identity import Identity
-from rewards.pipeline.recorded import load_event, load_history
+from rewards.pipeline.recorded import load_earnings, load_event, load_history
 from rewards.pipeline.submission import Submission
 
 
@@ -198,6 +198,8 @@ async def load_more(
         await load_event(connection, program_id, state, wanted.event)
     if wanted.history is not None:
         await load_history(connection, program_id, state, wanted.history, offset=clock.offset)
+    if wanted.earnings is not None:
+        await load_earnings(connection, program_id, state, wanted.earnings, offset=clock.offset)
 
 
 async def _load_transactions(connection: AsyncConnection, program_id: int, state: MemberState, ids: list[UUID]) -> None:

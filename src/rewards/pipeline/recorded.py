@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.driver import fetch
 from rewards.domain.ids import bucket_of, id_floor
-from rewards.domain.recorded import HISTORY_EVENTS_MAX, Earned, History, Recorded, Wanted
+from rewards.domain.recorded import HISTORY_EVENTS_MAX, Earned, History, PastEarning, Recorded, Wanted, WantedEarnings
 from rewards.domain.state import MemberState
 
 _NO_EVENT: Final = UUID(int=0)
@@ -70,6 +70,24 @@ ORDER BY e.id DESC LIMIT $7
 """Newest first, so that where there are too many the oldest are left out."""
 
 
+LOAD_EARNINGS: Final = """
+SELECT t.id, t.effective_at, t.amount, coalesce(r.reversed, 0)::bigint AS reversed
+FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM transaction t
+    WHERE t.program_id = $1 AND t.bucket = k.bucket AND t.member_id = k.member_id AND t.id >= $4 AND t.currency = $5
+      AND t.kind = 'earn'
+    OFFSET 0
+) t
+LEFT JOIN LATERAL (
+    SELECT sum(r.reversed) AS reversed
+    FROM unnest($2::smallint[], $3::uuid[]) AS by (bucket, member_id)
+    JOIN reversal r ON r.program_id = $1 AND r.bucket = by.bucket AND r.member_id = by.member_id AND r.transaction_id = t.id
+) r ON true
+WHERE $6::timestamptz IS NULL OR t.effective_at >= $6
+"""
+
+
 async def load_event(connection: AsyncConnection, program_id: int, state: MemberState, event: UUID) -> None:
     """An event of the member or of one that it has absorbed, and what it earned; absent when it is kept no more."""
     owners = [state.id, *state.absorbed]
@@ -87,14 +105,13 @@ async def load_history(
     connection: AsyncConnection, program_id: int, state: MemberState, wanted: Wanted, *, offset: timedelta
 ) -> None:
     """The events that were asked for. `offset` is how far the program's clock is ahead of the one that ids are made by."""
-    oldest = _NO_EVENT if wanted.since is None else id_floor(wanted.since - offset - _AHEAD)
     found = await fetch(
         connection,
         LOAD_HISTORY,
         program_id,
         [bucket_of(owner) for owner in wanted.members],
         list(wanted.members),
-        oldest,
+        _oldest(wanted.since, offset),
         sorted(wanted.types),
         [f'%"{metric}"%' for metric in sorted(wanted.metrics)],
         HISTORY_EVENTS_MAX + 1,
@@ -102,6 +119,22 @@ async def load_history(
     state.histories[wanted] = History(
         tuple(_recorded(row) for row in found[:HISTORY_EVENTS_MAX]), complete=len(found) <= HISTORY_EVENTS_MAX
     )
+
+
+async def load_earnings(
+    connection: AsyncConnection, program_id: int, state: MemberState, wanted: WantedEarnings, *, offset: timedelta
+) -> None:
+    """What these members have earned, and what of it was taken back."""
+    buckets = [bucket_of(owner) for owner in wanted.members]
+    oldest = _oldest(wanted.since, offset)
+    arguments = (program_id, buckets, list(wanted.members), oldest, wanted.currency, wanted.since)
+    found = await fetch(connection, LOAD_EARNINGS, *arguments)
+    state.past_earnings[wanted] = tuple(PastEarning(*row) for row in found)
+
+
+def _oldest(since: datetime | None, offset: timedelta) -> UUID:
+    """What happened since then has ids from here on."""
+    return _NO_EVENT if since is None else id_floor(since - offset - _AHEAD)
 
 
 def _recorded(row: Any, *, taken_back: bool = False, earned: tuple[Earned, ...] = ()) -> Recorded:

@@ -16,6 +16,7 @@ from rewards.domain.errors import Refusal
 from rewards.domain.ledger.accounts import Kind
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.recounting import FILLED_IN
+from rewards.domain.play.tier_held import tier_at
 from rewards.domain.program.compiled import Program
 
 BARE: Final = compiled(HEAD + RULES)
@@ -117,6 +118,48 @@ def test_badges_follow_announced_or_silent(how: dict[str, bool], told: set[str],
     ordered(world, 3, "b", 1)
     later = ordered(world, 3, "c", 1)
     assert [each.announced for each in later.achievements] == [True]
+
+
+def _tiers(qualify: str, at: tuple[int, int]) -> Program:
+    head = HEAD.replace("clawback: allow_debt", "clawback: allow_debt, qualifying: true")
+    levels = f"{{silver: {{at: {at[0]}}}, gold: {{at: {at[1]}, rewards: [{{earn: {{currency: stars, amount: 9}}}}]}}}}"
+    return compiled(f"{head}{METRICS}tiers: {{qualify: {{{qualify}}}, per: year, levels: {levels}}}{RULES}")
+
+
+@pytest.mark.parametrize("refunded", ["b", "d"])
+@pytest.mark.parametrize(
+    ("qualify", "at", "unqualified"),
+    [("earned: points", (20, 30), "silver"), ("metric: orders", (2, 3), "silver"), ("metric: orders", (1, 2), "gold")],
+)
+def test_tiers_are_those_that_were_earned_before_there_were_any(
+    qualify: str, at: tuple[int, int], unqualified: str, refunded: str
+) -> None:
+    world, always = World(BARE), World(_tiers(qualify, at))
+    for each in (world, always):
+        for hour, name in enumerate("abc"):
+            ordered(each, hour, name, 40)
+        each.happen("refunded", 3, order="a")
+    publish(world, always.program)
+    for each in (world, always):
+        ordered(each, 4, "d", 40)
+    filled = fill_in(world, now=5)
+    ladder = always.program.tiers
+    assert ladder is not None
+    assert ("tier", "gold") in {(each.kind, each.key) for each in filled.achievements}
+    assert world.member().state.metrics.get(ladder.metric.id) == always.member().state.metrics.get(ladder.metric.id)
+    assert [effect["amount"] for effect in filled.effects if effect["type"] == "earn"] == [9]
+    assert held(world) == held(always) == "gold"
+    for each in (world, always):
+        each.happen("refunded", 6, order=refunded)
+    assert held(world) == held(always) == unqualified
+
+
+def held(world: World) -> str | None:
+    state, ladder = world.member().state, world.program.tiers
+    assert ladder is not None
+    assert state.last_now is not None
+    found = tier_at(ladder, state.play, state.last_now)
+    return None if found is None else found.key
 
 
 def test_members_that_merge_while_only_one_is_filled_in_are_both() -> None:

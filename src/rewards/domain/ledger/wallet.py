@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from rewards.domain.ledger.accounts import Account, Hold, Lot, Transaction
-from rewards.domain.recorded import Wanted
+from rewards.domain.recorded import Wanted, WantedEarnings
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class Unloaded(Exception):
 
     `lots`: all open lots of the member. `reference`: the transactions that carry it. `transaction`: that one.
     `hold`: that hold. `counter`: that shared counter. `event`: that event, and what it earned. `history`: those events.
+    `earnings`: those, from the ledger.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Unloaded(Exception):
         counter: str | None = None,
         event: UUID | None = None,
         history: Wanted | None = None,
+        earnings: WantedEarnings | None = None,
     ) -> None:
-        super().__init__(f"{lots=} {reference=} {transaction=} {hold=} {counter=} {event=} {history=}")
+        super().__init__(f"{lots=} {reference=} {transaction=} {hold=} {counter=} {event=} {history=} {earnings=}")
         self.lots = lots
         self.reference = reference
         self.transaction = transaction
@@ -56,6 +58,7 @@ class Unloaded(Exception):
         self.counter = counter
         self.event = event
         self.history = history
+        self.earnings = earnings
 
 
 class Draft:

@@ -14,7 +14,7 @@ from rewards.domain.commands import Backfill
 from rewards.domain.outcome import EventRecord, Outcome, Status
 from rewards.domain.play import mechanics
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
-from rewards.domain.play.recounting import FILLED_IN, recount
+from rewards.domain.play.recounting import FILLED_IN, recount, recount_earned
 from rewards.domain.play.segments import reassess
 from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Metric
@@ -63,7 +63,11 @@ def merge(work: Work, other: Mapping[str, Any], gone: Sequence[UUID]) -> None:
 
 
 def _fill_in(work: Work, metrics: Sequence[Metric], members: Sequence[UUID] | None = None) -> int:
-    events = recount(work, metrics, fill_in=True, members=members)
+    counting = [metric for metric in metrics if metric.events]
+    events = recount(work, counting, fill_in=True, members=members) if counting else 0
+    ladder = work.program.tiers
+    if ladder is not None and ladder.currency is not None and ladder.metric in metrics:
+        recount_earned(work, ladder.metric, ladder.currency, members=members)
     ids = {metric.id for metric in work.program.metrics.values()}
     for forgotten in work.play.get(FILLED_IN, {}).keys() - ids:
         work.set_play(FILLED_IN, forgotten, None)

@@ -12,13 +12,14 @@ from typing import Final
 from uuid import UUID
 
 from rewards.domain.errors import SchemaViolation
+from rewards.domain.ledger.accounts import Kind
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.play.counting import contributed
 from rewards.domain.play.facts import EventFacts
-from rewards.domain.play.metrics import Stored, recompute
+from rewards.domain.play.metrics import Stored, contribution, recompute
 from rewards.domain.play.windows import reach_seconds
 from rewards.domain.program.compiled import Metric
-from rewards.domain.recorded import History, Recorded, Wanted
+from rewards.domain.recorded import History, PastEarning, Recorded, Wanted, WantedEarnings
 from rewards.domain.work import Work
 
 FILLED_IN: Final = "backfill"
@@ -46,29 +47,72 @@ def recount(
     With `fill_in`, also events count that came before the metric did. `members` are those whose events count, by default
     this one and whom it has absorbed. Raises `Unloaded`.
     """
-    filled = [metric for metric in metrics if fill_in or metric.id in work.play.get(FILLED_IN, {})]
-    history = _history(work, metrics, filled, (work.state.id, *work.absorbed) if members is None else tuple(members))
+    owners = (work.state.id, *work.absorbed) if members is None else tuple(members)
+    history = _history(work, metrics, owners, since=_since(work, metrics), fill_in=fill_in)
     events = [event for event in history.events if event.id not in work.taken_back]
     if not history.complete:
         keys = [metric.key for metric in metrics]
         work.trace.append({"metrics": keys, "result": "counted_from_the_newest", "events": len(history.events)})
     for metric in metrics:
-        found: list[Stored] = []
-        for event in events:
-            derives = fill_in or _was_filled_in(work, metric, event)
-            found += _contributions_to(work, metric, event, derives=derives)
-        found += [stored for name, stored in work.counted if name == metric.id]
+        found = _counted(work, metric, events, fill_in=fill_in)
         state = recompute(metric, found, zone=work.zone, late_seconds=work.program.late_seconds)
         work.set_metric(metric.id, state)
     return len(events)
 
 
-def _history(work: Work, metrics: Sequence[Metric], filled: Sequence[Metric], members: tuple[UUID, ...]) -> History:
-    since: datetime | None = None
+def counted_since(work: Work, metric: Metric, since: datetime | None) -> list[Stored] | None:
+    """What the events that still count and occurred at `since` (None: ever) or later contributed.
+
+    None where they are too many to tell. Raises `Unloaded`.
+    """
+    history = _history(work, [metric], (work.state.id, *work.absorbed), since=since)
+    if not history.complete:
+        return None
+    return _counted(work, metric, [event for event in history.events if event.id not in work.taken_back])
+
+
+def _counted(work: Work, metric: Metric, events: Iterable[Recorded], *, fill_in: bool = False) -> list[Stored]:
+    """With what this command has counted itself."""
+    found: list[Stored] = []
+    for event in events:
+        derives = fill_in or _was_filled_in(work, metric, event)
+        found += _contributions_to(work, metric, event, derives=derives)
+    return [*found, *(stored for name, stored in work.counted if name == metric.id)]
+
+
+def recount_earned(work: Work, metric: Metric, currency: str, *, members: Iterable[UUID] | None = None) -> None:
+    """As `recount`, for a metric that sums what was earned of a currency: from the ledger. Raises `Unloaded`."""
+    owners = (work.state.id, *work.absorbed) if members is None else tuple(members)
+    wanted = WantedEarnings(owners, currency, _since(work, [metric]))
+    past = work.state.past_earnings.get(wanted)
+    if past is None:
+        raise Unloaded(earnings=wanted)
+    made = [
+        PastEarning(each.id, each.effective_at, each.amount, 0)
+        for each in work.draft.transactions
+        if each.kind is Kind.EARN and each.currency == currency
+    ]
+    found = []
+    for each in (*past, *made):
+        amount = each.amount - work.reversed.get(each.transaction, each.reversed)
+        kept = contribution(metric, occurred_at=each.at, value=amount, by=None, zone=work.zone) if amount else None
+        if kept is not None:
+            found.append(Stored(each.at, each.transaction.hex, kept))
+    state = recompute(metric, found, zone=work.zone, late_seconds=work.program.late_seconds)
+    work.set_metric(metric.id, state)
+
+
+def _since(work: Work, metrics: Sequence[Metric]) -> datetime | None:
+    """How far back any of these metrics reaches; None: to the beginning."""
     reaches = [reach_seconds(metric, work.program.late_seconds) for metric in metrics]
     known = [reach for reach in reaches if reach is not None]
-    if len(known) == len(reaches):
-        since = work.now - timedelta(seconds=max(known))
+    return work.now - timedelta(seconds=max(known)) if len(known) == len(reaches) else None
+
+
+def _history(
+    work: Work, metrics: Sequence[Metric], members: tuple[UUID, ...], *, since: datetime | None, fill_in: bool = False
+) -> History:
+    filled = [metric for metric in metrics if fill_in or metric.id in work.play.get(FILLED_IN, {})]
     wanted = Wanted(
         members=members,
         metrics=frozenset(metric.id for metric in metrics),

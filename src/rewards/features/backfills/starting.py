@@ -129,12 +129,10 @@ class Starter:
         async with reading(self.engine) as connection:
             versions = await rows(connection, queries.VERSIONS, published.program_id)
         counted = [(row, await asyncio.to_thread(_ids_of, row.document)) for row in versions]
-        # What only the service raises is not recorded by itself, so it could not be counted anew.
-        known = {
-            key: metric.id
-            for key, metric in program.metrics.items()
-            if metric.events and metric.events <= program.events.keys()
-        }
+        # What only the service raises is not recorded by itself, so it could not be counted anew. What tiers count of the
+        # points earned, without any events, is in the ledger for good.
+        known = {key: metric.id for key, metric in program.metrics.items() if metric.events <= program.events.keys()}
+        kept = {metric.id for metric in program.metrics.values() if not metric.events}
         if wish.metrics is None:
             before = next((ids for row, ids in counted if row.number < program.version), set(known.values()))
             wanted = {key: metric_id for key, metric_id in known.items() if metric_id not in before}
@@ -143,7 +141,7 @@ class Starter:
         if not wanted and not program.mechanics:
             raise NothingToBackfill("there is no new metric, and nothing else that follows from metrics")
         for row, ids in counted:
-            longer = sorted(key for key, metric_id in wanted.items() if metric_id in ids)
+            longer = sorted(key for key, metric_id in wanted.items() if metric_id in ids - kept)
             if longer and row.created_at < row.now - timedelta(days=self.kept_days):
                 raise CountedLonger(
                     f"{', '.join(longer)} may have counted since {row.created_at:%Y-%m-%d}, and events are kept for"

@@ -34,7 +34,7 @@ def build_tiers(context: Context, metrics: dict[str, Metric], rewards: RewardBui
     over = span(tiers.per)
     grace = duration(tiers.grace) or timedelta(0)
     _check_period(context, tiers, over, grace)
-    metric = _qualification(context, tiers, metrics, over)
+    metric = qualification(context, tiers, metrics, over)
     multiplies = _multiplied(context, tiers)
     scale = SUM_SCALE if metric is not None and metric.kind is MetricKind.SUM else 1
     levels = tuple(_level(context, key, each, rank, scale, rewards) for rank, (key, each) in enumerate(tiers.rising, 1))
@@ -66,7 +66,7 @@ def _check_period(context: Context, tiers: written.Tiers, over: Span, grace: tim
         problems.warn("tiers.downgrade", "falls-through", message)
 
 
-def _qualification(context: Context, tiers: written.Tiers, metrics: Mapping[str, Metric], over: Span) -> Metric | None:
+def qualification(context: Context, tiers: written.Tiers, metrics: Mapping[str, Metric], over: Span) -> Metric | None:
     """The metric that is kept for the ladder alone: over its own period, under an id of its own."""
     document = context.document
     if tiers.qualify.earned is not None:
