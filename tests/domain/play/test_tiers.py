@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from rewards.domain.commands import Cause as Why
-from rewards.domain.commands import Command, Due, Earn, Event, MemberRef, Spend
+from rewards.domain.commands import Command, Due, Earn, Event, Import, MemberRef, MergeOut, Reverse, SetProfile, Spend
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.tier_held import tier_at
@@ -24,13 +24,13 @@ events:
   ordered: {properties: {id: string, total: number}}
   refunded: {properties: {id: string}}
   asked: {}
-  visited: {}
+  visited: {properties: {id: string}}
 metrics: {visits: {count: visited}}
 rules:
   - {key: buy, on: ordered, then: [{earn: {currency: points, amount: event.total, reference: event.id}}]}
   - {key: back, on: refunded, then: [{reverse: {reference: event.id}}]}
   - {key: ask, on: asked, then: [{earn: {currency: stars, amount: 3}}, {earn: {currency: karma, amount: 3}}]}
-  - {key: came, on: visited, then: [{earn: {currency: karma, amount: 1}}]}
+  - {key: came, on: visited, then: [{earn: {currency: karma, amount: 1, reference: event.id}}]}
 tiers:
   qualify: {QUALIFY}
   TERMS
@@ -42,9 +42,22 @@ ADA: Final = UUID(int=0xADA << 100)
 BEN: Final = UUID(int=0xBE << 100)
 
 
-def program(terms: str = "per: year", qualify: str = "earned: points", multiplies: str = "[stars]") -> Program:
-    text = DOCUMENT.replace("TERMS", terms.replace("; ", "\n  ")).replace("QUALIFY", qualify)
-    text = text.replace("\n  levels", f"\n  multiplies: {multiplies}\n  levels")
+def program(
+    terms: str = "per: year",
+    qualify: str = "earned: points",
+    *,
+    thresholds: tuple[int, int] = (500, 1_000),
+    levels: str = "",
+    budget: str = "",
+    more: str = "",
+) -> Program:
+    text = DOCUMENT.replace("TERMS", terms.replace("; ", "\n  ") + "\n  multiplies: [stars]").replace(
+        "QUALIFY", qualify
+    )
+    text = text.replace("at: 500,", f"at: {thresholds[0]},").replace("at: 1000,", f"at: {thresholds[1]},")
+    text = text.replace("on: asked, then", f"on: asked, {budget}then").replace("\ntiers:", f"{more}\ntiers:")
+    if levels:
+        text = text[: text.index("    silver:")] + "    " + levels.replace("; ", "\n    ") + "\n"
     report = check(read_document(text.encode()))
     assert report.document is not None, report.errors
     return compile_program(report.document, version=1)
@@ -202,3 +215,190 @@ def test_rules_earn_at_the_rate_of_the_tier_held(asked: str, stars: int, karma: 
     assert earned["stars"].get("tier_rate") == told
     assert [line.get("tier_rate") for line in outcome.trace if line.get("rule") == "ask"] == [told]
     assert "tier_rate" not in earned["karma"]  # only what can be spent is multiplied, unless the program says otherwise
+
+
+def test_a_programs_own_rules_see_the_tier_and_follow_its_changes() -> None:
+    world = World(
+        program(
+            "per: month",
+            more="""
+  - {key: lounge, on: asked, when: member.tier == "gold", then: [{earn: {currency: karma, amount: 50}}]}
+  - {key: stairs, on: tier.changed, when: event.direction == "up" && event.from == "", then: [{earn: {currency: karma, amount: 9}}]}
+segments: {best: 'member.tier in ["silver", "gold"]'}""",
+        )
+    )
+    assert world.happen("asked", moment("2026-01-02")).state.segments == ()
+    climbed = world.happen("ordered", moment("2026-01-10"), id="a", total=500)
+    assert ("stairs", 9) in [(effect.get("rule"), effect.get("amount")) for effect in climbed.effects]
+    assert climbed.state.segments == ("best",)
+    world.happen("ordered", moment("2026-01-11"), id="b", total=500)
+    asked = world.happen("asked", moment("2026-01-12"))
+    assert ("lounge", 50) in [(effect.get("rule"), effect.get("amount")) for effect in asked.effects]
+    world.at(moment("2026-03-02"))
+    assert world.member().state.segments == ()  # left when the tier was lost, though nobody did anything
+
+
+def test_a_budget_counts_what_is_paid_at_the_tiers_rate() -> None:
+    world = World(program("per: year", budget="budget: {points: 8, currency: stars, per: month}, "))
+    walked(world, "2026-01-10 1000")
+    first, second = (world.happen("asked", moment(f"2026-01-{day}")) for day in (11, 12))
+    assert [effect["amount"] for effect in first.effects] == [6, 3]
+    assert second.effects == []
+    assert [line["needed"] for line in second.trace if line.get("result") == "budget"] == [6]
+
+
+def test_direct_earnings_and_rewards_are_not_multiplied() -> None:
+    world = World(program("per: year"))
+    reached = world.happen("ordered", moment("2026-01-10"), id="a", total=1_000)
+    assert [
+        (effect["amount"], "tier_rate" in effect) for effect in reached.effects if effect.get("tier") == "gold"
+    ] == [(100, False)]
+    made = world.do(Earn("stars", 10, Why("api")))
+    assert made.answer["transactions"][0]["amount"] == 10
+
+
+def test_what_is_moved_in_from_another_system_does_not_count() -> None:
+    world = World(program("per: year"))
+    world.do(Import("points", 5_000, Why("import")))
+    assert world.held() == "-"
+
+
+def test_a_late_event_is_the_ground_at_the_moment_when_it_happened() -> None:
+    world = World(program("per: year"))
+    world.happen("ordered", moment("2026-01-10"), id="a", total=300)
+    world.at(moment("2026-01-12"))
+    late = world.happen("ordered", moment("2026-01-09T12:00"), id="b", total=250)
+    assert [effect["key"] for effect in late.effects if effect["type"] == "tier"] == ["silver"]
+    assert [world.held(moment(at)) for at in ("2026-01-09T13:00", "2026-01-10")] == ["-", "silver"]
+
+
+def test_points_taken_back_correct_the_tier_at_once_and_only_as_far_as_they_were_its_ground() -> None:
+    world = World(program("per: year; grace: 30d"))
+    walked(world, "2026-01-10 600, 2026-02-10 600")
+    assert world.held() == "gold"
+    world.happen("refunded", moment("2026-05-01"), id="o1")
+    assert world.told[-1][1:] == ("silver", "gold", "down")
+    assert world.achieved[("gold", 1)] == moment("2026-05-01")
+    assert world.held(moment("2026-04-30")) == "gold"  # what was told of the past stays told
+    world.happen("ordered", moment("2026-05-02"), id="again", total=500)
+    assert (world.held(), world.achieved[("gold", 2)]) == ("gold", None)
+
+
+def test_partly_taken_back() -> None:
+    world = World(program("per: year"))
+    world.at(moment("2026-01-10"))
+    earned = world.do(Earn("points", 600, Why("api"))).transactions[0]
+    world.do(Reverse(earned.id, amount=50))
+    assert world.held() == "silver"
+    world.do(Reverse(earned.id, amount=100))
+    assert world.held() == "-"
+
+
+def test_a_metric_counts_over_the_tiers_own_period() -> None:
+    world = World(program("per: month", qualify="metric: visits", thresholds=(2, 3)))
+    for day in ("01-10", "01-31", "02-01"):
+        world.happen("visited", moment(f"2026-{day}"), id=day)
+    assert [world.held(moment(at)) for at in ("2026-01-30", "2026-01-31", "2026-02-01")] == ["-", "silver", "silver"]
+    world.happen("refunded", moment("2026-02-02"), id="01-31")
+    assert world.held() == "-"
+
+
+def test_of_two_members_that_become_one_the_higher_tier_holds_and_what_they_earned_adds_up() -> None:
+    world = World(program("per: month"))
+    for who, total in ((ADA, 300), (BEN, 800)):
+        world.happen("ordered", moment("2026-01-10"), who=who, id=f"o{who}", total=total)
+    assert (world.held(), world.held(who=BEN)) == ("-", "silver")
+    world.at(moment("2026-01-20"))
+    world.do(MergeOut(MemberRef("user", "ada"), ADA), BEN)
+    assert world.held() == "gold"
+    assert world.told[-1][1:] == ("gold", "silver", "up")
+    world.at(moment("2026-03-02"))
+    assert world.held() == "-"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held"),
+    [
+        (
+            "silver: {at: 500}; gold: {at: 1000}",
+            "silver: {at: 500}; gold: {at: 600}",
+            "gold",
+        ),  # at once, when it is lowered
+        (
+            "silver: {at: 500}; gold: {at: 1000}",
+            "silver: {at: 900}; gold: {at: 1000}",
+            "silver",
+        ),  # what is held is kept
+        ("silver: {at: 500}; gold: {at: 650}", "silver: {at: 500}", "silver"),  # gold is gone
+        ("silver: {at: 500}", "bronze: {at: 100}; silver: {at: 500}; gold: {at: 1000}", "silver"),
+    ],
+)
+def test_a_new_version_of_the_ladder(before: str, after: str, held: str) -> None:
+    world = World(program("per: year", levels=before))
+    world.happen("ordered", moment("2026-01-10"), id="a", total=700)
+    world.members.program = program("per: year", levels=after)
+    world.happen("asked", moment("2026-01-11"))
+    world.at(moment("2026-01-11T00:01"))
+    assert world.held() == held
+    world.at(moment("2028-01-02"))
+    assert world.held() == "-"
+
+
+def test_a_year_ends_where_the_member_is() -> None:
+    world = World(program("per: year"))
+    world.happen("ordered", moment("2026-06-10"), id="a", total=700)
+    world.do(SetProfile(timezone="Pacific/Auckland"))  # thirteen hours ahead, in January
+    world.at(moment("2027-12-31T10:59"))
+    assert world.held() == "silver"
+    world.at(moment("2027-12-31T11:00"))
+    assert world.held() == "-"
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "code"),
+    [
+        ("qualify: {earned: stars}", "tiers.qualify.earned", "not-qualifying"),
+        ("qualify: {earned: coins}", "tiers.qualify.earned", "unknown-currency"),
+        ("qualify: {metric: biggest}", "tiers.qualify.metric", "type"),
+        ("qualify: {metric: by_id}", "tiers.qualify.metric", "split-metric"),
+        ("qualify: {metric: visits, earned: points}", "tiers.qualify", "value"),
+        ("qualify: {earned: points}, per: 2d", "tiers.per", "too-short"),
+        ("qualify: {earned: points}, per: 500d", "tiers.per", "too-long"),
+        ("qualify: {earned: points}, per: month, grace: 28d", "tiers.grace", "too-long"),
+        ("qualify: {earned: points}, multiplies: [coins]", "tiers.multiplies.0", "unknown-currency"),
+        ("qualify: {earned: points}, gold: 1", "tiers.gold", "unknown-key"),
+    ],
+)
+def test_what_is_wrong_with_tiers_is_said_where_it_is(written: str, path: str, code: str) -> None:
+    text = DOCUMENT[: DOCUMENT.index("tiers:")].replace(
+        "{visits: {count: visited}}",
+        "{visits: {count: visited}, biggest: {max: ordered, value: event.total}, by_id: {count: ordered, by: event.id}}",
+    )
+    text += f"tiers: {{{written}, levels: {{silver: {{at: 5}}}}}}\n"
+    errors = check(read_document(text.encode())).errors
+    assert [(problem.path, problem.code) for problem in errors] == [(path, code)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "codes"),
+    [
+        ('member.tier == "golf"', ["unknown-tier"]),
+        ('member.tier in ["silver", "golf"]', ["unknown-tier"]),
+        ('"gold" != member.tier', []),
+        ('member.tier == ""', []),
+    ],
+)
+def test_tiers_that_conditions_name_are_declared(condition: str, codes: list[str]) -> None:
+    text = DOCUMENT.replace("key: ask, on: asked,", f"key: ask, on: asked, when: '{condition}',")
+    text = text.replace("QUALIFY", "earned: points").replace("TERMS", "per: year")
+    assert [problem.code for problem in check(read_document(text.encode())).errors] == codes
+
+
+def test_levels_rise() -> None:
+    text = DOCUMENT.replace("QUALIFY", "earned: points").replace("TERMS", "per: year")
+    twice = check(read_document(text.replace("at: 1000", "at: 500").encode()))
+    assert [(problem.path, problem.code) for problem in twice.errors] == [("tiers", "value")]
+    everybodys = check(read_document(text.replace("at: 1000", "at: 0").encode()))
+    assert [(problem.path, problem.code) for problem in everybodys.errors] == [
+        ("tiers.levels.gold.rewards", "never-given")
+    ]

@@ -13,11 +13,13 @@ from typing import Any, Final
 from rewards.domain.periods import epoch_micros
 from rewards.domain.play.tier_held import LADDER, MECHANIC
 from rewards.domain.play.tier_standing import (
+    SECOND,
     Change,
     Entry,
     Reading,
     Standing,
     begin,
+    caught_up,
     packed,
     raised,
     renamed,
@@ -64,12 +66,20 @@ class Memory:
             self.tail.insert(at, (micros, amount))
         return True
 
+    def catch_up(self, work: Work) -> None:
+        """Before anything more counts: where all that is known is too old to be disordered, the base is the head.
+
+        What time does has been passed already, so the head holds at any moment since; what the metric no longer keeps is not
+        asked for.
+        """
+        begins = epoch_micros(work.now) - _late_micros(work)
+        if self.head.at <= begins:
+            self.base = self.head = caught_up(self.head, begins)
+            self.tail = []
+
     def settle(self, work: Work, ladder: Ladder) -> None:
-        """Moves the base on to where nothing can come before any more, once enough lies behind that."""
-        late = work.program.late_seconds * 1_000_000
-        begins = epoch_micros(work.now) - late
-        if not self.tail or (self.tail[0][0] > begins - late and len(self.tail) <= TAIL_MAX):
-            return
+        """Moves the base on to where nothing can come before any more."""
+        begins = epoch_micros(work.now) - _late_micros(work)
         if len(self.tail) > TAIL_MAX:
             begins = max(begins, self.tail[len(self.tail) - TAIL_MAX // 2][0] - 1)
         if begins <= self.base.at:
@@ -79,6 +89,10 @@ class Memory:
         gone = bisect_right(self.tail, begins, key=lambda entry: entry[0])
         self.base, _, _ = walk(self.base, reading, self.tail[:gone], begins)
         self.tail = self.tail[gone:]
+
+
+def _late_micros(work: Work) -> int:
+    return work.program.late_seconds * SECOND
 
 
 def remembered(work: Work, ladder: Ladder) -> Memory | None:
@@ -143,12 +157,8 @@ def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
     memory.history = history
     memory.reached = {mapping[rank]: (times, micros) for rank, times, micros in stored["reached"]}
     if stored["metric"] == ladder.metric.id:
-        old = read(ladder, stored)
-        memory.tail = old.tail
-        memory.base, memory.head = renamed(old.base, mapping), renamed(old.head, mapping)
+        memory.base = renamed(read(ladder, stored).head, mapping)
     reading = Reading(ladder, work.metrics.get(ladder.metric.id), work.zone)
-    reading.expect(memory.tail)
-    memory.base = raised(memory.base, reading)
-    memory.head, _, _ = walk(memory.base, reading, memory.tail, memory.head.at)
+    memory.base = memory.head = raised(memory.base, reading)
     memory.due = now
     return memory

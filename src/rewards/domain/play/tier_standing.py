@@ -61,6 +61,10 @@ class Reading:
         at = bisect_right(slots, slot) - 1
         return cells[at] - self.ahead.get(slot, 0) if at >= 0 and slots[at] == slot else 0
 
+    def let_go(self, slot: int) -> bool:
+        """Whether the metric no longer keeps what that sub-window held."""
+        return self.state is not None and slot <= self.state[0][-1] - windows.reach(self.ladder.metric, 0)
+
     def at(self, micros: int) -> int:
         """What the window at a moment holds."""
         if not isinstance(self.ladder.per, Rolling):
@@ -140,7 +144,7 @@ def lowered(standing: Standing, reading: Reading, slot: int) -> Standing:
         return replace(standing, held=rank) if standing.below is None and rank < standing.held else standing
     if slot == standing.period:
         return replace(standing, reached=min(standing.reached, rank_of(reading.of_slot(slot))))
-    if slot == _before(standing, reading):
+    if slot == _before(standing, reading) and not reading.let_go(slot):
         return replace(standing, ground=min(standing.ground, rank_of(reading.of_slot(slot))))
     return standing
 
@@ -215,14 +219,27 @@ def walk(
             last, highest = now, max(highest, now)
 
 
-def due(standing: Standing, reading: Reading) -> int | None:
+def caught_up(standing: Standing, at: int) -> Standing:
+    """The standing later on, when nothing has come of time since."""
+    return replace(standing, at=max(standing.at, at)) if isinstance(standing, Sliding) else standing
+
+
+def lost_at(standing: Standing, reading: Reading) -> int | None:
     """When the rank falls if nothing more counts; None if it never does."""
+    moment = next_at(standing, reading)
+    if moment is not None and isinstance(standing, Sliding) and standing.below is None:
+        return moment + grace_micros(reading.ladder)
+    return moment
+
+
+def next_at(standing: Standing, reading: Reading) -> int | None:
+    """When time alone next changes the standing so that it matters: the rank falls, or a rolling window no longer has enough."""
     ladder = reading.ladder
     held = rank(standing, reading)
     if held <= ladder.lowest or ladder.downgrade is Downgrade.NEVER:
         return None
     if isinstance(standing, Sliding):
-        return _sliding_due(standing, reading)
+        return _sliding_next(standing, reading)
     if isinstance(ladder.per, Lifetime):
         return None
     start, end = _bounds(standing, reading)
@@ -331,10 +348,9 @@ def _settled(standing: Sliding, reading: Reading) -> Sliding:
     return Sliding(standing.at, max(held, qualified), None)
 
 
-def _sliding_due(standing: Sliding, reading: Reading) -> int | None:
-    grace = grace_micros(reading.ladder)
+def _sliding_next(standing: Sliding, reading: Reading) -> int | None:
     if standing.below is not None:
-        return standing.below + grace
+        return standing.below + grace_micros(reading.ladder)
     within = reading.within(standing.at)
     left = sum(amount for _, amount in within)
     for position, (_, amount) in enumerate(within):
@@ -342,6 +358,7 @@ def _sliding_due(standing: Sliding, reading: Reading) -> int | None:
         if reading.ladder.rank_of(left) < standing.held:
             slots = [slot for slot, _ in within[position:]]
             leaving = [slots, [amount for _, amount in within[position:]]]
-            moment = next_change(reading.ladder.metric, leaving, at=from_epoch_micros(standing.at), zone=reading.zone)
-            return None if moment is None else epoch_micros(moment) + grace
+            metric = replace(reading.ladder.metric, previous=False)
+            moment = next_change(metric, leaving, at=from_epoch_micros(standing.at), zone=reading.zone)
+            return None if moment is None else epoch_micros(moment)
     return None

@@ -14,7 +14,7 @@ from rewards.domain.play.metrics import Stored, add, contribution, retract
 from rewards.domain.play.rewards import give
 from rewards.domain.play.tier_held import LADDER, MECHANIC
 from rewards.domain.play.tier_memory import Memory, adopted, fresh, keep, remembered
-from rewards.domain.play.tier_standing import Change, Reading, due, lowered, raised, rank, together, walk
+from rewards.domain.play.tier_standing import Change, Reading, caught_up, lowered, next_at, raised, rank, together, walk
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.tier import Ladder
 from rewards.domain.work import Earning, Work
@@ -65,8 +65,16 @@ class Tiers(Mechanic):
             if work.metrics.get(ladder.metric.id) is None:
                 return
             memory = _begun(work, ladder)
+        memory.catch_up(work)
         memory.base = raised(memory.base, _ahead(work, ladder, memory))
         _rewalk(work, ladder, memory, max(memory.head.at, epoch_micros(at)))
+
+    def moved(self, work: Work) -> None:
+        ladder = _ladder(work)
+        memory = remembered(work, ladder)
+        if memory is not None:
+            memory.due = next_at(memory.head, _reading(work, ladder))
+            keep(work, memory)
 
     def next_at(self, work: Work) -> datetime | None:
         stored = work.play.get(MECHANIC, {}).get(LADDER)
@@ -152,6 +160,7 @@ def _count(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
     begins = memory is None
     if memory is None:
         memory = _begun(work, ladder)
+    memory.catch_up(work)
     in_order = not begins and micros >= memory.head.at
     inside = memory.add((micros, amount))
     if begins or not inside:
@@ -162,7 +171,7 @@ def _count(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
     known = memory.known(ladder)
     reading = _reading(work, ladder)
     reading.expect([(micros, amount)])
-    memory.head, changes, highest = walk(memory.head, reading, [(micros, amount)], micros)
+    memory.head, changes, highest = walk(caught_up(memory.head, micros), reading, [(micros, amount)], micros)
     memory.history += changes
     _finish(work, ladder, memory, reading, known, highest)
 
@@ -172,6 +181,7 @@ def _uncount(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
     memory = remembered(work, ladder)
     if memory is None:
         return
+    memory.catch_up(work)
     if not memory.add((micros, -amount)):
         reading = _ahead(work, ladder, memory)
         memory.base = lowered(memory.base, reading, reading.slot(micros))
@@ -184,6 +194,11 @@ def _rewalk(work: Work, ladder: Ladder, memory: Memory, until: int, *, corrects:
     reading = _ahead(work, ladder, memory)
     before = rank(memory.base, reading)
     memory.head, changes, highest = walk(memory.base, reading, memory.tail, until)
+    lifted = raised(memory.head, reading)  # by what was filled in of days that the base had passed
+    if (now_held := rank(lifted, reading)) > rank(memory.head, reading):
+        changes.append((memory.head.at, now_held))
+        highest = max(highest, now_held)
+    memory.head = lifted
     settled = [change for change in memory.history if change[0] <= memory.base.at]
     if (settled[-1][1] if settled else ladder.lowest) == before:
         memory.history = [*settled, *changes]
@@ -205,12 +220,12 @@ def _finish(
 ) -> None:
     """What time has done besides, then what is new to the member."""
     now = epoch_micros(work.now)
-    memory.due = due(memory.head, reading)
+    memory.due = next_at(memory.head, reading)
     while memory.due is not None and memory.due <= now:
         memory.head, changes, most = walk(memory.head, reading, (), now)
         memory.history += changes
         highest = max(highest, most)
-        memory.due = due(memory.head, reading)
+        memory.due = next_at(memory.head, reading)
     memory.settle(work, ladder)
     _announce(work, ladder, memory, known, highest, corrects=corrects)
 

@@ -21,8 +21,8 @@ from rewards.domain.periods import (
 )
 from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.play.tier_held import LADDER, MECHANIC
-from rewards.domain.play.tier_memory import Memory, read
-from rewards.domain.play.tier_standing import Reading
+from rewards.domain.play.tier_memory import read
+from rewards.domain.play.tier_standing import Reading, lost_at
 from rewards.domain.program.compiled import MetricKind
 from rewards.domain.program.tier import Ladder, Level
 from rewards.domain.program.wording import worded
@@ -115,6 +115,8 @@ def standing_of(wallet: FoundWallet, state: MemberState) -> TierStandingOut:
     now = epoch_micros(wallet.now)
     value = max(reading.at(now), 0)
     held = ladder.lowest if memory is None else memory.known(ladder)
+    lost = None if memory is None else lost_at(memory.head, reading)
+    until = None if lost is None else from_epoch_micros(lost)
     told = [_tier(level, state.locale, wallet.program.locale) for level in ladder.levels]
     history = [] if memory is None else memory.history
     return TierStandingOut(
@@ -122,10 +124,10 @@ def standing_of(wallet: FoundWallet, state: MemberState) -> TierStandingOut:
         merged_into=wallet.found.merged_into,
         tier=told[held - 1] if held else None,
         since=from_epoch_micros(history[-1][0]) if history else None,
-        keeps_until=_until(memory),
+        keeps_until=until,
         qualification=_qualification(ladder, _plain(ladder, value), wallet.now, zone),
         next=_next(ladder, told, held, value),
-        keep=_keeping(ladder, memory, held, value),
+        keep=None if until is None else _keeping(ladder, held, value, until),
         tiers=told,
         history=[Held(ladder.key(rank) or None, from_epoch_micros(micros)) for micros, rank in reversed(history)],
     )
@@ -172,13 +174,6 @@ def _next(ladder: Ladder, told: list[TierOut], held: int, value: int) -> NextTie
     return NextTier(told[held], _plain(ladder, max(0, threshold - value)), percent)
 
 
-def _keeping(ladder: Ladder, memory: Memory | None, held: int, value: int) -> Keeping | None:
-    until = _until(memory)
-    if until is None:
-        return None
+def _keeping(ladder: Ladder, held: int, value: int, until: datetime) -> Keeping:
     threshold = ladder.thresholds[held - 1]
     return Keeping(float(ladder.levels[held - 1].at), _plain(ladder, max(0, threshold - value)), until)
-
-
-def _until(memory: Memory | None) -> datetime | None:
-    return None if memory is None or memory.due is None else from_epoch_micros(memory.due)

@@ -59,6 +59,13 @@ def _check_period(context: Context, tiers: written.Tiers, over: Span, grace: tim
     problems = context.problems
     if isinstance(over, Rolling) and (over.length > OVER_MAX or over.months > MONTHS_MAX):
         problems.error("tiers.per", "too-long", "a window is at most 400 days")
+    late = duration(context.document.program.late_window)
+    shortest = timedelta(days=_SHORTEST_DAYS[over]) if isinstance(over, Calendar) else None
+    if isinstance(over, Rolling):
+        shortest = timedelta(days=28 * over.months) if over.months else over.length
+    if late is not None and shortest is not None and shortest < late:
+        message = f"tiers are held for longer than events may be late ({context.document.program.late_window})"
+        problems.error("tiers.per", "too-short", message)
     if isinstance(over, Calendar) and grace >= timedelta(days=_SHORTEST_DAYS[over]):
         problems.error("tiers.grace", "too-long", f"grace is shorter than the {over.value} by which tiers are held")
     if isinstance(over, Rolling) and tiers.downgrade == "one_level" and not grace:
@@ -84,7 +91,7 @@ def qualification(context: Context, tiers: written.Tiers, metrics: Mapping[str, 
             value=None,
             by=None,
             over=over,
-            previous=False,
+            previous=True,  # it is kept long enough for what comes late, see `tier_memory`
             half_life=None,
         )
     path, key = "tiers.qualify.metric", tiers.qualify.metric or ""
@@ -95,7 +102,7 @@ def qualification(context: Context, tiers: written.Tiers, metrics: Mapping[str, 
         context.problems.error(path, "type", f"tiers need a metric that adds up (count or sum), {key} is {metric.kind}")
     if metric.by is not None:
         context.problems.error(path, "split-metric", f"{key} is split by {metric.by.source}; nothing says which counts")
-    return replace(metric, key=QUALIFICATION, id=_hash(QUALIFICATION, metric.id, tiers.per), over=over, previous=False)
+    return replace(metric, key=QUALIFICATION, id=_hash(QUALIFICATION, metric.id, tiers.per), over=over, previous=True)
 
 
 def _multiplied(context: Context, tiers: written.Tiers) -> frozenset[str]:
