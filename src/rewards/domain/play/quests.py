@@ -75,7 +75,7 @@ class Quests(Mechanic):
             elif plain[0] != quest.definition:
                 before = Kept.of(plain)
                 completed = Standing(before.completed, before.head.first, before.head.last)
-                kept = Kept(quest.definition, completed, completed, paid=before.completed, first=before.first)
+                kept = Kept(quest.definition, completed.plain(), completed, paid=before.completed, first=before.first)
                 keep(work, quest, kept._replace(started=before.started, told=before.told))
 
 

@@ -66,11 +66,11 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
     if attempt is None:
         if not may_begin(quest, standing, entry, terms):
             return standing._replace(attempt=None), []
-        nothing: tuple[Any, ...] = tuple(_NOTHING[step.kind] for step in quest.steps)
+        nothing = [_NOTHING[step.kind] for step in quest.steps]
         attempt = Attempt(entry.micros, window_end(quest, entry.micros, terms.zone), nothing, 0)
         happened.append(Happening(STARTED, instance, 0, entry.micros))
-    counts = list(attempt.counts)
-    done = attempt.done
+    began, ends, before, done = attempt
+    counts = before.copy()
     current = done.bit_count()
     for index, payload in entry.parts:
         if quest.order is Order.SEQUENCE and index != current:
@@ -84,7 +84,8 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
         happened.append(Happening(COMPLETED, instance, 0, entry.micros))
         first = entry.micros if standing.first is None else standing.first
         return Standing(instance, first, entry.micros, None), happened
-    return standing._replace(attempt=Attempt(attempt.began, attempt.ends, tuple(counts), done)), happened
+    completed, earliest, last, _ = standing
+    return Standing(completed, earliest, last, Attempt(began, ends, counts, done)), happened
 
 
 def fold(quest: Quest, standing: Standing, tail: Iterable[list[Any]], terms: Terms) -> tuple[Standing, list[Happening]]:
@@ -113,6 +114,8 @@ def may_begin(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> b
 
 def is_open(quest: Quest, micros: int) -> bool:
     """Whether the quest is offered at a moment, as to its `starts` and `ends`."""
+    if quest.starts is None and quest.ends is None:
+        return True
     moment = from_epoch_micros(micros)
     return not (quest.starts is not None and moment < quest.starts) and not (
         quest.ends is not None and moment > quest.ends
@@ -155,7 +158,7 @@ def _counts(quest: Quest, entry: Entry) -> bool:
 _NOTHING: Final[dict[MetricKind, Any]] = {
     MetricKind.COUNT: 0,
     MetricKind.SUM: 0,
-    MetricKind.DISTINCT: (),
+    MetricKind.DISTINCT: [],
     MetricKind.MAX: None,
 }
 
@@ -175,12 +178,12 @@ def _with(kind: MetricKind, count: Any, payload: Any) -> Any:
     return with_value(count, payload)
 
 
-def with_value(values: tuple[int, ...], value: int) -> tuple[int, ...]:
+def with_value(values: list[int], value: int) -> list[int]:
     """Sorted different values with one more, as long as more can matter."""
     at = bisect_left(values, value)
     if (at < len(values) and values[at] == value) or len(values) >= DISTINCT_TARGET_MAX:
         return values
-    return (*values[:at], value, *values[at:])
+    return [*values[:at], value, *values[at:]]
 
 
 def without(quest: Quest, attempt: Attempt, entry: Entry) -> Attempt:
@@ -197,4 +200,4 @@ def without(quest: Quest, attempt: Attempt, entry: Entry) -> Attempt:
         current = next((index for index in range(len(counts)) if not done >> index & 1), len(counts))
         done = (1 << current) - 1  # nothing counts before what comes before it is done
         counts[current + 1 :] = [_NOTHING[step.kind] for step in quest.steps[current + 1 :]]
-    return attempt._replace(counts=tuple(counts), done=done)
+    return attempt._replace(counts=counts, done=done)

@@ -13,14 +13,14 @@ from typing import Any, Final
 from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, Terms, advance, fold
-from rewards.domain.play.questing.standing import TAIL_MAX, TAILS_MAX, Entry, Kept, Standing
+from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept
 from rewards.domain.play.rewards import give
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.quest import Order, Quest
 from rewards.domain.work import Work
 
 MECHANIC: Final = "quests"
-TAIL_MIN: Final = 5
+TAIL_MIN: Final = 25
 """What a quest may keep in order, however much the member's other quests keep."""
 
 
@@ -32,7 +32,7 @@ def kept_of(work: Work, quest: Quest) -> Kept:
 
 def keep(work: Work, quest: Quest, kept: Kept) -> None:
     """Remembers it; nothing where there is nothing to remember."""
-    empty = not kept.tail and not kept.paid and kept.base == Standing() and not kept.steps
+    empty = not kept.tail and not kept.paid and kept.settled == NOTHING and not kept.steps
     work.set_play(MECHANIC, quest.key, None if empty else kept.plain())
 
 
@@ -75,8 +75,9 @@ def became(work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening]) 
     """Remembers where a quest stands now, tells and pays what is new of `happened`, and returns both."""
     before = kept.first
     kept, news = _news(quest, kept, happened)
-    known = [moment for moment in (before, kept.head.first) if moment is not None]
-    kept = kept._replace(first=min(known, default=None))
+    first = kept.head.first
+    if first is not None and (before is None or first < before):
+        kept = kept._replace(first=first)
     kept = _settled(work, quest, kept)
     keep(work, quest, kept)
     for each in news:
@@ -128,22 +129,25 @@ def _settled(work: Work, quest: Quest, kept: Kept) -> Kept:
             horizon = attempt.began
         while count < len(tail) and tail[count][0] < horizon:
             count += 1
-    mine = work.play.get(MECHANIC, {})
-    others = sum(len(plain[3]) for key, plain in mine.items() if key != quest.key)
-    count = max(count, len(tail) - min(TAIL_MAX, max(TAIL_MIN, TAILS_MAX - others)))
+    if len(tail) - count > TAIL_MIN:
+        mine = work.play.get(MECHANIC, {})
+        others = sum(len(plain[3]) for key, plain in mine.items() if key != quest.key)
+        count = max(count, len(tail) - min(TAIL_MAX, max(TAIL_MIN, TAILS_MAX - others)))
     if not count:
         return kept if tail else _without_ended(kept, epoch_micros(work.now))
-    base, _ = fold(quest, kept.base, tail[:count], terms_of(work, quest))
+    base = kept.head
+    if count < len(tail):
+        base, _ = fold(quest, kept.base, tail[:count], terms_of(work, quest))
     steps = tuple(each for each in kept.steps if each[0] > base.completed)
-    return _without_ended(kept._replace(base=base, tail=tail[count:], steps=steps), epoch_micros(work.now))
+    return _without_ended(kept._replace(settled=base.plain(), tail=tail[count:], steps=steps), epoch_micros(work.now))
 
 
 def _without_ended(kept: Kept, now: int) -> Kept:
     """An attempt that has ended, and that nothing can change any more, takes no room."""
-    if kept.tail or kept.base.attempt is None or kept.open_attempt(now) is not None:
+    if kept.tail or kept.head.attempt is None or kept.open_attempt(now) is not None:
         return kept
-    base = kept.base._replace(attempt=None)
-    return kept._replace(base=base, head=base)
+    base = kept.head._replace(attempt=None)
+    return kept._replace(settled=base.plain(), head=base)
 
 
 def reference(quest: Quest, instance: int, step: int = 0) -> str:

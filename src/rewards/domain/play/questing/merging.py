@@ -36,7 +36,7 @@ def merge(work: Work, quest: Quest, other: Kept) -> None:
         )
         head, _ = fold(quest, base, tail, terms_of(work, quest))
         if head.completed >= paid:
-            fold_anew(work, quest, kept._replace(base=base, tail=tail))
+            fold_anew(work, quest, kept._replace(settled=base.plain(), tail=tail))
             return
     _together(work, quest, kept, mine.head, other.head)
 
@@ -60,7 +60,7 @@ def _together(work: Work, quest: Quest, kept: Kept, one: Standing, other: Standi
         first = now if standing.first is None else standing.first
         standing = Standing(kept.paid + 1, first, now, None)
         happened.append(Happening(COMPLETED, standing.completed, 0, now))
-    became(work, quest, kept._replace(base=standing, head=standing, tail=()), happened)
+    became(work, quest, kept._replace(settled=standing.plain(), head=standing, tail=()), happened)
 
 
 def _both(quest: Quest, one: Attempt, other: Attempt) -> Attempt:
@@ -80,7 +80,7 @@ def _both(quest: Quest, one: Attempt, other: Attempt) -> Attempt:
         if in_turn and reached(step.kind, counts[-1], step.goal):
             done |= 1 << index
     ends = None if one.ends is None or other.ends is None else max(one.ends, other.ends)
-    return Attempt(min(one.began, other.began), ends, tuple(counts), done)
+    return Attempt(min(one.began, other.began), ends, counts, done)
 
 
 def _steps(mine: Kept, other: Kept, paid: int) -> tuple[tuple[int, int], ...]:

@@ -19,28 +19,14 @@ TAILS_MAX: Final = 250
 class Attempt(NamedTuple):
     """A quest under way: since `began`, until `ends` (exclusive), in microseconds.
 
-    `counts` holds what each step has counted: a number, or the different values. `done` has a bit for each step reached.
+    `counts` holds what each step has counted: a number, or the sorted different values, none of which is changed in place.
+    `done` has a bit for each step reached.
     """
 
     began: int
     ends: int | None
-    counts: tuple[Any, ...]
+    counts: list[Any]
     done: int
-
-    def plain(self) -> list[Any]:
-        return [
-            self.began,
-            self.ends,
-            [list(each) if isinstance(each, tuple) else each for each in self.counts],
-            self.done,
-        ]
-
-    @classmethod
-    def of(cls, plain: list[Any] | None) -> Self | None:
-        if plain is None:
-            return None
-        began, ends, counts, done = plain
-        return cls(began, ends, tuple(tuple(each) if isinstance(each, list) else each for each in counts), done)
 
 
 class Standing(NamedTuple):
@@ -52,12 +38,13 @@ class Standing(NamedTuple):
     attempt: Attempt | None = None
 
     def plain(self) -> list[Any]:
-        return [self.completed, self.first, self.last, None if self.attempt is None else self.attempt.plain()]
+        completed, first, last, attempt = self
+        return [completed, first, last, None if attempt is None else list(attempt)]
 
     @classmethod
     def of(cls, plain: list[Any]) -> Self:
         completed, first, last, attempt = plain
-        return cls(completed, first, last, Attempt.of(attempt))
+        return cls(completed, first, last, None if attempt is None else Attempt(*attempt))
 
 
 COUNTS: Final = 0
@@ -96,6 +83,9 @@ class Entry(NamedTuple):
         return cls(micros, high, low, sort, tuple((index, payload) for index, payload in parts))
 
 
+NOTHING: Final = Standing().plain()
+
+
 class Kept(NamedTuple):
     """All that is kept of a quest.
 
@@ -104,7 +94,8 @@ class Kept(NamedTuple):
     """
 
     definition: str
-    base: Standing = Standing()
+    settled: list[Any] = NOTHING
+    """The base, as written down: most of the time it is not looked at."""
     head: Standing = Standing()
     tail: tuple[list[Any], ...] = ()
     """As written down: most of the time only its ends are looked at."""
@@ -114,6 +105,10 @@ class Kept(NamedTuple):
     told: int = 0
     first: int | None = None
     """The earliest moment at which it was ever known to be completed; what waits for this quest may begin after that."""
+
+    @property
+    def base(self) -> Standing:
+        return Standing.of(self.settled)
 
     @property
     def completed(self) -> int:
@@ -136,7 +131,7 @@ class Kept(NamedTuple):
     def plain(self) -> list[Any]:
         return [
             self.definition,
-            self.base.plain(),
+            self.settled,
             self.head.plain() if self.tail else None,
             list(self.tail),
             self.paid,
@@ -148,12 +143,11 @@ class Kept(NamedTuple):
 
     @classmethod
     def of(cls, plain: list[Any]) -> Self:
-        definition, base, head, tail, paid, steps, started, told, first = plain
-        settled = Standing.of(base)
+        definition, settled, head, tail, paid, steps, started, told, first = plain
         return cls(
             definition,
             settled,
-            settled if head is None else Standing.of(head),
+            Standing.of(settled if head is None else head),
             tuple(tail),
             paid,
             tuple((instance, bits) for instance, bits in steps),

@@ -37,7 +37,8 @@ def undo(work: Work, quest: Quest, stored: Stored) -> None:
         kept = kept._replace(tail=(*kept.tail[:at], *kept.tail[at + 1 :]))
     elif kept.base.attempt is not None and plain[0] >= kept.base.attempt.began:
         entry = Entry.of([*plain, COUNTS, parts])
-        kept = kept._replace(base=kept.base._replace(attempt=without(quest, kept.base.attempt, entry)))
+        base = kept.base._replace(attempt=without(quest, kept.base.attempt, entry))
+        kept = kept._replace(settled=base.plain())
     else:
         return
     _, after = fold(quest, kept.base, kept.tail, terms_of(work, quest))
