@@ -375,6 +375,7 @@ badges:
   big: {metric: biggest, levels: [20, 40], revocable: true}
 """
 REVOKING: Final = compiled(REVOCABLE)
+FORGETFUL: Final = compiled(REVOCABLE.replace("late_window: 72h", "late_window: 1h"))
 
 
 @dataclass
@@ -462,6 +463,19 @@ def test_a_level_stands_on_what_reaches_it_all_the_same_until_that_goes_too() ->
     assert "spender" not in world.levels()
 
 
+def test_what_a_metric_has_forgotten_is_told_by_the_events_themselves() -> None:
+    world = Shop(FORGETFUL)
+    for order, hour, total in (("a", 0, 60), ("b", 3, 45), ("c", 4, 20), ("d", 9, 1)):
+        world.buy(order, hour, total)
+    assert world.levels()["spender"] == 3
+    world.give_back("b", 9.5)
+    assert world.levels()["spender"] == 2  # 80, four hours after the first
+    world.give_back("c", 20)
+    assert world.levels()["spender"] == 2  # the first alone
+    world.give_back("a", 21)
+    assert "spender" not in world.levels()
+
+
 bought = st.builds(
     Done,
     kind=st.just("bought"),
@@ -472,11 +486,35 @@ bought = st.builds(
 )
 
 
+Orders = Sequence[tuple[Done, int | None]]
+"""With how many quarters of an hour after its arrival each is returned, if it is."""
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(bought, st.one_of(st.none(), st.integers(0, 60))), max_size=25))
-def test_levels_are_those_of_the_events_that_still_count(orders: list[tuple[Done, int | None]]) -> None:
-    """Each order may be returned so many quarters of an hour after it arrived."""
-    world = Shop()
+def test_levels_are_those_of_the_events_that_still_count(orders: Orders) -> None:
+    play_orders(Shop(), orders)
+
+
+soon = st.builds(
+    Done,
+    kind=st.just("bought"),
+    quarter=st.integers(0, 300),
+    delay=st.integers(0, 3),
+    total=st.sampled_from([1, 9, 20, 45]),
+    item=st.sampled_from("abc"),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(soon, st.one_of(st.none(), st.integers(0, 600))), max_size=25))
+def test_so_they_are_long_after_the_windows_have_moved_on(orders: Orders) -> None:
+    """What the metrics no longer remember, the recorded events do."""
+    play_orders(Shop(FORGETFUL), orders)
+
+
+def play_orders(world: Shop, orders: Orders) -> None:
+    """Has them arrive and returned, and compares the levels after each step."""
     steps: list[tuple[int, int, int, str]] = []
     for number, (order, returned) in enumerate(orders):
         arrives = order.quarter + order.delay

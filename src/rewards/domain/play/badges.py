@@ -16,10 +16,12 @@ from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Achievement
 from rewards.domain.play.actions import Firing, performs, take_back
 from rewards.domain.play.facts import EventFacts
-from rewards.domain.play.held_badges import MECHANIC, Held, held, together, unpacked
+from rewards.domain.play.held_badges import MECHANIC, Held, held, level_held, together, unpacked
 from rewards.domain.play.mechanic import Mechanic
-from rewards.domain.play.peaks import grounds, peak, reached_by
+from rewards.domain.play.peaks import grounds, peak, reached_by, readings_of
+from rewards.domain.play.recounting import counted_since
 from rewards.domain.play.rewards import give
+from rewards.domain.play.windows import slotless
 from rewards.domain.program.badge import AWARDED, KIND, REVOKED, Badge, BadgeAction
 from rewards.domain.program.compiled import Cause, Metric
 from rewards.domain.work import Work
@@ -54,7 +56,7 @@ def _give(firing: Firing, action: BadgeAction) -> None:
     badges = firing.work.program.badges
     assert badges is not None
     badge = badges.by_key[action.key]
-    while held(firing.work.play, badge.key).level < action.level:
+    while level_held(firing.work.play, badge.key) < action.level:
         if not _award(firing.work, badge, firing.occurred_at, cause=firing.cause):
             return
 
@@ -64,15 +66,15 @@ def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime) -> 
 
     A level that is reached by events which came before a late one, and occurred after it, is reached with them.
     """
-    mine = held(work.play, badge.key)
+    already = level_held(work.play, badge.key)
     metric = badge.metric
     assert metric is not None
-    if mine.level >= len(badge.levels):
+    if already >= len(badge.levels):
         return
     state = work.metrics.get(metric.id)
     until = max(at, work.now)
     highest = peak(metric, state, since=since, until=until, zone=work.zone)
-    for level in badge.levels[mine.level :]:
+    for level in badge.levels[already:]:
         assert level.at is not None
         if highest is None or highest < level.at:
             return
@@ -104,6 +106,35 @@ def _achievement(work: Work, badge: Badge, mine: Held, level: int, at: datetime)
     return Achievement(KIND, badge.key, level, mine.instance(level), at, announced=badge.announce, event=work.cause)
 
 
+class Ground:
+    """The readings by which the levels of a badge still stand, once some events count no longer."""
+
+    def __init__(self, work: Work, badge: Badge, metric: Metric) -> None:
+        self._work = work
+        self._badge = badge
+        self._metric = metric
+        self._state = work.metrics.get(metric.id)
+        self._highest = peak(metric, self._state, until=work.now, zone=work.zone)
+
+    def of(self, threshold: float | None) -> tuple[bool, datetime | None]:
+        """Whether there is a reading that reaches it, and if that can be told, when there was one."""
+        work, metric = self._work, self._metric
+        if threshold is None:
+            return True, None
+        if self._highest is not None and self._highest >= threshold:
+            return True, reached_by(metric, self._state, threshold, until=work.now, zone=work.zone)
+        if slotless(metric):
+            return False, None
+        # Of the past a window keeps no more than late events need; the recorded events tell the rest.
+        found = counted_since(work, metric, None)
+        if found is None:
+            work.trace.append({KIND: self._badge.key, "result": "ground_unknown"})
+            return True, None
+        reached = (moment for moment, reading in readings_of(metric, found, work.zone) if reading >= threshold)
+        moment = next(reached, None)
+        return moment is not None, moment
+
+
 def _gone(work: Work, metric: Metric | None) -> list[datetime]:
     """When those events occurred that count for the metric no longer."""
     if metric is None:
@@ -125,16 +156,13 @@ def _fall(work: Work, badge: Badge, gone: list[datetime]) -> None:
     mine = held(work.play, badge.key)
     if metric is None or not mine.level or not gone:
         return
-    state = work.metrics.get(metric.id)
-    highest = peak(metric, state, until=work.now, zone=work.zone)
+    ground = Ground(work, badge, metric)
     for level in range(mine.level, 0, -1):
-        reached_at = mine.reached_at(level)
-        if not any(grounds(metric, moment, reached_at, work.zone) for moment in gone):
+        if not any(grounds(metric, moment, mine.reached_at(level), work.zone) for moment in gone):
             continue
-        threshold = badge.threshold(level)
-        if threshold is None or (highest is not None and highest >= threshold):
-            by = None if threshold is None else reached_by(metric, state, threshold, until=work.now, zone=work.zone)
-            mine = mine.reached_anew(level, by or reached_at)
+        stands, reached_at = ground.of(badge.threshold(level))
+        if stands:
+            mine = mine.reached_anew(level, reached_at or mine.reached_at(level))
         elif level < mine.level:  # a higher one stands
             mine = mine.reached_anew(level, mine.reached_at(level + 1))
         else:

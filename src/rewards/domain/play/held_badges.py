@@ -67,6 +67,12 @@ def held(play: Play, key: str) -> Held:
     return NONE if kept is None else unpacked(kept)
 
 
+def level_held(play: Play, key: str) -> int:
+    """The highest level of a badge that the member holds; 0 for none."""
+    kept = play.get(MECHANIC, {}).get(key)
+    return 0 if kept is None else len(kept[0])
+
+
 def unpacked(kept: list[Any]) -> Held:
     """As `Held.packed` made it."""
     moments = tuple(kept[0])

@@ -13,8 +13,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Calendar, epoch_seconds, from_epoch_seconds, period_at
-from rewards.domain.play.metrics import read
-from rewards.domain.play.windows import slot_of, slot_starts, slotless, window
+from rewards.domain.play import cells
+from rewards.domain.play.metrics import Stored, add, read
+from rewards.domain.play.windows import cells_between, slot_of, slot_starts, slotless, window
 from rewards.domain.program.compiled import Metric, MetricKind
 
 
@@ -26,6 +27,8 @@ def peak(
     None where there is no reading at all, as of an empty max. Without windows it is what the metric reads. The metric is
     one of numbers and not split: of a text or a flag there is nothing highest (ValueError).
     """
+    if metric.by is None and (state is None or slotless(metric)):
+        return _number(metric, read(metric, state, at=until, zone=zone))
     highest: int | float | None = None
     for _, value in _readings(metric, state, since, until, zone):
         if value is not None and (highest is None or value > highest):
@@ -62,6 +65,30 @@ def grounds(metric: Metric, event_at: datetime, reading_at: datetime, zone: Zone
         seconds = slot_starts(metric)(slot_of(metric, seconds, zone))
     above, upto = window(metric, seconds, zone, 0)
     return above < slot_of(metric, epoch_seconds(event_at), zone) <= upto
+
+
+def readings_of(metric: Metric, contributions: Iterable[Stored], zone: ZoneInfo) -> list[tuple[datetime, int | float]]:
+    """What these contributions read, however long ago: one reading for each sub-window that holds some, the oldest first.
+
+    The moment is that of the last of them. For metrics with windows whose readings do not fade.
+    """
+    held: dict[int, tuple[datetime, Any]] = {}
+    for stored in contributions:
+        [slot], [cell] = add(metric, None, stored, zone=zone)
+        known = held.get(slot)
+        if known is not None:
+            cell = cells.merged(metric.kind, known[1], cell)
+        held[slot] = (stored.occurred_at if known is None else max(known[0], stored.occurred_at), cell)
+    slots = sorted(held)
+    kept = [held[slot][1] for slot in slots]
+    found = []
+    for slot in slots:
+        above, upto = slot - 1, slot
+        if not isinstance(metric.over, Calendar):
+            above, upto = window(metric, slot_starts(metric)(slot), zone, 0)
+        value = cells.read_cells(metric.kind, cells_between(slots, kept, above, upto))
+        found.append((held[slot][0], value))
+    return found
 
 
 def _readings(
