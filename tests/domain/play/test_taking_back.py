@@ -218,6 +218,30 @@ def test_an_event_that_is_no_longer_kept_stays_counted_and_the_trace_says_so() -
     assert (taken_back(refund), world.metric("orders", 1)) == ([], 1)
 
 
+@pytest.mark.parametrize(
+    ("refunded", "readings"),
+    [
+        ("new", [2, 90, "lamp", 2]),  # the others stand, though one of them is recorded no more
+        ("newer", [2, 90, "chair", 2]),
+    ],
+)
+def test_what_older_events_have_left_behind_stays(refunded: str, readings: list[Any]) -> None:
+    metrics = """
+metrics:
+  orders: {count: ordered}
+  largest: {max: ordered, value: event.value}
+  latest: {last: ordered, value: event.by}
+  kinds: {distinct: ordered, value: event.by}
+"""
+    world = World(compiled(HEAD + metrics + RULES))
+    old = world.happen("ordered", 0, order="old", value=90, by="table")
+    world.happen("ordered", 1, order="new", value=40, by="chair")
+    world.happen("ordered", 2, order="newer", value=50, by="lamp")
+    del world.member().events[old.id]
+    world.happen("refunded", 3, order=refunded)
+    assert [world.metric(key, 3) for key in ("orders", "largest", "latest", "kinds")] == readings
+
+
 def test_points_that_an_app_earned_directly_are_no_event_s() -> None:
     world = World(compiled(SHOP))
     world.happen("ordered", 0, order="a", value=1)

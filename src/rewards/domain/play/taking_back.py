@@ -12,6 +12,7 @@ from uuid import UUID
 from rewards.domain.ledger.accounts import Kind
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.play import mechanics
+from rewards.domain.play.correcting import corrected
 from rewards.domain.play.metrics import INVERTIBLE, Stored, retract
 from rewards.domain.play.recounting import contributions_of, recount
 from rewards.domain.program.compiled import Metric
@@ -80,7 +81,7 @@ def _earned_now(work: Work, event: Recorded) -> int:
 def _retract(work: Work, gone: Iterable[Recorded]) -> None:
     """Takes the events out of all that they counted in."""
     metrics = {metric.id: metric for metric in work.program.metrics.values()}
-    anew: dict[str, Metric] = {}
+    anew: dict[str, list[Stored]] = {}
     for event in gone:
         for name, stored in contributions_of(work, event):
             metric = metrics.get(name)
@@ -90,10 +91,15 @@ def _retract(work: Work, gone: Iterable[Recorded]) -> None:
             elif metric.kind in INVERTIBLE:
                 _without(work, metric, stored)
             else:
-                anew[metric.id] = metric
+                anew.setdefault(metric.id, []).append(stored)
         work.trace.append({"taken_back": str(event.id), "result": "counts_no_longer"})
     if anew:
-        recount(work, tuple(anew.values()))
+        before = {metric_id: work.metrics.get(metric_id) for metric_id in anew}
+        recount(work, [metrics[metric_id] for metric_id in anew])
+        for metric_id, lost in anew.items():
+            rest = work.metrics.get(metric_id)
+            left = corrected(metrics[metric_id], before[metric_id], rest, lost, zone=work.zone)
+            work.set_metric(metric_id, left)
 
 
 def _without(work: Work, metric: Metric, stored: Stored) -> None:
