@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +16,9 @@ from tests.service import Live, create_database, live, service_settings
 
 from rewards.db.transact import transact, transaction
 from rewards.domain.commands import MemberRef, MergeOut
+from rewards.domain.ids import bucket_of
+from rewards.domain.outcome import BoardScore
+from rewards.domain.play.closing import Ranked, ranked
 from rewards.features.leaderboards.closing import Closings
 from rewards.pipeline.intake import Addressed
 
@@ -272,3 +277,88 @@ async def test_what_merged_members_scored_is_one_score(board: Live) -> None:
     await settle(board)
     await advance(board, days=1)
     assert await results(board) == [("", "ann", 1, 7), ("", "bob", 2, 5)]
+
+
+async def test_an_event_that_was_decided_before_the_close_is_in_the_result(board: Live) -> None:
+    """A late event has read the clock within the grace and waits to write while the grace ends."""
+    evening = await now(board)
+    await scored(board, "ann", 10)
+    await past_midnight(board, hours=1.9)
+    async with transaction(board.service.engine) as holding:
+        mine = "SELECT FROM leaderboard_score WHERE program_id = :id FOR UPDATE"
+        await holding.execute(text(mine), {"id": board.program_id})
+        sending = asyncio.create_task(scored(board, "ann", 5, at=evening))
+        await until_waiting(board)
+        await skip(board, 3_600)
+        closing = asyncio.create_task(board.worker.closings.run(board.program_id))
+        done, _ = await asyncio.wait({closing, sending}, timeout=0.3)
+        assert not done
+    await sending
+    assert await closing == 2
+    assert await results(board) == [("", "ann", 1, 15)]
+
+
+async def until_waiting(running: Live) -> None:
+    """Until some batch waits for a lock of a row."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(10):
+        while True:
+            async with running.service.engine.connect() as connection:
+                if (await connection.execute(text(sql))).scalar_one():
+                    return
+
+
+@pytest.mark.parametrize("ties", ["shared", "first"])
+@pytest.mark.parametrize("key", ["daily", "teams"])
+async def test_the_frozen_ranking_is_the_plain_one(board: Live, first: Live, ties: str, key: str) -> None:
+    """Many ties, several parts and hidden members: as ranked one by one."""
+    running = first if ties == "first" else board
+    published = await running.service.programs.get(running.program_id)
+    assert published.program.boards is not None
+    ranking = published.program.boards.by_key[key]
+    chance = random.Random(f"{ties} {key}")
+    moment = await now(running)
+    period = ranking.schedule.at(moment).key
+    rows = []
+    for _ in range(300):
+        member = UUID(int=chance.getrandbits(128))
+        reached = moment + timedelta(seconds=chance.randrange(4))
+        part = chance.choice(["", "red", "blue"]) if key == "teams" else ""
+        points, shown = float(chance.randrange(6)), chance.random() < 0.9
+        rows.append((member, BoardScore(key, period, part, part, points, reached, shown, ranking.id)))
+        await write(
+            running,
+            "INSERT INTO leaderboard_score (program_id, bucket, member_id, board, period, part, score, achieved_at, shown,"
+            " definition, updated_at) VALUES (:id, :bucket, :member, :board, :period, :part, :score, :at, :shown, :def, :at)",
+            id=running.program_id, bucket=bucket_of(member), member=member, board=key, period=period, part=part,
+            score=points, at=reached, shown=shown, **{"def": ranking.id},
+        )  # fmt: skip
+    await past_midnight(running, hours=2.5)
+    await running.worker.closings.run(running.program_id)
+    sql = """SELECT part, position, rank, member_id, score FROM leaderboard_result
+             WHERE program_id = :id AND board = :board ORDER BY part, position"""
+    async with running.service.engine.connect() as connection:
+        found = await connection.execute(text(sql), {"id": running.program_id, "board": key})
+        frozen = [Ranked(*row) for row in found]
+    assert frozen == ranked(ranking, rows)
+
+
+async def test_a_new_version_that_counts_otherwise_starts_the_running_period_anew(board: Live) -> None:
+    await scored(board, "ann", 30)
+    await scored(board, "bob", 20)
+    await board.worker.closings.run(board.program_id)
+    changed = (
+        PROGRAM.replace("TIES", "shared")
+        .replace("key: play", f"key: {board.program_key}")
+        .replace("score: {metric: total}", "score: {metric: total, operator: best}")
+    )
+    draft = await board.client.post(
+        "/v1/programs/versions", content=changed, headers={"Content-Type": "application/yaml"}
+    )
+    assert draft.status_code in {200, 201}, draft.text
+    answer = await board.client.post(f"/v1/programs/versions/{draft.json()['version']['number']}/publish")
+    assert answer.status_code == 200, answer.text
+    await scored(board, "ann", 4)
+    await board.worker.closings.run(board.program_id)
+    await advance(board, days=1)
+    assert await results(board) == [("", "ann", 1, 4)]
