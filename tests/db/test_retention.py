@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.service import EventFactory, Live, create_database, service_settings
 
 from rewards.db.partitions import ensure_partitions
-from rewards.db.retention import PAGES_PER_STEP, forget_traces
+from rewards.db.retention import PAGES_PER_STEP, drop_expired, forget_traces
 from rewards.db.transact import transact
 from rewards.domain.ids import id_floor
 from rewards.service import database
@@ -67,6 +67,25 @@ async def old_months(database_url: str, redis_url: str) -> AsyncIterator[AsyncEn
             )
     yield owner
     await owner.dispose()
+
+
+async def test_what_was_taken_back_is_forgotten_with_its_event(old_months: AsyncEngine) -> None:
+    at = {"2019": datetime(2019, 12, 9, tzinfo=UTC), "2020": datetime(2020, 1, 9, tzinfo=UTC)}
+    async with old_months.begin() as connection:
+        for moment in at.values():
+            await connection.execute(
+                text("INSERT INTO taken_back_event VALUES (1, 0, gen_random_uuid(), :id, now())"),
+                {"id": id_floor(moment)},
+            )
+    now = datetime(2020, 3, 1, tzinfo=UTC)
+    dropped = await transact(
+        old_months, lambda connection: drop_expired(connection, now, event_days=40, outbox_days=4000)
+    )
+    assert "event_2019_12" in dropped
+    assert "event_2020_01" not in dropped
+    async with old_months.connect() as connection:
+        kept = (await connection.execute(text("SELECT event_id FROM taken_back_event"))).scalars().all()
+    assert kept == [id_floor(at["2020"])]
 
 
 async def _step(owner: AsyncEngine) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.partitions import month_start
+from rewards.domain.ids import id_floor
 
 PAGES_PER_STEP: Final = 500
 """Some thousands of events."""
@@ -26,6 +27,9 @@ FROM pg_class c
 WHERE c.relispartition AND c.relkind = 'r' AND c.relname LIKE 'event\\_%'
 ORDER BY c.relname
 """)
+
+_FORGET_TAKEN_BACK: Final = text("DELETE FROM taken_back_event WHERE event_id < :end")
+"""An event that is recorded no more cannot be taken back again."""
 
 
 async def drop_expired(connection: AsyncConnection, now: datetime, *, event_days: int, outbox_days: int) -> list[str]:
@@ -45,6 +49,8 @@ async def drop_expired(connection: AsyncConnection, now: datetime, *, event_days
         if _end(found) < now - timedelta(days=keep[found["table"]]):
             await connection.execute(text(f"DROP TABLE {name}"))
             dropped.append(name)
+            if found["table"] == "event":
+                await connection.execute(_FORGET_TAKEN_BACK, {"end": id_floor(_end(found))})
     return dropped
 
 
