@@ -68,6 +68,7 @@ def _expected(context: Context, expected: Expected, path: str) -> None:
                 context.problems.error(where, "value", "an expected effect is one type with its fields: {earn: {…}}")
             for kind, fields in effect.items():
                 _effect(context, where, kind)
+                _tier(context, f"{where}.{kind}", kind, fields.get("key"))
                 rule = fields.get("rule")
                 if isinstance(rule, str) and rule not in rules and not context.is_broken("rules", rule):
                     context.problems.unknown(f"{where}.{kind}.rule", "rule", rule, rules)
@@ -84,3 +85,10 @@ def _effect(context: Context, path: str, name: str) -> None:
         context.problems.error(path, "not-available-yet", f"the effect {name} is not yet available")
     elif name not in EFFECT_TYPES:
         context.problems.unknown(path, "effect", name, EFFECT_TYPES)
+
+
+def _tier(context: Context, path: str, kind: str, key: object) -> None:
+    """A test names a tier that the document has; the empty text is none."""
+    tiers = context.document.tiers
+    if kind == "tier" and tiers is not None and isinstance(key, str) and key and key not in tiers.levels:
+        context.problems.unknown(f"{path}.key", "tier", key, tiers.levels)
