@@ -279,3 +279,70 @@ def test_a_thousand_events(program: Any, seed: int) -> None:
             clock - chance.choice([0, 0, 1, 3, 30, 71]) * HOUR, kind, chance.choice("abc"), chance.randrange(7)
         )
     world.check()
+
+
+UNDONE: Final = """
+rewards: 1
+program: {key: undone, timezone: UTC, late_window: 72h}
+currencies: {points: {clawback: allow_debt}}
+events:
+  did: {properties: {what: string, much: integer}}
+  undone: {properties: {what: string}, required: [what]}
+rules:
+  - {key: paid, on: did, then: [{earn: {currency: points, amount: 1, reference: event.what}}]}
+  - {key: undo, on: undone, then: [{reverse: {reference: event.what}}]}
+quests:
+  thrice: {revocable: true, steps: [{event: did, target: 3, rewards: [PAID]}], window: 10h, repeat: {after: 2h}, rewards: [PAID]}
+  much: {revocable: true, rewards: [PAID],
+         steps: [{event: did, sum: event.much, target: 12}, {event: did, distinct: event.much, target: 3, rewards: [PAID]}]}
+  most: {revocable: true, order: any, window: day, repeat: {after: 1h}, rewards: [PAID],
+         steps: [{event: did, max: event.much, target: 6, rewards: [PAID]}, {event: did, target: 4, rewards: [PAID]}]}
+""".replace("PAID", "{earn: {currency: points, amount: 1}}")
+UNDONE_ORACLE: Final = {
+    "thrice": Rule((("count", lambda _: 1, 3),), window=10, after=2, times=None),
+    "much": Rule((("sum", lambda e: e.much, 12), ("distinct", lambda e: e.much, 3))),
+    "most": Rule(
+        (("max", lambda e: e.much, 6), ("count", lambda _: 1, 4)), order="any", window="day", after=1, times=None
+    ),
+}
+_PAID_WHEN_UNDONE: Final = {("thrice", 1), ("much", 2), ("most", 1), ("most", 2)}
+
+
+@pytest.fixture(scope="module")
+def undone() -> Any:
+    report = check(read_document(UNDONE.encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
+
+
+@given(
+    happenings=st.lists(
+        st.tuples(st.integers(0, 24), st.integers(0, 7), st.one_of(st.none(), st.none(), st.integers(0, 20))),
+        min_size=4,
+        max_size=25,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_taken_back_is_as_if_it_had_never_been(undone: Any, happenings: list[Any]) -> None:
+    """Revocable quests after each event taken back: what stands and what was paid is what the other events ground."""
+    members = Members(undone)
+    member = members.member(UUID(int=0xADA << 100), MemberRef("user", "ada"))
+    alive: dict[int, Seen] = {}
+    clock = START
+    for number, (thirds, much, back) in enumerate(happenings):
+        clock += thirds * HOUR / 3
+        members.advance(clock)
+        if back is None:
+            event = Event(f"e{number}", "did", clock, {"what": f"w{number}", "much": much})
+            alive[number] = Seen(clock, members.decide(member, event, clock).id, "did", "", much)
+        else:
+            members.decide(member, Event(f"e{number}", "undone", clock, {"what": f"w{back}"}), clock)
+            alive.pop(back, None)
+        expected = len(alive)
+        for key, rule in UNDONE_ORACLE.items():
+            told = recompute(rule, list(alive.values()), unlocked=START - HOUR)
+            expected += len(told.completed) + sum((key, step) in _PAID_WHEN_UNDONE for _, step in told.steps)
+            progress = next(each for each in progress_of(undone, member.state, now=clock) if each.quest.key == key)
+            assert progress.completed == len(told.completed), key
+        account = member.state.wallet.accounts.get("points")
+        assert (0 if account is None else account.available - account.debt) == expected

@@ -16,7 +16,7 @@ from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happe
 from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept
 from rewards.domain.play.rewards import give
 from rewards.domain.program.compiled import Cause
-from rewards.domain.program.quest import Order, Quest
+from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
 MECHANIC: Final = "quests"
@@ -74,7 +74,7 @@ def fold_anew(work: Work, quest: Quest, kept: Kept) -> tuple[Kept, list[Happenin
 def became(work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening]) -> tuple[Kept, list[Happening]]:
     """Remembers where a quest stands now, tells and pays what is new of `happened`, and returns both."""
     before = kept.first
-    kept, news = _news(quest, kept, happened)
+    kept, news = _news(kept, happened)
     first = kept.head.first
     if first is not None and (before is None or first < before):
         kept = kept._replace(first=first)
@@ -94,7 +94,7 @@ def _place(plain: list[Any]) -> tuple[int, int, int]:
     return plain[0], plain[1], plain[2]
 
 
-def _news(quest: Quest, kept: Kept, happened: Sequence[Happening]) -> tuple[Kept, list[Happening]]:
+def _news(kept: Kept, happened: Sequence[Happening]) -> tuple[Kept, list[Happening]]:
     """What was neither told nor paid before, and what is kept once it is."""
     news = []
     for each in happened:
@@ -105,8 +105,9 @@ def _news(quest: Quest, kept: Kept, happened: Sequence[Happening]) -> tuple[Kept
         elif each.what is STEP:
             bits = kept.paid_steps(each.instance)
             bit = 1 << each.step - 1
-            # Who was paid for the whole has been paid for its steps; of any one, others may be reached besides.
-            if bits & bit or (each.instance <= kept.paid and (quest.order is not Order.ANY or not bits)):
+            if bits is None:
+                bits = -1 if each.instance <= kept.paid else 0  # who was paid for the whole was paid for its steps
+            if bits & bit:
                 continue
             kept = kept.with_steps(each.instance, bits | bit)
         elif each.instance <= kept.paid:

@@ -85,7 +85,7 @@ def _both(quest: Quest, one: Attempt, other: Attempt) -> Attempt:
 
 def _steps(mine: Kept, other: Kept, paid: int) -> tuple[tuple[int, int], ...]:
     """The steps that either was paid on the way to the next completion: they count as paid for the next of both."""
-    bits = mine.paid_steps(mine.completed + 1) | other.paid_steps(other.completed + 1)
+    bits = (mine.paid_steps(mine.completed + 1) or 0) | (other.paid_steps(other.completed + 1) or 0)
     return ((paid + 1, bits),) if bits else ()
 
 

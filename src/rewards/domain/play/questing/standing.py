@@ -120,13 +120,13 @@ class Kept(NamedTuple):
         attempt = self.head.attempt
         return attempt if attempt is not None and (attempt.ends is None or micros < attempt.ends) else None
 
-    def paid_steps(self, instance: int) -> int:
-        """The bits of the steps that were paid on the way to a completion."""
-        return next((bits for number, bits in self.steps if number == instance), 0)
+    def paid_steps(self, instance: int) -> int | None:
+        """The bits of the steps that were paid on the way to a completion; None where that is not known (any more)."""
+        return next((bits for number, bits in self.steps if number == instance), None)
 
     def with_steps(self, instance: int, bits: int) -> Self:
         others = [each for each in self.steps if each[0] != instance]
-        return self._replace(steps=(*others, (instance, bits)) if bits else tuple(others))
+        return self._replace(steps=(*others, (instance, bits)))
 
     def plain(self) -> list[Any]:
         return [

@@ -73,7 +73,7 @@ def _revoke(work: Work, quest: Quest, kept: Kept, before: Sequence[Happening], a
         kept = kept._replace(paid=kept.paid - 1)
     grounded = {(each.instance, each.step) for each in after if each.what is STEP}
     for each in before:
-        bits = kept.paid_steps(each.instance)
+        bits = kept.paid_steps(each.instance) or 0
         bit = 1 << each.step - 1 if each.what is STEP else 0
         if bits & bit and (each.instance, each.step) not in grounded:
             _lose(work, quest, each.instance, each.step, each.micros)
