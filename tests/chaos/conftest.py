@@ -25,7 +25,7 @@ PROGRAM = """
 rewards: 1
 program: {key: chaos, name: Chaos, timezone: Europe/Berlin, locale: en, money: EUR, late_window: 72h}
 currencies:
-  points: {name: Points, worth: 1, expires: {after: 12mo}, clawback: within_balance}
+  points: {name: Points, worth: 1, qualifying: true, expires: {after: 12mo}, clawback: within_balance}
 events:
   played: {properties: {level: {type: integer}}}
 metrics:
@@ -48,7 +48,21 @@ rules:
     delay: 1s
     still: "true"
     then: [{earn: {currency: points, amount: 7}}]
+badges:
+  player: {metric: plays, levels: [5, 10], rewards: [{earn: {currency: points, amount: 3}}]}
+quests:
+  five: {steps: [{event: played, target: 5}], rewards: [{earn: {currency: points, amount: 11}}]}
+streaks:
+  daily_play: {on: played, per: day, milestones: [{at: 1, rewards: [{earn: {currency: points, amount: 13}}]}]}
+tiers:
+  qualify: {earned: points}
+  per: lifetime
+  levels: {guest: {at: 0}, regular: {at: 100, rewards: [{earn: {currency: points, amount: 17}}]}}
+leaderboards:
+  players: {score: {metric: plays, operator: sum}}
 """
+PLAYED_FOR = {"badge": 2 * 3, "quest": 11, "streak": 13, "tier": 17}
+"""What every member who plays ten times gets besides, by what gives it."""
 PATIENCE_SECONDS = 60.0
 
 
@@ -77,7 +91,7 @@ class Chaos:
         answers = [*stored.values(), *(row.answer for row in passed)]
         paid = [effect for answer in answers for effect in answer["effects"]]
         by_rule = {
-            rule: sum(effect["amount"] for effect in paid if effect["rule"] == rule)
+            rule: sum(effect["amount"] for effect in paid if effect.get("rule") == rule)
             for rule in ("play", "daily", "scarce", "later")
         }
         members = {event["member"] for event in events}
@@ -85,7 +99,11 @@ class Chaos:
         assert by_rule["later"] == 7 * later
         assert by_rule["daily"] == 300 * len(members)
         assert by_rule["scarce"] == 10_000
-        await self._balanced(sum(by_rule.values()))
+        for kind, amount in PLAYED_FOR.items():
+            given = sum(effect["amount"] for effect in paid if effect["type"] == "earn" and kind in effect)
+            assert given == amount * len(members), kind
+        await self._balanced(sum(by_rule.values()) + sum(PLAYED_FOR.values()) * len(members))
+        await self._scored(Counter(event["member"] for event in events))
 
     async def _all_waited(self, expected: int) -> None:
         """Until every rule that waits has fired, whoever had claimed it when it died: a lease takes half a minute to end."""
@@ -97,6 +115,21 @@ class Chaos:
                 if found.fired >= expected:
                     return
                 await asyncio.sleep(0.1)
+
+    async def _scored(self, plays: Mapping[str, int]) -> None:
+        """Every member's score is how often it played, and each achievement is there once."""
+        scores = await self._all(
+            "SELECT m.external_id, s.score FROM leaderboard_score s JOIN member m USING (program_id, bucket, member_id)"
+            " WHERE program_id = :id"
+        )
+        assert {row.external_id: row.score for row in scores} == plays
+        achieved = await self._all(
+            "SELECT kind, count(*) AS count FROM achievement WHERE program_id = :id GROUP BY kind"
+        )
+        counts = {row.kind: row.count for row in achieved}
+        members = len(plays)
+        assert counts["badge"] == 2 * members
+        assert counts["quest"] == counts["streak"] == members
 
     async def _balanced(self, total: int) -> None:
         [books] = await self._all(
