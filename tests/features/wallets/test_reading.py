@@ -189,9 +189,7 @@ async def test_a_cursor_fits_its_own_list_only(bank: Bank) -> None:
         assert problem(answer) == (400, "malformed-cursor")
 
 
-@pytest.mark.parametrize(
-    "identifier", [str(UUID(int=404)), str(UUID(int=0)), str(UUID(int=2**128 - 1)), "x"]
-)
+@pytest.mark.parametrize("identifier", [str(UUID(int=404)), str(UUID(int=0)), str(UUID(int=2**128 - 1)), "x"])
 async def test_unknown_transactions(bank: Bank, identifier: str) -> None:
     assert problem(await bank.live.client.get(f"/v1/transactions/{identifier}")) == (404, "not-found")
 
