@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -343,6 +345,70 @@ def test_levels_are_reached_when_the_events_say_so(events: list[Done]) -> None:
         assert sorted((one.key, one.level) for one in found) == sorted(new)
         assert all(one.achieved_at == each.at for one in found)
         world.achieved.clear()
+
+
+def ladder(step: int) -> list[int]:
+    """Fifty levels."""
+    return [step * number for number in range(1, 51)]
+
+
+LADDERS: Final = {"all": 250, "sums": 12_000, "kinds": 2, "largest": 20, "weeks": 60}
+MANY: Final = """
+rewards: 1
+program: {key: shop, timezone: Europe/Berlin, late_window: 72h}
+currencies: {points: {}}
+events: {bought: {properties: {total: money, item: integer}}}
+metrics:
+  all: {count: bought}
+  sums: {sum: bought, value: event.total, over: 3d}
+  kinds: {distinct: bought, value: event.item, over: day}
+  largest: {max: bought, value: event.total, over: 7d}
+  weeks: {count: bought, over: week}
+badges:
+""" + "".join(
+    f"  {key}: {{metric: {key}, levels: {ladder(step)}, rewards: [{{earn: {{currency: points, amount: 1}}}}]}}\n"
+    for key, step in LADDERS.items()
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ten_thousand_events_in_any_order(seed: int) -> None:
+    """Minutes after the start, each up to 70 hours late; every level is reached once and paid once."""
+    chance = Random(seed)
+    events = [
+        (
+            chance.randrange(43_200),
+            chance.choice([0, 0, chance.randrange(4_200)]),
+            chance.randrange(1_000),
+            chance.randrange(90),
+        )
+        for _ in range(10_000)
+    ]
+    world = World(compiled(MANY))
+    for minute, delay, total, item in sorted(events, key=lambda event: event[0] + event[1]):
+        world.happen("bought", minute / 60, now=(minute + delay) / 60, total=total, item=item)
+    best = {
+        "all": len(events),
+        "sums": highest_sum([(int(after(minute / 60).timestamp()) // 4_320, total) for minute, _, total, _ in events]),
+        "kinds": max(Counter(day for day, _ in {(_day(after(event[0] / 60)), event[3]) for event in events}).values()),
+        "largest": max(event[2] for event in events),
+        "weeks": max(Counter(_day(after(event[0] / 60)).isocalendar()[:2] for event in events).values()),
+    }
+    expected = {key: sum(best[key] >= threshold for threshold in ladder(step)) for key, step in LADDERS.items()}
+    assert world.levels() == {key: level for key, level in expected.items() if level}
+    assert all(0 < level < 50 for level in expected.values())
+    reached = [(each.key, each.level) for each in world.achieved]
+    assert len(reached) == len(set(reached)) == sum(expected.values())
+    assert world.member().state.wallet.accounts["points"].available == sum(expected.values())
+
+
+def highest_sum(rows: list[tuple[int, int]]) -> int:
+    """Over sixty sub-windows that end with one that holds something."""
+    sums: Counter[int] = Counter()
+    for slot, total in rows:
+        sums[slot] += total
+    return max(sum(sums[slot - back] for back in range(60)) for slot in list(sums))
 
 
 # When events count no longer
