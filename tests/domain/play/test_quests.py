@@ -459,6 +459,21 @@ def test_what_both_were_paid_is_not_paid_again() -> None:
     assert [effect for effect in world.told if effect[1] == "quest"][-1] == (752, "quest", "share_three")
 
 
+def test_what_was_completed_stays_so_in_a_merge_also_if_its_steps_changed_meanwhile() -> None:
+    world = World(only="both")
+    for hour in (0, 1):
+        world.happen(hour, "read")
+    world.happen(2, "walked", km=10)
+    ben = world.member(BEN, "ben")
+    world.happen(3, "read", member=ben)
+    world.members.program = compiled(only="both", document=DOCUMENT.replace("target: 10", "target: 5"))
+    merged(world, 4)
+    for hour in (5, 6):
+        world.happen(hour, "read", member=ben)
+    world.happen(7, "walked", km=10, member=ben)
+    assert world.points(ben) == 57
+
+
 def test_what_is_kept_stays_small() -> None:
     world = World()
     for hour in range(600):

@@ -11,6 +11,9 @@ from sqlalchemy import text
 from tests.features.customers import refused_with, stranger
 from tests.service import Live, live, service_settings
 
+from rewards.domain.commands import MemberRef, MergeOut
+from rewards.pipeline.intake import Addressed
+
 DOCUMENT = """
 rewards: 1
 program: {key: walks, timezone: UTC, locale: en}
@@ -166,6 +169,20 @@ async def test_the_customer_sees_and_joins(walks: Live) -> None:
     assert {quest["key"] for quest in (await ada.get("/quests"))["quests"]} == {"far", "club", "climb", "gone"}
     assert (await ada.send("POST", "/me/quests/far/leave")).status_code == 200
     assert refused_with(await ada.send("POST", "/me/quests/far/leave"), 409)["code"] == "quest-not-active"
+
+
+async def test_two_members_who_become_one_finish_a_quest_together(walks: Live) -> None:
+    await walk(walks, "anon:q-two", 4, 3)
+    await walk(walks, "q-two", 3)
+    published = await walks.service.programs.get(walks.program_id)
+    user = MemberRef("user", "q-two")
+    command = MergeOut(user, published.identity.member(user))
+    addressed = Addressed(MemberRef("anon", "q-two"), command, "q-two", {"key": "q-two"}, "tests")
+    await walks.service.intake.one(walks.program_id, addressed)
+    await walks.worker.run_due()
+    far = (await quests(walks, "q-two"))["far"]
+    assert (far["state"], far["completed"]) == ("completed", 1)
+    assert await walks.balance("q-two") == 100
 
 
 async def test_a_quest_of_nobody(walks: Live) -> None:

@@ -14,9 +14,9 @@ from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.gates import is_admitted
 from rewards.domain.play.questing.joining import begin
-from rewards.domain.play.questing.keeping import MECHANIC, add, keep, kept_of
+from rewards.domain.play.questing.keeping import MECHANIC, add, as_defined, keep, kept_of
 from rewards.domain.play.questing.merging import merge
-from rewards.domain.play.questing.standing import BEGINS, COUNTS, JOINS, Entry, Kept, Standing, ends_micros
+from rewards.domain.play.questing.standing import BEGINS, COUNTS, JOINS, Entry, Kept, ends_micros
 from rewards.domain.play.questing.undoing import undo
 from rewards.domain.program.compiled import Bound, Missing
 from rewards.domain.program.quest import BeginQuest, Quest, Step
@@ -73,10 +73,7 @@ class Quests(Mechanic):
             if quest is None:
                 work.set_play(MECHANIC, key, None)
             elif plain[0] != quest.definition:
-                before = Kept.of(plain)
-                completed = Standing(before.completed, before.head.first, before.head.last)
-                kept = Kept(quest.definition, completed.plain(), completed, paid=before.completed, first=before.first)
-                keep(work, quest, kept._replace(started=before.started, told=before.told))
+                keep(work, quest, as_defined(quest, Kept.of(plain)))
 
 
 def _parts(steps: tuple[Step, ...], bound: Bound) -> tuple[tuple[int, Any], ...]:

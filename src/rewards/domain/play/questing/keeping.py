@@ -13,7 +13,7 @@ from typing import Any, Final
 from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, Terms, advance, fold
-from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept
+from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept, Standing
 from rewards.domain.play.rewards import give
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.quest import Quest
@@ -34,6 +34,15 @@ def keep(work: Work, quest: Quest, kept: Kept) -> None:
     """Remembers it; nothing where there is nothing to remember."""
     empty = not kept.tail and not kept.paid and kept.settled == NOTHING and not kept.steps
     work.set_play(MECHANIC, quest.key, None if empty else kept.plain())
+
+
+def as_defined(quest: Quest, kept: Kept) -> Kept:
+    """What is kept, of other steps than the quest has now only what was completed: progress starts over."""
+    if kept.definition == quest.definition:
+        return kept
+    completed = Standing(kept.completed, kept.head.first, kept.head.last)
+    fresh = Kept(quest.definition, completed.plain(), completed, paid=kept.completed, first=kept.first)
+    return fresh._replace(started=kept.started, told=kept.told)
 
 
 def first_completed(work: Work, key: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 from rewards.domain.periods import epoch_micros
 from rewards.domain.play.cells import clamp
 from rewards.domain.play.questing.folding import COMPLETED, Happening, fold, reached, with_value
-from rewards.domain.play.questing.keeping import became, fold_anew, kept_of, terms_of
+from rewards.domain.play.questing.keeping import as_defined, became, fold_anew, kept_of, terms_of
 from rewards.domain.play.questing.standing import Attempt, Kept, Standing
 from rewards.domain.program.compiled import MetricKind
 from rewards.domain.program.quest import Order, Quest
@@ -17,9 +17,7 @@ from rewards.domain.work import Work
 def merge(work: Work, quest: Quest, other: Kept) -> None:
     """Takes over what the other member has: as if all events had been one member's, while all of them are kept; else
     the two attempts together. What either was paid counts as paid."""
-    if other.definition != quest.definition:
-        return
-    mine = kept_of(work, quest)
+    mine, other = kept_of(work, quest), as_defined(quest, other)
     paid = mine.paid + other.paid
     steps = _steps(mine, other, paid)
     kept = mine._replace(
