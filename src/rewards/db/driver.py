@@ -26,14 +26,17 @@ class Record(asyncpg.Record):  # type: ignore[misc]  # the driver is not typed
             raise AttributeError(name) from None
 
 
-async def fetch(connection: AsyncConnection, sql: str, *arguments: Any) -> Sequence[Any]:
+async def fetch(
+    connection: AsyncConnection, sql: str, *arguments: Any, timeout_seconds: float | None = None
+) -> Sequence[Any]:
     """All rows of one statement in the driver's own parameter style (`$1`). Raises `DBAPIError`.
 
+    `timeout_seconds` replaces how long the driver waits for any statement; the server has a limit of its own.
     Measured per statement that finds twelve rows: 272 µs of processor time through SQLAlchemy, 83 µs without.
     """
     driver = _driver(connection)
     try:
-        found: Sequence[Any] = await driver.fetch(sql, *arguments)
+        found: Sequence[Any] = await driver.fetch(sql, *arguments, timeout=timeout_seconds)
     except _FAILURES as error:
         raise await _translated(connection, driver, sql, error) from error
     return found

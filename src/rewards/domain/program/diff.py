@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from rewards.domain.program.models import Document
+from rewards.domain.program.models.leaderboards import Leaderboard
 from rewards.domain.program.models.members import Metric
 
 _KEYED: Final = (
@@ -27,6 +28,8 @@ _KEYED: Final = (
 _SINGLE: Final = ("tiers",)
 _LISTED: Final = {"rules": "key", "tests": "name"}
 _FOR_PEOPLE: Final = frozenset({"name", "description", "unit", "image"})
+_SCORING: Final = frozenset({"score", "order", "period"})
+"""What of a leaderboard makes it another one when it changes."""
 RESTARTS: Final = "counts from zero, since it counts something else"
 
 
@@ -98,6 +101,8 @@ def _section(section: str, before: Mapping[str, Any], after: Mapping[str, Any]) 
 
 
 def _note(part: Any, fields: tuple[FieldChange, ...]) -> str | None:
+    if isinstance(part, Leaderboard):
+        return RESTARTS if any(each.path.partition(".")[0] in _SCORING for each in fields) else None
     counted = any(each.path.partition(".")[0] not in _FOR_PEOPLE for each in fields)
     return RESTARTS if isinstance(part, Metric) and counted else None
 

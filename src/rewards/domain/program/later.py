@@ -28,6 +28,10 @@ def drop_later(data: dict[str, Any], problems: Problems) -> tuple[dict[str, Any]
         kept["quests"] = {
             key: _without(quest, LATER_QUEST_KEYS, f"quests.{key}", problems) for key, quest in kept["quests"].items()
         }
+    if isinstance(kept.get("leaderboards"), Mapping):
+        kept["leaderboards"] = {
+            key: _board(board, f"leaderboards.{key}", problems) for key, board in kept["leaderboards"].items()
+        }
     if isinstance(kept.get("rules"), list):
         kept["rules"] = [_rule(rule, position, problems) for position, rule in enumerate(kept["rules"])]
     if isinstance(kept.get("tests"), list):
@@ -48,6 +52,20 @@ def _rule(rule: Any, position: int, problems: Problems) -> Any:
         if isinstance(kept.get(list_key), list):
             kept[list_key] = _actions(kept[list_key], f"{path}.{list_key}", problems)
     return kept
+
+
+def _board(board: Any, path: str, problems: Problems) -> Any:
+    """Without later actions in prizes, and without prizes of which nothing is left."""
+    if not isinstance(board, Mapping) or not isinstance(board.get("prizes"), list):
+        return board
+    prizes = []
+    for position, prize in enumerate(board["prizes"]):
+        kept = prize
+        if isinstance(prize, Mapping) and isinstance(prize.get("then"), list):
+            kept = {**prize, "then": _actions(prize["then"], f"{path}.prizes.{position}.then", problems)}
+        if kept is prize or kept["then"] or not prize["then"]:
+            prizes.append(kept)
+    return {**board, "prizes": prizes}
 
 
 def _without(part: Any, later: frozenset[str], path: str, problems: Problems) -> Any:

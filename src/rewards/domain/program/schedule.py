@@ -79,7 +79,7 @@ def check_cron(text: str, zone: ZoneInfo) -> None:
     try:
         moments = list(islice(_moments(text, zone, _FROM), _SAMPLE))
     except CronSimError as wrong:
-        raise BadCron(str(wrong)) from wrong
+        raise BadCron(f"{text}: {wrong}") from wrong
     if not moments or moments[0] - _FROM > LONGEST:
         raise BadCron(f"{text} names no moment in ten years")
     closest = min((after - before for before, after in pairwise(moments)), default=LONGEST)

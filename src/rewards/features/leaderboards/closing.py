@@ -133,7 +133,15 @@ class Closings:
             sign = 1.0 if board.ascending else -1.0
             first = board.ties is Ties.FIRST
             [frozen] = await fetch(
-                connection, queries.FREEZE, program_id, board.key, period, sign, first, locked[0].now
+                connection,
+                queries.FREEZE,
+                program_id,
+                board.key,
+                period,
+                sign,
+                first,
+                locked[0].now,
+                timeout_seconds=queries.FREEZE_SECONDS,
             )
             await self.reached("frozen")
             if prizes:
@@ -148,6 +156,7 @@ class Closings:
                     [prize.last for prize in prizes],
                     [prize.percent for prize in prizes],
                     locked[0].closes_at,
+                    timeout_seconds=queries.FREEZE_SECONDS,
                 )
             await self.reached("prizes")
             members: int = frozen.members

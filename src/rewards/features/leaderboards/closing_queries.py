@@ -63,8 +63,9 @@ FOR UPDATE OF p
 """
 """Whoever comes second waits here and then finds it closed. Nothing is found either when a newer version is published."""
 
-PATIENCE: Final = "SELECT set_config('statement_timeout', '600000', true)"
-"""For this transaction: a million scores are ranked in some ten seconds."""
+FREEZE_SECONDS: Final = 600.0
+PATIENCE: Final = f"SELECT set_config('statement_timeout', '{FREEZE_SECONDS:.0f}s', true)"
+"""For this transaction: a million scores take longer than other statements may."""
 
 FREEZE: Final = """
 WITH frozen AS (
