@@ -122,7 +122,7 @@ def _told(result: Result) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    hidden = {"transaction", "transactions", "id", "reverses", "expires_at", "hold"}
+    hidden = {"transaction", "transactions", "id", "reverses", "expires_at", "hold", "event"}
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items() if key not in hidden}
     return [_plain(each) for each in value] if isinstance(value, list) else value
