@@ -80,6 +80,7 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
     work.locale = work.locale or parcel["locale"]
     if work.timezone is None and parcel["timezone"] is not None:
         work.timezone, work.zone = parcel["timezone"], ZoneInfo(parcel["timezone"])
+        mechanics.moved(work)
     late_seconds = int(work.program.late_window.total_seconds())
     known = {metric.id: metric for metric in work.program.metrics.values()}
     for metric_id, other in parcel["metrics"].items():

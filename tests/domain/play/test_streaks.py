@@ -18,6 +18,7 @@ from rewards.domain.commands import (
     RestoreStreak,
     ResumeStreak,
     ReverseReference,
+    SetProfile,
 )
 from rewards.domain.errors import InvalidInput
 from rewards.domain.ledger.spend import InsufficientPoints
@@ -371,6 +372,18 @@ def test_merged_members_have_one_streak() -> None:
     world.members.decide(other, MergeOut(MemberRef("user", "ada"), ADA), world.moment(on("wed", "13:00")))
     assert world.standing(on("wed", "14:00")).length == 3
     assert world.points() == 1
+
+
+def test_a_merge_that_brings_a_zone_is_a_move() -> None:
+    world = World(program(""))
+    ben = world.members.member(UUID(int=0xBE << 100), MemberRef("user", "ben"))
+    world.run(on("mon"))
+    noon = world.moment(on("mon", "12:30"))
+    world.members.decide(ben, SetProfile(timezone="Asia/Tokyo"), noon)
+    world.members.decide(ben, MergeOut(MemberRef("user", "ada"), ADA), noon)
+    kept = world.member.state.play["streaks"]["s"]
+    assert kept["zone"] == "Asia/Tokyo"
+    assert kept["stretches"][-1][1] == world.moment(on("mon", "15:00")).timestamp()  # Tokyo's midnight
 
 
 def test_a_streak_that_the_program_has_no_more_is_forgotten() -> None:
