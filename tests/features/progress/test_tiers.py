@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
-from tests.features.bank import Bank
+from tests.features.bank import Bank, moment
 from tests.features.customers import stranger
 from tests.service import live, service_settings
 
@@ -88,3 +89,22 @@ async def test_a_program_without_tiers_and_an_unknown_member(bank: Bank, club: B
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:rewards:problem:no-tiers")
     answer = await club.live.client.get("/v1/members/nobody/tier")
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:rewards:problem:unknown-member")
+
+
+async def test_the_sandboxs_clock_takes_a_tier_away_when_its_time_is_over(migrated_url: str, redis_url: str) -> None:
+    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+        own = Bank(running)
+        await order(own, "tier-gone", 800)
+        until = moment((await own.get("/members/tier-gone/tier"))["keeps_until"])
+        assert (
+            timedelta(days=69)
+            < until - moment((await own.get("/members/tier-gone/tier"))["since"])
+            <= timedelta(days=70)
+        )
+        for advanced, tier in (("65d", "silver"), ("6d", "bronze")):
+            assert (await own.post("/sandbox/clock", advance=advanced)).status_code == 200
+            told = await own.get("/members/tier-gone/tier")
+            assert told["tier"]["key"] == tier
+        assert [each["tier"] for each in told["history"]] == ["bronze", "silver"]
+        assert moment(told["since"]) == until
+        assert (told["qualification"]["value"], told["keeps_until"], told["next"]["remaining"]) == (0, None, 500)

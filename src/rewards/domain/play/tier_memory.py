@@ -59,11 +59,11 @@ class Memory:
         micros, amount = entry
         if micros <= self.base.at:
             return False
-        at = bisect_left(self.tail, (micros,))
+        at = bisect_left(self.tail, micros, key=_moment)
         if at < len(self.tail) and self.tail[at][0] == micros:
             amount += self.tail.pop(at)[1]
         if amount:
-            self.tail.insert(at, (micros, amount))
+            self.tail.insert(at, [micros, amount])
         return True
 
     def catch_up(self, work: Work) -> None:
@@ -78,17 +78,24 @@ class Memory:
             self.tail = []
 
     def settle(self, work: Work, ladder: Ladder) -> None:
-        """Moves the base on to where nothing can come before any more."""
-        begins = epoch_micros(work.now) - _late_micros(work)
+        """Moves the base on to where nothing can come before any more, an eighth of the late window at a time."""
+        late = _late_micros(work)
+        begins = epoch_micros(work.now) - late
+        if begins - self.base.at < late // 8 and len(self.tail) <= TAIL_MAX:
+            return
         if len(self.tail) > TAIL_MAX:
             begins = max(begins, self.tail[len(self.tail) - TAIL_MAX // 2][0] - 1)
         if begins <= self.base.at:
             return
         reading = Reading(ladder, work.metrics.get(ladder.metric.id), work.zone)
         reading.expect(self.tail)
-        gone = bisect_right(self.tail, begins, key=lambda entry: entry[0])
+        gone = bisect_right(self.tail, begins, key=_moment)
         self.base, _, _ = walk(self.base, reading, self.tail[:gone], begins)
         self.tail = self.tail[gone:]
+
+
+def _moment(entry: Entry) -> int:
+    return entry[0]
 
 
 def _late_micros(work: Work) -> int:
@@ -109,8 +116,8 @@ def read(ladder: Ladder, stored: dict[str, Any]) -> Memory:
         keys=stored["keys"],
         base=unpacked(ladder, stored["base"]),
         head=unpacked(ladder, stored["head"]),
-        tail=[(micros, amount) for micros, amount in stored["tail"]],
-        history=[(micros, rank) for micros, rank in stored["history"]],
+        tail=list(stored["tail"]),
+        history=list(stored["history"]),
         reached={rank: (times, micros) for rank, times, micros in stored["reached"]},
         due=stored["due"],
     )
@@ -127,8 +134,8 @@ def keep(work: Work, memory: Memory) -> None:
             "keys": memory.keys,
             "base": packed(memory.base),
             "head": packed(memory.head),
-            "tail": [list(entry) for entry in memory.tail],
-            "history": [list(change) for change in memory.history[-HISTORY_MAX:]],
+            "tail": memory.tail,
+            "history": memory.history[-HISTORY_MAX:],
             "reached": [[rank, times, micros] for rank, (times, micros) in memory.reached.items()],
             "due": memory.due,
         },
@@ -152,7 +159,7 @@ def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
     for key in stored["keys"]:
         mapping.append(max(ranks.get(key, mapping[-1]), ladder.lowest))
     now = epoch_micros(work.now)
-    history = [(micros, mapping[rank]) for micros, rank in stored["history"]]
+    history: list[Change] = [[micros, mapping[rank]] for micros, rank in stored["history"]]
     memory = fresh(work, ladder, history[-1][1] if history else ladder.lowest, at=now)
     memory.history = history
     memory.reached = {mapping[rank]: (times, micros) for rank, times, micros in stored["reached"]}

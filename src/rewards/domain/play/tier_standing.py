@@ -8,7 +8,7 @@ of older ones (`before`). Over a rolling window it knows the rank, and since whe
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Final
@@ -20,9 +20,9 @@ from rewards.domain.play.metric_upkeep import next_change
 from rewards.domain.program.tier import Downgrade, Ladder
 
 SECOND: Final = 1_000_000
-Entry = tuple[int, int]
+Entry = Sequence[int]
 """Something that counted: when (microseconds since 1970), and how much."""
-Change = tuple[int, int]
+Change = Sequence[int]
 """From when on which rank is held."""
 
 
@@ -34,6 +34,10 @@ class Reading:
     state: Any | None
     zone: ZoneInfo
     ahead: dict[int, int] = field(default_factory=dict)
+    _window: tuple[int, int, int] | None = None
+    """The rolling window that was read last: its sub-windows, and what they held."""
+    _change: tuple[int, int] | None = None
+    """From when and until when nothing leaves the window."""
 
     def slot(self, micros: int) -> int:
         """The sub-window of a moment; 0 where there is only one."""
@@ -49,7 +53,12 @@ class Reading:
 
     def count(self, micros: int, amount: int) -> None:
         """One that lay ahead has happened."""
-        self.ahead[self.slot(micros)] -= amount
+        slot = self.slot(micros)
+        self.ahead[slot] -= amount
+        if self._window is not None:
+            above, upto, total = self._window
+            if above < slot <= upto:
+                self._window = above, upto, total + amount
 
     def of_slot(self, slot: int) -> int:
         """What one sub-window holds."""
@@ -69,16 +78,31 @@ class Reading:
         """What the window at a moment holds."""
         if not isinstance(self.ladder.per, Rolling):
             return self.of_slot(self.slot(micros))
-        return sum(amount for _, amount in self.within(micros))
+        above, upto = windows.window(self.ladder.metric, micros // SECOND, self.zone, 0)
+        if self._window is None or self._window[:2] != (above, upto):
+            self._window = above, upto, sum(amount for _, amount in self._between(above, upto))
+        return self._window[2]
+
+    def next_change(self, micros: int) -> int | None:
+        """When something next leaves the window by itself, or at the earliest may do so."""
+        if self._change is None or not self._change[0] <= micros < self._change[1]:
+            found = next_change(self.ladder.metric, self.state, at=from_epoch_micros(micros), zone=self.zone)
+            if found is None:
+                return None
+            self._change = micros, epoch_micros(found)
+        return self._change[1]
 
     def within(self, micros: int) -> list[tuple[int, int]]:
         """What each sub-window of a rolling window at a moment holds."""
+        return self._between(*windows.window(self.ladder.metric, micros // SECOND, self.zone, 0))
+
+    def _between(self, above: int, upto: int) -> list[tuple[int, int]]:
         if self.state is None:
             return []
         slots, cells = self.state
-        above, upto = windows.window(self.ladder.metric, micros // SECOND, self.zone, 0)
+        ahead = self.ahead
         found = range(bisect_right(slots, above), bisect_right(slots, upto))
-        return [(slots[each], cells[each] - self.ahead.get(slots[each], 0)) for each in found]
+        return [(slots[each], cells[each] - ahead.get(slots[each], 0)) for each in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +114,10 @@ class Periodic:
     before: int
     ground: int
     reached: int
+
+    def later(self, at: int) -> Periodic:
+        """The same at another moment of the period."""
+        return Periodic(at, self.period, self.before, self.ground, self.reached)
 
     @property
     def carried(self) -> int:
@@ -112,6 +140,10 @@ class Sliding:
     at: int
     held: int
     below: int | None
+
+    def later(self, at: int) -> Sliding:
+        """The same at another moment."""
+        return Sliding(at, self.held, self.below)
 
 
 Standing = Periodic | Sliding
@@ -207,21 +239,21 @@ def walk(
         moved = step(standing, reading, upto)
         if moved is None:
             if position == len(waiting):
-                return replace(standing, at=max(standing.at, until)), changes, highest
+                return standing.later(max(standing.at, until)), changes, highest
             micros, amount = waiting[position]
             position += 1
             reading.count(micros, amount)
-            moved = _counted(replace(standing, at=micros), reading)
+            moved = _counted(standing.later(micros), reading)
         standing = moved
         now = rank(standing, reading)
         if now != last:
-            changes.append((standing.at, now))
+            changes.append([standing.at, now])
             last, highest = now, max(highest, now)
 
 
 def caught_up(standing: Standing, at: int) -> Standing:
     """The standing later on, when nothing has come of time since."""
-    return replace(standing, at=max(standing.at, at)) if isinstance(standing, Sliding) else standing
+    return standing.later(max(standing.at, at)) if isinstance(standing, Sliding) else standing
 
 
 def lost_at(standing: Standing, reading: Reading) -> int | None:
@@ -268,7 +300,7 @@ def _counted(standing: Standing, reading: Reading) -> Standing:
     """After something counted at the standing's moment."""
     if isinstance(standing, Periodic):
         reached = reading.ladder.rank_of(reading.of_slot(standing.period))
-        return replace(standing, reached=max(standing.reached, reached))
+        return standing if reached <= standing.reached else replace(standing, reached=reached)
     return _settled(standing, reading)
 
 
@@ -309,7 +341,7 @@ def _step_periodic(standing: Standing, reading: Reading, upto: int) -> Standing 
     start, end = _bounds(standing, reading)
     over = start + grace_micros(reading.ladder)
     if standing.at < over <= upto and over < end:
-        return replace(standing, at=int(over))
+        return standing.later(int(over))
     if end > upto:
         return None
     at = int(end)
@@ -323,14 +355,16 @@ def _step_periodic(standing: Standing, reading: Reading, upto: int) -> Standing 
 
 def _step_sliding(standing: Standing, reading: Reading, upto: int) -> Standing | None:
     assert isinstance(standing, Sliding)
+    if upto <= standing.at:
+        return None
     moments = []
     if standing.below is not None and reading.ladder.downgrade is not Downgrade.NEVER:
         moments.append(standing.below + grace_micros(reading.ladder))
-    change = next_change(reading.ladder.metric, reading.state, at=from_epoch_micros(standing.at), zone=reading.zone)
+    change = reading.next_change(standing.at)
     if change is not None:
-        moments.append(epoch_micros(change))
+        moments.append(change)
     at = min((each for each in moments if standing.at < each <= upto), default=None)
-    return None if at is None else _settled(replace(standing, at=at), reading)
+    return None if at is None else _settled(standing.later(at), reading)
 
 
 def _settled(standing: Sliding, reading: Reading) -> Sliding:

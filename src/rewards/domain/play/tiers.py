@@ -89,7 +89,7 @@ class Tiers(Mechanic):
         memory.head, changes, highest = walk(memory.head, reading, (), epoch_micros(moment))
         held = rank(memory.head, reading)
         if not changes and held != known:  # the program's terms have changed
-            changes, highest = [(epoch_micros(moment), held)], max(held, highest)
+            changes, highest = [[epoch_micros(moment), held]], max(held, highest)
         memory.history += changes
         _finish(work, ladder, memory, reading, known, highest)
 
@@ -196,7 +196,7 @@ def _rewalk(work: Work, ladder: Ladder, memory: Memory, until: int, *, corrects:
     memory.head, changes, highest = walk(memory.base, reading, memory.tail, until)
     lifted = raised(memory.head, reading)  # by what was filled in of days that the base had passed
     if (now_held := rank(lifted, reading)) > rank(memory.head, reading):
-        changes.append((memory.head.at, now_held))
+        changes.append([memory.head.at, now_held])
         highest = max(highest, now_held)
     memory.head = lifted
     settled = [change for change in memory.history if change[0] <= memory.base.at]
@@ -204,7 +204,7 @@ def _rewalk(work: Work, ladder: Ladder, memory: Memory, until: int, *, corrects:
         memory.history = [*settled, *changes]
     elif (held := rank(memory.head, reading)) != known:
         # What was told of the time before the base stays told; it is otherwise from now on.
-        memory.history.append((epoch_micros(work.now), held))
+        memory.history.append([epoch_micros(work.now), held])
     _finish(work, ladder, memory, reading, known, highest, corrects=corrects)
 
 

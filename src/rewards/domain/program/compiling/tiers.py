@@ -63,8 +63,10 @@ def _check_period(context: Context, tiers: written.Tiers, over: Span, grace: tim
     shortest = timedelta(days=_SHORTEST_DAYS[over]) if isinstance(over, Calendar) else None
     if isinstance(over, Rolling):
         shortest = timedelta(days=28 * over.months) if over.months else over.length
-    if late is not None and shortest is not None and shortest < late:
-        message = f"tiers are held for longer than events may be late ({context.document.program.late_window})"
+    if late is not None and shortest is not None and shortest < late * 9 / 8:
+        message = (
+            f"tiers are held for some time longer than events may be late ({context.document.program.late_window})"
+        )
         problems.error("tiers.per", "too-short", message)
     if isinstance(over, Calendar) and grace >= timedelta(days=_SHORTEST_DAYS[over]):
         problems.error("tiers.grace", "too-long", f"grace is shorter than the {over.value} by which tiers are held")
