@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from rewards.domain.outcome import BoardScore, Outcome
+from rewards.domain.outcome import BoardNotice, BoardScore, Outcome
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play import standings
 from rewards.domain.play.actions import CannotCompute, Firing, performs
@@ -142,6 +142,12 @@ def record(work: Work, outcome: Outcome) -> None:
     mine, now = before.play.get(NAME), after.play.get(NAME)
     if mine is now and before.attributes is after.attributes and before.segments is after.segments:
         return
+    if not outcome.board_notices and mine is not now:
+        # A removal that came along with a merged member is this member's from now on.
+        known = removals(before.play)
+        outcome.board_notices.extend(
+            BoardNotice("removed", key, kept[0]) for key, kept in removals(after.play).items() if key not in known
+        )
     boards = work.program.boards
     for board in boards.by_key.values() if boards is not None else ():
         old = (mine or {}).get(board.key)
