@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from secrets import token_hex
 from typing import Any, Final
 from uuid import UUID
@@ -41,8 +42,13 @@ class Kept:
 
 def board_id(published: Published, board: Board) -> BoardId:
     """Where the board is kept."""
-    realm = keyed_hash(published.identity.secret, b"boards").hex()[:REALM_LENGTH]
-    return BoardId(published.program_id, board.key, ascending=board.ascending, definition=board.id, realm=f"{realm}-")
+    realm = _realm(published.identity.secret)
+    return BoardId(published.program_id, board.key, ascending=board.ascending, definition=board.id, realm=realm)
+
+
+@lru_cache(maxsize=1024)
+def _realm(secret: bytes) -> str:
+    return keyed_hash(secret, b"boards").hex()[:REALM_LENGTH] + "-"
 
 
 async def known_boards(connection: AsyncConnection, programs: Programs) -> dict[tuple[int, str], Kept]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +20,7 @@ SCANNED_AT_ONCE: Final = 500
 BUILT_KEPT_SECONDS: Final = 6 * 3600
 """What a rebuild that never ended has left goes by itself."""
 
+_PACKED: Final = Struct(">dH8x16s")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MOMENT_ZERO: Final = 1 << 62
@@ -344,13 +346,18 @@ def _obeyed(answer: int) -> int:
 
 
 def _reading(board: BoardId, found: Any) -> Reading:
-    as_of, version, total, first, before, flat, names = found
+    as_of, version, total, position, before, packed = found
     entries: list[Entry] = []
-    for index, (entry, score) in enumerate(zip(flat[::2], flat[1::2], strict=True)):
-        value = board.stored(float(score))
+    at = 0
+    while at < len(packed):
+        score, name_size, member = _PACKED.unpack_from(packed, at)
+        at += _PACKED.size
+        value = board.stored(score)
         if entries and entries[-1].score != value:
-            before = first + index
-        entries.append(Entry(UUID(bytes=entry[8:]), first + index, before, value, names[index][8:].decode()))
+            before = position
+        entries.append(Entry(UUID(bytes=member), position, before, value, packed[at : at + name_size].decode()))
+        at += name_size
+        position += 1
     return Reading(from_microseconds(int(as_of)), int(version), total, entries)
 
 
