@@ -52,7 +52,7 @@ class Streaks(Mechanic):
 
     def next_at(self, work: Work) -> datetime | None:
         kept = work.play.get(MECHANIC, {})
-        moments = [Memory.read(streak, kept[streak.key]).next_at() for streak in _remembered(work)]
+        moments = [_due(streak, kept[streak.key]) for streak in _remembered(work)]
         return min((from_epoch_seconds(moment) for moment in moments if moment is not None), default=None)
 
     def pass_to(self, work: Work, moment: datetime) -> None:
@@ -153,7 +153,7 @@ class Change:
         unrewarded = [stretch for stretch in kept if not stretch.rewarded]
         for stretch in unrewarded:
             stretch.rewarded = bool(self.streak.rewards)
-        self._keep()
+        self._keep(after)
         told = [self._tell_one(after, *each) for each in newly]
         length = after.standing.length
         if kept or (length != self._before.standing.length and (length or not any(told))):
@@ -164,10 +164,10 @@ class Change:
         for at, instance in owing:
             self._reach(at, instance)
 
-    def _keep(self) -> None:
+    def _keep(self, told: Told) -> None:
         memory = self.memory
         memory.settle(memory.horizon(epoch_seconds(self.work.now), self.work.program.late_seconds))
-        self.work.set_play(MECHANIC, self.streak.key, memory.plain())
+        self.work.set_play(MECHANIC, self.streak.key, memory.plain(told))
 
     def _tell_one(self, after: Told, stretch: Stretch, before: Fate, fate: Fate) -> bool:
         """Tells what became of one stretch; False where that is no effect of its own."""
@@ -211,6 +211,15 @@ def _remembered(work: Work) -> Iterator[Streak]:
     """The streaks of which something is remembered, in the order of the document."""
     kept = work.play.get(MECHANIC, {})
     return (streak for key, streak in work.program.streaks.items() if key in kept)
+
+
+def _due(streak: Streak, kept: Mapping[str, Any]) -> int | None:
+    """When time next does something, as was kept; found anew where the program's terms are others since."""
+    due: list[int | None] = kept.get("due", [None, None])
+    if due[0] == streak.terms:
+        return due[1]
+    memory = Memory.read(streak, kept)
+    return memory.next_at(memory.tell())
 
 
 def _payload(work: Work, streak: Streak, event_type: str, facts: EventFacts) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import blake2b
 
 from rewards.domain.periods import Calendar
 from rewards.domain.program.compiled import Action, Cause, Condition, Value
@@ -73,9 +74,13 @@ class Streak:
     milestones: tuple[Milestone, ...]
     rewards: tuple[Action, ...]
     cause: Cause = field(init=False)
+    terms: int = field(init=False)
+    """Tells apart definitions under which time does something at different moments."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cause", Cause("streak", self.key))
+        terms = f"{self.target} {self.per} {self.freezes} {self.warn_before}"
+        object.__setattr__(self, "terms", int.from_bytes(blake2b(terms.encode(), digest_size=4).digest()))
 
     def milestone(self, length: int) -> int:
         """The greatest length at most `length` at which there is a milestone; 0 where there is none."""

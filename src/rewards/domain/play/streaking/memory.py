@@ -60,9 +60,10 @@ class Memory:
             kept["warned"],
         )
 
-    def plain(self) -> dict[str, Any]:
-        """As it is kept in the member's document."""
+    def plain(self, told: Told) -> dict[str, Any]:
+        """As it is kept in the member's document; `told` is how it stands. With it goes when time next does something."""
         return {
+            "due": [self.streak.terms, self.next_at(told)],
             "per": self.streak.per.value,
             "zone": self.zone.key,
             "settled": self.settled.plain(),
@@ -134,12 +135,9 @@ class Memory:
             return False
         return self._breaks(self.tell(), self.stretches[-1])
 
-    def next_at(self) -> int | None:
+    def next_at(self, told: Told) -> int | None:
         """When time alone next does something; None while the streak does not run."""
-        if not self.stretches:
-            return None
-        told = self.tell()
-        if told.standing.length == 0:
+        if not self.stretches or told.standing.length == 0:
             return None
         last = self.stretches[-1]
         if told.fates[last.start] is Fate.KEPT:  # its end changes nothing: what can be missed is the next one
