@@ -12,11 +12,12 @@ from types import FrameType
 from typing import Final
 
 from benchmarks import phases, report
+from benchmarks.boards import measure_boards
 from benchmarks.installation import PROCESSES, servers
 from benchmarks.play import measure_play
 from benchmarks.timers import measure_timers
 
-PHASES: Final = ("limit", "apply", "service", "simulate", "play", "timers", "growth")
+PHASES: Final = ("limit", "apply", "service", "simulate", "play", "boards", "timers", "growth")
 QUICK_PHASES: Final = ("limit", "apply", "service")
 _began = time.monotonic()
 
@@ -42,7 +43,7 @@ def measure(chosen: Sequence[str], size: phases.Size) -> phases.Figures:
             figures |= phases.measure_simulation(size, told("simulate"))
         else:
             told("simulate")("`rewards program simulate` is not there; left out")
-    if {"limit", "service", "play", "timers", "growth"} & set(chosen):
+    if {"limit", "service", "play", "boards", "timers", "growth"} & set(chosen):
         say("starting PostgreSQL and Valkey")
         with servers() as local:
             if "limit" in chosen:
@@ -57,6 +58,14 @@ def measure(chosen: Sequence[str], size: phases.Size) -> phases.Figures:
                     warmup_seconds=size.warmup_seconds,
                     processes=size.processes,
                     told=told("play"),
+                )
+            if "boards" in chosen:
+                figures |= measure_boards(
+                    local,
+                    members=size.board_members,
+                    seconds=size.seconds,
+                    processes=size.processes,
+                    told=told("boards"),
                 )
             if "timers" in chosen:
                 figures |= measure_timers(

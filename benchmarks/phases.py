@@ -52,6 +52,7 @@ class Size:
     growth_events_each: int = 10
     growth_rounds: int = 2
     pending_timers: int = 1_000_000
+    board_members: int = 1_000_000
     due_timers: int = 10_000
     processes: int = PROCESSES
 
@@ -68,6 +69,7 @@ QUICK: Final = Size(
     growth_members=(1_000, 20_000),
     growth_rounds=1,
     pending_timers=100_000,
+    board_members=50_000,
     due_timers=2_000,
 )
 

@@ -67,6 +67,14 @@ def _growth(key: str, *, slower: bool) -> Target:
     )
 
 
+def _board(what: str) -> tuple[Target, Target]:
+    rate, p99 = f"board_{what}_per_s", f"board_{what}_p99_ms"
+    return (
+        Target(f"board: {what}, 32 connections", _rate(rate), _value(rate), 2_500, 5_000, "/s", least=True),
+        Target("  the same at half that rate, p99", _ms(p99), _value(p99), 25, 12, "ms", least=False),
+    )
+
+
 TARGETS: Final = (
     Target("single events, 32 connections", _rate("single_events_per_s"),
            _ratio("single_events_per_s", "pgbench_awards_per_s"), 0.40, 0.60, "× pgbench", least=True),
@@ -84,6 +92,12 @@ TARGETS: Final = (
            _ratio("play_full_single_events_per_s", "play_bare_single_events_per_s"), 0.7, 1.0, "× bare", least=True),
     Target("batches of 100, everything in the document", _rate("play_full_batch_events_per_s"),
            _ratio("play_full_batch_events_per_s", "play_bare_batch_events_per_s"), 0.6, 1.0, "× bare", least=True),
+    *_board("top"),
+    *_board("rank"),
+    *_board("around"),
+    Target("board: a change is seen, p99", _ms("board_visible_p99_ms"), _value("board_visible_p99_ms"), 100, 50, "ms", least=False),
+    Target("board: rebuilt", lambda figures: f"{figures['board_rebuild_s']:.1f} s" if "board_rebuild_s" in figures else "not measured",
+           _value("board_rebuild_s"), 60, 30, "s", least=False),
     Target("timers that fall due at once, paid", lambda figures: f"{figures['timers_due_at_once_seconds']:.1f} s"
            if "timers_due_at_once_seconds" in figures else "not measured", _value("timers_due_at_once_seconds"), 10, 5, "s", least=False),
     Target("processor while timers wait", lambda figures: f"{figures['timers_idle_share_with']:.2%}"
