@@ -31,9 +31,12 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## start PostgreSQL, Valkey and the service on this machine; Ctrl-C stops them
 	@$(BIN)/rewards local $(ARGS)
 
+# A process for each core, at most four, and a file of tests in one of them: each has servers of its own.
+SPREAD  := --numprocesses logical --maxprocesses 4 --dist loadfile
+
 test: $(READY) ## the fast tests
 	@$(BIN)/python -m tests.left_out
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" $(SPREAD) $(ARGS)
 
 test-slow: $(READY) ## the slow tests: crashes, large data, other clients
 	@$(BIN)/python -m pytest -m slow $(ARGS)
