@@ -214,10 +214,11 @@ async def test_a_change_is_seen_at_once_and_from_another_process(boards: Boards)
         hints = boards.live.service.score_hints
         await asyncio.sleep(0)
         hints.scores_written.clear()
+        waiting = asyncio.ensure_future(hints.scores_written.wait())  # the job clears it again at once
 
         async def heard() -> bool:
             await valkey.publish("rewards:boards:written", b"")
-            return hints.scores_written.is_set()
+            return waiting.done()
 
         await until(heard)
     await valkey.aclose()
