@@ -152,6 +152,8 @@ async def _repeat(job: Job) -> None:
         if job.hurry is None:
             await asyncio.sleep(job.every_seconds)
             continue
+        # Not `wait_for`: in Python 3.11 it loses a cancellation that comes at the moment at which it is hurried.
         with suppress(TimeoutError):
-            await asyncio.wait_for(job.hurry.wait(), job.every_seconds)
+            async with asyncio.timeout(job.every_seconds):
+                await job.hurry.wait()
         job.hurry.clear()

@@ -30,6 +30,7 @@ from rewards.http.auth import SCOPES
 from rewards.pipeline.batch import Batches
 from rewards.pipeline.intake import Addressed
 from rewards.service import Service, database
+from rewards.worker import Job, _repeat
 
 numbers = itertools.count(1)
 
@@ -435,3 +436,20 @@ async def _said(log: Path, marker: str) -> str:
         while marker not in (told := await asyncio.to_thread(log.read_text)):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.05)
     return told.partition(marker)[2].splitlines()[0]
+
+
+async def test_a_job_that_is_hurried_while_it_is_ended_ends() -> None:
+    hurry, turns = asyncio.Event(), asyncio.Event()
+
+    async def turn() -> int:
+        turns.set()
+        return 0
+
+    job = asyncio.create_task(_repeat(Job("hurried", 60.0, turn, hurry)))
+    await turns.wait()
+    await asyncio.sleep(0)  # it waits to be hurried now
+    hurry.set()
+    job.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await job
