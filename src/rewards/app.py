@@ -37,6 +37,7 @@ from rewards.features.news.controller import news_router
 from rewards.features.programs.checking import Checker
 from rewards.features.programs.controller import programs_routers
 from rewards.features.progress.badges import badges_router
+from rewards.features.progress.groups import groups_router
 from rewards.features.progress.quests import quests_router
 from rewards.features.progress.streaks import streaks_routers
 from rewards.features.progress.tiers import tiers_router
@@ -91,7 +92,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             my_events_router(),
             my_wallet_router(),
             news_router(),
-            *(badges_router(), quests_router()),
+            *(badges_router(), quests_router(), groups_router()),
             *streaks_routers(),
             tiers_router(),
             leaderboards_router(),

@@ -41,6 +41,14 @@ from rewards.domain.commands import (
     Spend,
 )
 from rewards.domain.errors import MemberErased
+from rewards.domain.group_commands import (
+    Contribute,
+    JoinGroup,
+    LeaveGroup,
+    LoseWithTeam,
+    RewardWithTeam,
+    TakeContributionBack,
+)
 from rewards.domain.ids import Ids
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.merging import decide_merge_in, decide_merge_out
@@ -48,9 +56,11 @@ from rewards.domain.outcome import Outcome
 from rewards.domain.play import boards, mechanics, timers
 from rewards.domain.play.backfilling import decide_backfill
 from rewards.domain.play.deciding import decide_event
+from rewards.domain.play.groups import decide_join_group, decide_leave_group
 from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
 from rewards.domain.play.questing.asked import decide_join, decide_leave
+from rewards.domain.play.questing.teams import decide_contribution, decide_loss, decide_reward, decide_taken_back
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
@@ -73,6 +83,12 @@ _DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
     SetSegments: decide_segments,
     JoinQuest: decide_join,
     LeaveQuest: decide_leave,
+    JoinGroup: decide_join_group,
+    LeaveGroup: decide_leave_group,
+    Contribute: decide_contribution,
+    TakeContributionBack: decide_taken_back,
+    RewardWithTeam: decide_reward,
+    LoseWithTeam: decide_loss,
     Backfill: decide_backfill,
     ModerateBoard: decide_moderation,
     OptOut: decide_opt_out,

@@ -9,6 +9,14 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from rewards.domain.errors import InvalidInput
+from rewards.domain.group_commands import (
+    Contribute,
+    JoinGroup,
+    LeaveGroup,
+    LoseWithTeam,
+    RewardWithTeam,
+    TakeContributionBack,
+)
 from rewards.domain.program.currency import (
     Clawback,
 )
@@ -327,6 +335,12 @@ Command: TypeAlias = (
     | SetSegments
     | JoinQuest
     | LeaveQuest
+    | JoinGroup
+    | LeaveGroup
+    | Contribute
+    | TakeContributionBack
+    | RewardWithTeam
+    | LoseWithTeam
     | Backfill
     | ModerateBoard
     | OptOut

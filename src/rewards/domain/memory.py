@@ -38,6 +38,7 @@ from rewards.domain.ledger.upkeep import lot_due_at
 from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome, Status
 from rewards.domain.play.closing import OpenPeriods
+from rewards.domain.play.questing import sending
 from rewards.domain.program.compiled import Program
 from rewards.domain.recorded import (
     HISTORY_EVENTS_MAX,
@@ -342,6 +343,9 @@ class Members:
 
     def _follow(self, leg: Leg, at: datetime, actor: str) -> None:
         other = self.member(leg.member, MemberRef(leg.kind, leg.external_id))
+        if leg.name in sending.NAMES:
+            self._let(other, sending.command_of(leg.name, leg.payload), at)
+            return
         origin = UUID(leg.payload["origin"])
         other.events = self._members[origin].events | other.events
         self.decide(other, MergeIn(origin, leg.payload), at, actor=actor)

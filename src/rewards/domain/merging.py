@@ -16,10 +16,11 @@ from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Origin
 from rewards.domain.ledger.transfer import Moved, Parcel, receive, send_all
 from rewards.domain.outcome import Leg, Outcome, Status
-from rewards.domain.play import backfilling, mechanics, timers
+from rewards.domain.play import backfilling, groups, mechanics, timers
 from rewards.domain.play.deciding import place_in_segments
 from rewards.domain.play.limits import merge as merge_limits
 from rewards.domain.play.metrics import merge as merge_metric
+from rewards.domain.play.questing import teams
 from rewards.domain.play.recounting import FILLED_IN
 from rewards.domain.profile import finish_profile
 from rewards.domain.state import ABSORBED_MAX
@@ -97,6 +98,8 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
         work.set_play(timers.HEARD, rule, timers.merge_heard(mine, other))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]
     backfilling.merge(work, parcel.get("play", {}).get(FILLED_IN, {}), gone)
+    groups.merge(work, parcel.get("play", {}).get(groups.NAME, {}))
+    teams.merge(work, parcel.get("play", {}).get(teams.NAME, {}))
     mechanics.merge(work, parcel.get("play", {}))
     mechanics.reassess(work, work.now)
     # Who was in a segment under either name does not enter it again.

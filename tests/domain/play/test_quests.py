@@ -499,7 +499,6 @@ def test_what_is_kept_stays_small() -> None:
         ("{steps: [{event: read}], requires: {quests: [new]}}", "quests.new.requires.quests", "waits for itself"),
         ("{steps: [{event: read}], when: event.km > 1}", "quests.new.when", "without an event"),
         ("{steps: [{event: read}], repeat: {after: lifetime}}", "quests.new.repeat", "after is a duration"),
-        ("{steps: [{event: read}], team: true}", "quests.new.team", "team is not yet available"),
         ("{steps: [{event: read}], windo: 7d}", "quests.new.windo", "unknown key 'windo'"),
         ("{steps: [{event: read, tagret: 2}]}", "quests.new.steps.0.tagret", "unknown key 'tagret'"),
         ("{steps: []}", "quests.new.steps", "at least 1 item"),

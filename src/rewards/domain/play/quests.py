@@ -12,11 +12,13 @@ from rewards.domain.play.cells import payload_of
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
+from rewards.domain.play.questing.counting import count, is_locked, why_never
 from rewards.domain.play.questing.gates import is_admitted
 from rewards.domain.play.questing.joining import begin
-from rewards.domain.play.questing.keeping import MECHANIC, add, as_defined, keep, kept_of
+from rewards.domain.play.questing.keeping import MECHANIC, as_defined, keep, kept_of
 from rewards.domain.play.questing.merging import merge
-from rewards.domain.play.questing.standing import BEGINS, COUNTS, JOINS, Entry, Kept, ends_micros
+from rewards.domain.play.questing.sending import contribute, send_back
+from rewards.domain.play.questing.standing import BEGINS, COUNTS, Entry, Kept, ends_micros
 from rewards.domain.play.questing.undoing import undo
 from rewards.domain.program.compiled import Bound, Missing
 from rewards.domain.program.quest import BeginQuest, Quest, Step
@@ -40,7 +42,12 @@ class Quests(Mechanic):
 
     def take_back(self, work: Work, key: str, stored: Stored) -> None:
         quest = work.program.quests.quests.get(key)
-        if quest is not None:
+        if quest is None:
+            return
+        if quest.team and len(stored.contribution) > 2:
+            definition, parts, groups = stored.contribution
+            send_back(work, quest, definition, stored.order, epoch_micros(stored.occurred_at), parts, groups)
+        else:
             undo(work, quest, stored)
 
     def next_at(self, work: Work) -> datetime | None:
@@ -57,7 +64,8 @@ class Quests(Mechanic):
                 quest = work.program.quests.quests[key]
                 keep(work, quest, Kept.of(plain)._replace(told=ends))
                 work.effects.append({"type": "quest_expired", "key": key})
-                work.emitted.append(("quest.expired", {"quest": key}))
+                if not quest.team:
+                    work.emitted.append(("quest.expired", {"quest": key}))
                 work.trace.append({"quest": key, "result": "expired", "at": from_epoch_micros(ends).isoformat()})
 
     def merge(self, work: Work, other: Mapping[str, Any]) -> None:
@@ -91,34 +99,28 @@ def _parts(steps: tuple[Step, ...], bound: Bound) -> tuple[tuple[int, Any], ...]
 
 def _count(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at: datetime) -> str:
     """Adds a contribution, if it may ever matter; says for the trace what became of it."""
-    kept = kept_of(work, quest)
     micros = epoch_micros(at)
-    if _is_over(quest, kept, micros):
-        return "completed_before"
-    if quest.opt_in and not quest.joined_by_rule and not _was_joined(kept, micros):
-        return "not_joined"
+    if quest.team:
+        return _contribute(work, quest, parts, at, micros)
+    kept = kept_of(work, quest)
+    never = why_never(quest, kept, micros)
+    if never is not None:
+        return never
     sort = BEGINS if is_admitted(work, quest, at) else COUNTS
-    if sort == COUNTS and kept.open_attempt(micros) is None:
+    if is_locked(kept, sort, micros):
         return "locked"
-    entry = Entry.made(micros, work.id, sort, parts)
     work.contributions.append([f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts]])
-    kept, news = add(work, quest, kept, entry)
-    if news:
-        return news[-1].what
-    attempt = kept.head.attempt
-    return "counted" if attempt is not None and attempt.began <= micros else "not_available"
+    return count(work, quest, kept, Entry.made(micros, work.id, sort, parts))
 
 
-def _is_over(quest: Quest, kept: Kept, micros: int) -> bool:
-    """Whether the quest is completed for good, and nothing at this moment can be part of how it was."""
-    if quest.times is None or quest.revocable or kept.head.completed < quest.times:
-        return False
-    return kept.head.last is not None and micros > kept.head.last
-
-
-def _was_joined(kept: Kept, micros: int) -> bool:
-    attempt = kept.base.attempt
-    return attempt is not None or any(plain[3] == JOINS and plain[0] <= micros for plain in kept.tail)
+def _contribute(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at: datetime, micros: int) -> str:
+    """Sends a contribution to the member's groups, which alone know what it is worth."""
+    sort = BEGINS if is_admitted(work, quest, at) else COUNTS
+    groups = contribute(work, quest, parts, micros, sort)
+    if not groups:
+        return "no_group"
+    work.contributions.append([f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts], groups])
+    return "sent"
 
 
 @performs(BeginQuest)

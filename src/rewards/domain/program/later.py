@@ -7,7 +7,6 @@ from typing import Any
 
 from rewards.domain.program.models.document import (
     LATER_ACTIONS,
-    LATER_QUEST_KEYS,
     LATER_RULE_KEYS,
     LATER_SECTIONS,
     LATER_TEST_KEYS,
@@ -24,10 +23,6 @@ def drop_later(data: dict[str, Any], problems: Problems) -> tuple[dict[str, Any]
     for section in data:
         if section in LATER_SECTIONS:
             problems.error(str(section), CODE, f"the section {section} is not yet available")
-    if isinstance(kept.get("quests"), Mapping):
-        kept["quests"] = {
-            key: _without(quest, LATER_QUEST_KEYS, f"quests.{key}", problems) for key, quest in kept["quests"].items()
-        }
     if isinstance(kept.get("leaderboards"), Mapping):
         kept["leaderboards"] = {
             key: _board(board, f"leaderboards.{key}", problems) for key, board in kept["leaderboards"].items()

@@ -56,7 +56,7 @@ class Again:
 class Quest:
     """`definition` is the hash of what is counted: progress is kept under it, and starts over when it changes.
 
-    `joined_by_rule`: some rule can begin it, also by an event that comes late.
+    `joined_by_rule`: some rule can begin it, also by an event that comes late. `team`: groups follow it, not single members.
     """
 
     key: str
@@ -77,6 +77,7 @@ class Quest:
     ends: datetime | None
     secret: bool
     revocable: bool
+    team: bool
     rewards: tuple[Action, ...]
 
     @property
@@ -104,6 +105,7 @@ class QuestBook:
 
     quests: Mapping[str, Quest] = field(default_factory=dict)
     by_event: Mapping[str, tuple[tuple[Quest, tuple[Step, ...]], ...]] = field(init=False)
+    for_teams: bool = field(init=False)
     unlocked_by: Mapping[str, tuple[Quest, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,4 +122,5 @@ class QuestBook:
             for event, each in by_event.items()
         }
         object.__setattr__(self, "by_event", concerned)
+        object.__setattr__(self, "for_teams", any(quest.team for quest in self.quests.values()))
         object.__setattr__(self, "unlocked_by", {key: tuple(each) for key, each in unlocked_by.items()})

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from rewards.db.transact import StorageError, transact
 from rewards.domain.commands import AwardPrize, Command, Due, Event, MemberRef, MergeIn
 from rewards.domain.errors import MemberErased, RewardsError
+from rewards.domain.play.questing import sending
 from rewards.features.events.schemas import EventIn
 from rewards.pipeline.batch import TooManyAttempts
 from rewards.pipeline.intake import Addressed, submission
@@ -32,6 +33,9 @@ log = structlog.get_logger("rewards.worker")
 WAKE: Final = "wake"
 CLAIM_MAX: Final = 500
 LEASE_SECONDS: Final = 30
+
+_HAPPENS_TO_MEMBERS: Final = sending.NAMES | {WAKE}
+"""Of an erased member these are dropped, and nobody needs to see to it."""
 
 POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
 """Nothing is wrong with the command itself: it is tried again when its lease ends."""
@@ -115,7 +119,7 @@ class DueCommands:
             log.warning("due_commands_postponed", program_id=program_id, count=len(claimed), code=error.code)
             return 0  # claiming more at once would only put off more
         for row, result in zip(ready.values(), results, strict=True):
-            if isinstance(result, MemberErased) and row.name == WAKE:
+            if isinstance(result, MemberErased) and row.name in _HAPPENS_TO_MEMBERS:
                 await self._forget(row)  # nothing will ever happen to an erased member by itself
             elif isinstance(result, RewardsError) and not isinstance(result, POSTPONED):
                 await self._set_aside(row, result)
@@ -181,6 +185,12 @@ def _prize(published: Published, row: Any, payload: dict[str, Any]) -> Submissio
     return Submission(published.program_id, MemberRef("user", ""), row.member_id, row.key, b"", prize)
 
 
+def _of_team(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
+    # The row's key says which contribution this is, or whose reward for what, and it is done once.
+    command = sending.command_of(row.name, payload)
+    return Submission(published.program_id, _ref(payload), row.member_id, row.key, b"", command)
+
+
 def _ref(payload: dict[str, Any]) -> MemberRef:
     return MemberRef(payload["kind"], payload["external_id"])
 
@@ -190,4 +200,5 @@ _MAKE: Final[dict[str, Callable[[Published, Any, dict[str, Any]], Submission]]] 
     "merge_in": _leg,
     WAKE: _wake,
     "prize": _prize,
+    **dict.fromkeys(sending.NAMES, _of_team),
 }

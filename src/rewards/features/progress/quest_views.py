@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from rewards.domain.commands import MemberRef
+from rewards.domain.play.groups import GROUP, groups_of
 from rewards.domain.play.questing.reading import Progress, StepProgress, progress_of
 from rewards.domain.program.compiled import Program
 from rewards.domain.program.wording import worded
@@ -25,9 +28,10 @@ class StepOut(Struct, frozen=True):
 
 
 class MissingOut(Struct, frozen=True):
-    """What a locked quest waits for: a `quest` or a `badge`, with its key and name, or a `condition` over the member."""
+    """What a locked quest waits for: a `quest` or a `badge`, with its key and name, a `condition` over the member, or a
+    `group` that the member would have to belong to."""
 
-    kind: Literal["quest", "badge", "condition"]
+    kind: Literal["quest", "badge", "condition", "group"]
     key: str | None
     name: str | None
 
@@ -36,7 +40,7 @@ class QuestOut(Struct, frozen=True):
     """One quest. `completed` counts how often; `available_at` is when it can begin, where that is later than now.
 
     `state`: `locked` (see `missing`), `available`, `active` (until `ends_at`, null without an end), `completed`, and `over`
-    where it is no longer offered.
+    where it is no longer offered. A `team` quest is told as it stands for `group`, once for each of the member's groups.
     """
 
     key: str
@@ -53,13 +57,17 @@ class QuestOut(Struct, frozen=True):
     completed_at: datetime | None
     available_at: datetime | None
     missing: list[MissingOut]
+    team: bool
+    group: str | None
 
 
 class QuestsOut(Struct, frozen=True):
-    """The quests of one member. After a merge they are of the member named by `merged_into`."""
+    """The quests of one member, and the `groups` that it belongs to. After a merge they are of the member named by
+    `merged_into`."""
 
     member: str
     merged_into: str | None
+    groups: list[str]
     quests: list[QuestOut]
 
 
@@ -75,12 +83,13 @@ class QuestJoinedOut(Struct, frozen=True, omit_defaults=True):
     answer_expired: bool = False
 
 
-def quests_of(wallet: FoundWallet, state: MemberState) -> QuestsOut:
-    """The quests that the member may see, in the member's language."""
+def quests_of(wallet: FoundWallet, state: MemberState, groups: Mapping[str, MemberState] | None = None) -> QuestsOut:
+    """The quests that the member may see, in the member's language. `groups` are those that it belongs to, by id."""
     found = wallet.found
-    told = progress_of(wallet.program, state, now=wallet.now)
+    told = progress_of(wallet.program, state, now=wallet.now, groups=groups)
     quests = [_quest(each, state.locale, wallet.program) for each in told]
-    return QuestsOut(str(found.ref), found.merged_into, quests)
+    named = [str(MemberRef(GROUP, group)) for group in groups_of(state.play)]
+    return QuestsOut(str(found.ref), found.merged_into, named, quests)
 
 
 def _quest(each: Progress, locale: str | None, program: Program) -> QuestOut:
@@ -100,6 +109,8 @@ def _quest(each: Progress, locale: str | None, program: Program) -> QuestOut:
         completed_at=each.completed_at,
         available_at=each.available_at,
         missing=[_missing(lacking, locale, program) for lacking in each.missing],
+        team=quest.team,
+        group=None if each.group is None else str(MemberRef(GROUP, each.group)),
     )
 
 
@@ -109,6 +120,8 @@ def _step(each: StepProgress, locale: str | None, program: Program) -> StepOut:
 
 
 def _missing(lacking: dict[str, str], locale: str | None, program: Program) -> MissingOut:
+    if "group" in lacking:
+        return MissingOut("group", None, None)
     if "quest" in lacking:
         quest = program.quests.quests[lacking["quest"]]
         return MissingOut("quest", quest.key, worded(quest.names, locale, program.locale))

@@ -9,13 +9,17 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath, PathParameter
 
 from rewards.domain.commands import JoinQuest, LeaveQuest, MemberRef
+from rewards.domain.errors import MemberErased
+from rewards.domain.ids import bucket_of
+from rewards.domain.play.groups import GROUP, groups_of
+from rewards.domain.state import MemberState
 from rewards.features.progress.quest_views import QuestJoinedOut, QuestsOut, quests_of
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, me, member_ref, unescaped
 from rewards.pipeline.intake import Addressed, Intake
-from rewards.pipeline.lookup import as_of_now, find_wallet
+from rewards.pipeline.lookup import UnknownMember, as_of_now, find_wallet
 
 QuestPath: TypeAlias = FromPath[Annotated[str, PathParameter(description="The key of the quest.")]]
 
@@ -89,7 +93,20 @@ async def leave_my_quest(request: ApiRequest, quest: QuestPath) -> Response[Ques
 async def _quests(request: ApiRequest, ref: MemberRef) -> QuestsOut:
     state = request.app.state
     wallet = await find_wallet(state.engine, state.programs, request.auth.program_id, ref)
-    return quests_of(wallet, as_of_now(wallet))
+    member = as_of_now(wallet)
+    groups = {}
+    for group in groups_of(member.play) if wallet.program.quests.for_teams else ():
+        team = MemberRef(GROUP, group)
+        try:
+            found = await find_wallet(state.engine, state.programs, request.auth.program_id, team)
+        except MemberErased:
+            continue
+        except UnknownMember:  # nothing was contributed yet
+            identifier = (await state.intake.published(request.auth.program_id)).identity.member(team)
+            groups[group] = MemberState(identifier, bucket_of(identifier), GROUP, group)
+        else:
+            groups[group] = as_of_now(found)
+    return quests_of(wallet, member, groups)
 
 
 async def _ask(request: ApiRequest, ref: MemberRef, command: JoinQuest | LeaveQuest) -> Response[QuestJoinedOut]:

@@ -2,7 +2,8 @@
 
     track            Event, by the name of the type or an SDK's name for it (`aka`)
     page, screen     Event `page_viewed` or `screen_viewed` (or `aka: [Page Viewed]`) where the program declares it, else nothing
-    group            Event `group_joined` (or `aka: [Group Joined]`) where the program declares it, else nothing
+    group            Event `group_joined` (or `aka: [Group Joined]`) where the program declares it, and where it has team
+                     quests the member belongs to the group from now on; else nothing
     identify         SetProfile with the declared ones among the traits; with both ids also a merge of the anonymous member
     alias            MergeOut of `previousId` into `userId`
 
@@ -20,6 +21,7 @@ from uuid import uuid4
 
 from rewards.domain.commands import Event, MemberRef, SetProfile
 from rewards.domain.errors import InvalidInput, RewardsError
+from rewards.domain.group_commands import JoinGroup
 from rewards.features.segment.circumstances import (
     claimed_moment,
     context_of,
@@ -94,17 +96,34 @@ class Translator:
     def _named_by_program(self, call: Call) -> list[Addressed]:
         assert call.type is not None
         declared = next((name for name in EVENTS_OF_CALLS[call.type] if self._published.program.event_type(name)), None)
+        if call.type == "group":
+            return self._group(call, declared)
         if declared is None:
             member_of(call)
             return []
-        if call.type == "group":
-            group = text_of(call.group_id)
-            if group is None:
-                raise InvalidInput("The group has no id.", path="groupId", expected="an id")
-            return [self._event(call, declared, {**(call.traits or {}), "group_id": group})]
         named = {"name": call.name, "category": call.category}
         said = {key: value for key, value in named.items() if value is not None}
         return [self._event(call, declared, {**said, **(call.properties or {})})]
+
+    def _group(self, call: Call, declared: str | None) -> list[Addressed]:
+        """The membership comes before the event, so that the event counts for the group."""
+        member = member_of(call)
+        has_teams = self._published.program.quests.for_teams
+        if declared is None and not has_teams:
+            return []
+        group = text_of(call.group_id)
+        if group is None:
+            raise InvalidInput("The group has no id.", path="groupId", expected="an id")
+        found: list[Addressed] = []
+        if has_teams:
+            self._merges.saw(member)
+            ref = MemberRef.parse(f"group:{group.removeprefix('group:')}")
+            command = JoinGroup(ref.external_id, self._published.identity.member(ref))
+            key = f"segment:group:{self._message_id(call)}"
+            found.append(Addressed(member, command, key, {"group": str(ref)}, self._sender.actor))
+        if declared is not None:
+            found.append(self._event(call, declared, {**(call.traits or {}), "group_id": group}))
+        return found
 
     def _event(self, call: Call, name: str, properties: dict[str, Any]) -> Addressed:
         member = member_of(call)

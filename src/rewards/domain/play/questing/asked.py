@@ -13,14 +13,14 @@ from rewards.domain.work import Work, balances
 
 
 def decide_join(work: Work, command: JoinQuest) -> Outcome:
-    """Raises `UnknownQuest`, `QuestActive`, `QuestCompleted`, `QuestLocked`, `QuestUnavailable`; nothing is changed then."""
+    """Raises `UnknownQuest`, `QuestOfTeam`, `QuestActive`, `QuestCompleted`, `QuestLocked`, `QuestUnavailable`; nothing is changed then."""
     quest = quest_of(work, command.quest)
     join(work, quest)
     return _finish(work, quest)
 
 
 def decide_leave(work: Work, command: LeaveQuest) -> Outcome:
-    """Raises `UnknownQuest`, `QuestNotActive`; nothing is changed then."""
+    """Raises `UnknownQuest`, `QuestOfTeam`, `QuestNotActive`; nothing is changed then."""
     quest = quest_of(work, command.quest)
     leave(work, quest)
     return _finish(work, quest)

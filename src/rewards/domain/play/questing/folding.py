@@ -35,12 +35,16 @@ COMPLETED: Final = "completed"
 
 
 class Happening(NamedTuple):
-    """An attempt began, a step was reached, or the quest was completed; `instance` counts completions from 1."""
+    """An attempt began, a step was reached, or the quest was completed; `instance` counts completions from 1.
+
+    `by` names who contributed to the attempt until then, in a team quest.
+    """
 
     what: str
     instance: int
     step: int
     micros: int
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
         nothing = [_NOTHING[step.kind] for step in quest.steps]
         attempt = Attempt(entry.micros, window_end(quest, entry.micros, terms.zone), nothing, 0)
         happened.append(Happening(STARTED, instance, 0, entry.micros))
-    began, ends, before, done = attempt
+    began, ends, before, done, by = attempt
     counts = before.copy()
     current = done.bit_count()
     for index, payload in entry.parts:
@@ -77,15 +81,17 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
             continue
         step = quest.steps[index]
         counts[index] = _with(step.kind, counts[index], payload)
+        if entry.by and entry.by not in by and counts[index] != before[index]:
+            by = (*by, entry.by)
         if not done >> index & 1 and reached(step.kind, counts[index], step.goal):
             done |= 1 << index
-            happened.append(Happening(STEP, instance, step.number, entry.micros))
+            happened.append(Happening(STEP, instance, step.number, entry.micros, by))
     if done and (quest.order is Order.ANY or done == quest.all_done):
-        happened.append(Happening(COMPLETED, instance, 0, entry.micros))
+        happened.append(Happening(COMPLETED, instance, 0, entry.micros, by))
         first = entry.micros if standing.first is None else standing.first
         return Standing(instance, first, entry.micros, None), happened
     completed, earliest, last, _ = standing
-    return Standing(completed, earliest, last, Attempt(began, ends, counts, done)), happened
+    return Standing(completed, earliest, last, Attempt(began, ends, counts, done, by)), happened
 
 
 def fold(quest: Quest, standing: Standing, tail: Iterable[list[Any]], terms: Terms) -> tuple[Standing, list[Happening]]:

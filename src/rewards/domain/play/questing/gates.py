@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from rewards.domain.play.facts import MemberFacts
+from rewards.domain.play.groups import GROUP
 from rewards.domain.play.held_badges import held
 from rewards.domain.play.questing.keeping import first_completed
 from rewards.domain.program.quest import Quest
@@ -13,7 +14,12 @@ from rewards.domain.work import Work
 
 
 def is_admitted(work: Work, quest: Quest, at: datetime) -> bool:
-    """Whether the member holds the badges and fulfils the condition that an attempt needs to begin, as of now."""
+    """Whether the member holds the badges and fulfils the condition that an attempt needs to begin, as of now.
+
+    Of a team quest they are asked of those who contribute, never of the group.
+    """
+    if quest.team and work.state.kind == GROUP:
+        return True
     if not quest.badges and quest.when is None:
         return True
     return not _badges_missing(work, quest) and _condition_holds(work, quest, at)
@@ -22,6 +28,8 @@ def is_admitted(work: Work, quest: Quest, at: datetime) -> bool:
 def missing(work: Work, quest: Quest, at: datetime) -> list[dict[str, Any]]:
     """What the member lacks for the quest to begin: `{"quest": key}`, `{"badge": key}` or `{"condition": expression}`."""
     lacks: list[dict[str, Any]] = [{"quest": key} for key in quest.quests if first_completed(work, key) is None]
+    if quest.team:
+        return lacks
     lacks += [{"badge": key} for key in _badges_missing(work, quest)]
     if quest.when is not None and not _condition_holds(work, quest, at):
         lacks.append({"condition": quest.when.source})

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from rewards.domain.errors import Refusal
 from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.play.groups import GROUP
 from rewards.domain.play.questing.folding import STARTED, available_from, is_open
 from rewards.domain.play.questing.gates import is_admitted, missing
 from rewards.domain.play.questing.keeping import add, kept_of
@@ -50,16 +51,26 @@ class QuestNotActive(Refusal):
     code = "quest-not-active"
 
 
+class QuestOfTeam(Refusal):
+    """It is a quest of groups: a group can join or leave it, a single member cannot."""
+
+    code = "team-quest"
+
+
 def quest_of(work: Work, key: str) -> Quest:
-    """Raises `UnknownQuest`."""
+    """Raises `UnknownQuest`, and `QuestOfTeam` where only a group can be on it."""
     quest = work.program.quests.quests.get(key)
     if quest is None:
         raise UnknownQuest(f"the program has no quest {key!r}", quest=key)
+    if quest.team and work.state.kind != GROUP:
+        raise QuestOfTeam("a team quest is joined and left by groups", quest=key)
     return quest
 
 
 def begin(work: Work, quest: Quest, at: datetime) -> bool:
     """Begins an attempt as of `at`; False if there is one already, or none may begin."""
+    if quest.team and work.state.kind != GROUP:
+        return False
     kept = kept_of(work, quest)
     if quest.times is not None and kept.completed >= quest.times:
         return False

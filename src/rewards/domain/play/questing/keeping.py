@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
-from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, Terms, advance, fold
+from rewards.domain.play.questing.folding import STARTED, STEP, Happening, Terms, advance, fold
+from rewards.domain.play.questing.sending import reward_all
 from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept, Standing
 from rewards.domain.play.rewards import give
 from rewards.domain.program.compiled import Cause
@@ -166,18 +167,36 @@ def reference(quest: Quest, instance: int, step: int = 0) -> str:
 
 
 def _tell(work: Work, quest: Quest, each: Happening) -> None:
-    if each.what is STARTED:
+    if quest.team:
+        _tell_team(work, quest, each)
+    elif each.what is STARTED:
         work.emitted.append(("quest.started", {"quest": quest.key}))
-        return
-    moment = from_epoch_micros(each.micros)
-    if each.what is COMPLETED:
-        work.effects.append({"type": "quest", "key": quest.key, "instance": each.instance})
-        work.achieve(Achievement("quest", quest.key, 0, each.instance, moment, event=work.cause))
-        work.emitted.append(("quest.completed", {"quest": quest.key, "instance": each.instance}))
-        rewards = quest.rewards
     else:
-        work.effects.append({"type": "quest_step", "key": quest.key, "step": each.step, "instance": each.instance})
-        work.achieve(Achievement("quest_step", quest.key, each.step, each.instance, moment, event=work.cause))
-        work.emitted.append(("quest.step", {"quest": quest.key, "step": each.step}))
-        rewards = quest.steps[each.step - 1].rewards
-    give(work, Cause("quest", quest.key), rewards, at=moment, reference=reference(quest, each.instance, each.step))
+        tell(work, quest, each.instance, each.step, each.micros)
+
+
+def _tell_team(work: Work, quest: Quest, each: Happening) -> None:
+    """What a group reaches is told of it; what follows from that happens to those who contributed."""
+    if each.what is not STARTED:
+        _record(work, quest, each.instance, each.step, each.micros)
+        reward_all(work, quest, each)
+
+
+def tell(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
+    """A completion, or with `step` (from 1) a step on the way to one, with all that follows for the member."""
+    _record(work, quest, instance, step, micros)
+    if step:
+        work.emitted.append(("quest.step", {"quest": quest.key, "step": step}))
+        rewards = quest.steps[step - 1].rewards
+    else:
+        work.emitted.append(("quest.completed", {"quest": quest.key, "instance": instance}))
+        rewards = quest.rewards
+    moment = from_epoch_micros(micros)
+    give(work, Cause("quest", quest.key), rewards, at=moment, reference=reference(quest, instance, step))
+
+
+def _record(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
+    kind = "quest_step" if step else "quest"
+    named = {"step": step} if step else {}
+    work.effects.append({"type": kind, "key": quest.key, **named, "instance": instance})
+    work.achieve(Achievement(kind, quest.key, step, instance, from_epoch_micros(micros), event=work.cause))

@@ -57,7 +57,7 @@ def _together(work: Work, quest: Quest, kept: Kept, one: Standing, other: Standi
     if attempt is not None and (attempt.done == quest.all_done or (attempt.done and quest.order is Order.ANY)):
         first = now if standing.first is None else standing.first
         standing = Standing(kept.paid + 1, first, now, None)
-        happened.append(Happening(COMPLETED, standing.completed, 0, now))
+        happened.append(Happening(COMPLETED, standing.completed, 0, now, attempt.by))
     became(work, quest, kept._replace(settled=standing.plain(), head=standing, tail=()), happened)
 
 
@@ -78,7 +78,8 @@ def _both(quest: Quest, one: Attempt, other: Attempt) -> Attempt:
         if in_turn and reached(step.kind, counts[-1], step.goal):
             done |= 1 << index
     ends = None if one.ends is None or other.ends is None else max(one.ends, other.ends)
-    return Attempt(min(one.began, other.began), ends, counts, done)
+    by = tuple(dict.fromkeys((*one.by, *other.by)))
+    return Attempt(min(one.began, other.began), ends, counts, done, by)
 
 
 def _steps(mine: Kept, other: Kept, paid: int) -> tuple[tuple[int, int], ...]:

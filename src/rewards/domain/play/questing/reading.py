@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from rewards.domain.ids import Ids
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.cells import unscaled
+from rewards.domain.play.groups import GROUP
 from rewards.domain.play.questing.gates import missing
 from rewards.domain.play.questing.joining import QuestCompleted, QuestUnavailable, available_at
 from rewards.domain.play.questing.keeping import kept_of
@@ -43,7 +45,10 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a member stands in one quest. `missing` says what a locked one waits for."""
+    """Where a member stands in one quest. `missing` says what a locked one waits for.
+
+    `group` is the id of the group that stands there, in a team quest.
+    """
 
     quest: Quest
     state: State
@@ -54,14 +59,40 @@ class Progress:
     ends_at: datetime | None
     available_at: datetime | None
     missing: tuple[dict[str, Any], ...]
+    group: str | None = None
 
 
-def progress_of(program: Program, state: MemberState, *, now: datetime) -> list[Progress]:
-    """All quests by key; a secret one is left out until it has begun for the member."""
-    ids = Ids(_NOBODY, bucket=state.bucket, unix_ms=0, seq=0)
-    work = Work.begin(program, state, now=now, ids=ids, counters={}, actor="")
-    told = [_progress(work, quest) for quest in program.quests.quests.values()]
+def progress_of(
+    program: Program, state: MemberState, *, now: datetime, groups: Mapping[str, MemberState] | None = None
+) -> list[Progress]:
+    """All quests by key; a secret one is left out until it has begun for the member.
+
+    A team quest is told for each of the member's `groups` (by their ids), and is locked for a member who has none.
+    """
+    mine = _work(program, state, now)
+    teams = {group: _work(program, each, now) for group, each in (groups or {}).items()}
+    told = []
+    for quest in program.quests.quests.values():
+        if not quest.team:
+            told.append(_progress(mine, quest))
+        elif state.kind == GROUP:
+            told.append(replace(_progress(mine, quest), group=state.external_id))
+        elif teams:
+            told += [replace(_progress(work, quest), group=group) for group, work in teams.items()]
+        else:
+            told.append(_without_group(_progress(mine, quest)))
     return [each for each in told if not each.quest.secret or each.completed or each.state is State.ACTIVE]
+
+
+def _work(program: Program, state: MemberState, now: datetime) -> Work:
+    ids = Ids(_NOBODY, bucket=state.bucket, unix_ms=0, seq=0)
+    return Work.begin(program, state, now=now, ids=ids, counters={}, actor="")
+
+
+def _without_group(each: Progress) -> Progress:
+    if each.state is State.OVER:
+        return each
+    return replace(each, state=State.LOCKED, missing=({"group": None}, *each.missing))
 
 
 def _progress(work: Work, quest: Quest) -> Progress:

@@ -20,13 +20,23 @@ class Attempt(NamedTuple):
     """A quest under way: since `began`, until `ends` (exclusive), in microseconds.
 
     `counts` holds what each step has counted: a number, or the sorted different values, none of which is changed in place.
-    `done` has a bit for each step reached.
+    `done` has a bit for each step reached. `by` names who contributed, in a team quest.
     """
 
     began: int
     ends: int | None
     counts: list[Any]
     done: int
+    by: tuple[str, ...] = ()
+
+    def plain(self) -> list[Any]:
+        written = [self.began, self.ends, self.counts, self.done]
+        return [*written, list(self.by)] if self.by else written
+
+    @classmethod
+    def of(cls, plain: list[Any]) -> Self:
+        began, ends, counts, done, *by = plain
+        return cls(began, ends, counts, done, tuple(by[0]) if by else ())
 
 
 class Standing(NamedTuple):
@@ -39,12 +49,12 @@ class Standing(NamedTuple):
 
     def plain(self) -> list[Any]:
         completed, first, last, attempt = self
-        return [completed, first, last, None if attempt is None else list(attempt)]
+        return [completed, first, last, None if attempt is None else attempt.plain()]
 
     @classmethod
     def of(cls, plain: list[Any]) -> Self:
         completed, first, last, attempt = plain
-        return cls(completed, first, last, None if attempt is None else Attempt(*attempt))
+        return cls(completed, first, last, None if attempt is None else Attempt.of(attempt))
 
 
 COUNTS: Final = 0
@@ -57,17 +67,20 @@ LEAVES: Final = 3
 
 class Entry(NamedTuple):
     """One contribution: when, the event's id in two halves (by which those of one moment are ordered), what it may do,
-    and what it adds to which steps, as (index, payload)."""
+    and what it adds to which steps, as (index, payload). `by` names whose it is, in a team quest."""
 
     micros: int
     high: int
     low: int
     sort: int
     parts: tuple[tuple[int, Any], ...]
+    by: str = ""
 
     @classmethod
-    def made(cls, micros: int, event: UUID, sort: int, parts: tuple[tuple[int, Any], ...] = ()) -> Self:
-        return cls(micros, event.int >> 64, event.int & 0xFFFF_FFFF_FFFF_FFFF, sort, parts)
+    def made(
+        cls, micros: int, event: UUID, sort: int, parts: tuple[tuple[int, Any], ...] = (), *, by: str = ""
+    ) -> Self:
+        return cls(micros, event.int >> 64, event.int & 0xFFFF_FFFF_FFFF_FFFF, sort, parts, by)
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -75,12 +88,13 @@ class Entry(NamedTuple):
         return self.micros, self.high, self.low
 
     def plain(self) -> list[Any]:
-        return [self.micros, self.high, self.low, self.sort, [list(part) for part in self.parts]]
+        written = [self.micros, self.high, self.low, self.sort, [list(part) for part in self.parts]]
+        return [*written, self.by] if self.by else written
 
     @classmethod
     def of(cls, plain: list[Any]) -> Self:
-        micros, high, low, sort, parts = plain
-        return cls(micros, high, low, sort, tuple((index, payload) for index, payload in parts))
+        micros, high, low, sort, parts, *by = plain
+        return cls(micros, high, low, sort, tuple((index, payload) for index, payload in parts), by[0] if by else "")
 
 
 NOTHING: Final = Standing().plain()

@@ -16,22 +16,23 @@ from rewards.domain.play.actions import take_back
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, fold, without
 from rewards.domain.play.questing.keeping import fold_anew, kept_of, reference, terms_of
+from rewards.domain.play.questing.sending import take_from_all
 from rewards.domain.play.questing.standing import COUNTS, Entry, Kept
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
 
-def undo(work: Work, quest: Quest, stored: Stored) -> None:
-    """Removes what an event had contributed, and what follows from that."""
+def undo(work: Work, quest: Quest, stored: Stored) -> bool:
+    """Removes what an event had contributed, and what follows from that; False where it takes nothing away."""
     definition, parts = stored.contribution[0], stored.contribution[1]
     kept = kept_of(work, quest)
     if definition != quest.definition or kept.definition != definition:
-        return  # it counted for steps that the quest no longer has
+        return False  # it counted for steps that the quest no longer has
     plain = [epoch_micros(stored.occurred_at), *_halves(stored.order)]
     _, before = fold(quest, kept.base, kept.tail, terms_of(work, quest))
     if not quest.revocable and _is_of_finished(kept, before, tuple(plain)):
-        return
+        return False
     at = next((at for at, each in enumerate(kept.tail) if each[:3] == plain and each[4] == parts), None)
     if at is not None:
         kept = kept._replace(tail=(*kept.tail[:at], *kept.tail[at + 1 :]))
@@ -40,12 +41,13 @@ def undo(work: Work, quest: Quest, stored: Stored) -> None:
         base = kept.base._replace(attempt=without(quest, kept.base.attempt, entry))
         kept = kept._replace(settled=base.plain())
     else:
-        return
+        return False
     _, after = fold(quest, kept.base, kept.tail, terms_of(work, quest))
     work.trace.append({"quest": quest.key, "result": "taken_back"})
     if quest.revocable:
         kept = _revoke(work, quest, kept, before, after)
     fold_anew(work, quest, kept)
+    return True
 
 
 def _halves(order: str) -> tuple[int, int]:
@@ -65,23 +67,31 @@ def _is_of_finished(kept: Kept, happened: Sequence[Happening], place: tuple[int,
 
 def _revoke(work: Work, quest: Quest, kept: Kept, before: Sequence[Happening], after: Sequence[Happening]) -> Kept:
     """Takes back what was paid and is no longer grounded: of completions the last ones, for they are all alike."""
-    completions = {each.instance: each.micros for each in before if each.what is COMPLETED}
+    completions = {each.instance: each for each in before if each.what is COMPLETED}
     lost = len(completions) - sum(each.what is COMPLETED for each in after)
     ahead = max(0, kept.paid - max(completions, default=kept.paid))
     for instance in sorted(completions, reverse=True)[: max(0, lost)]:
-        _lose(work, quest, instance + ahead, 0, completions[instance])
+        _lose(work, quest, completions[instance]._replace(instance=instance + ahead))
         kept = kept._replace(paid=kept.paid - 1)
     grounded = {(each.instance, each.step) for each in after if each.what is STEP}
     for each in before:
         bits = kept.paid_steps(each.instance) or 0
         bit = 1 << each.step - 1 if each.what is STEP else 0
         if bits & bit and (each.instance, each.step) not in grounded:
-            _lose(work, quest, each.instance, each.step, each.micros)
+            _lose(work, quest, each)
             kept = kept.with_steps(each.instance, bits & ~bit)
     return kept if kept.paid else kept._replace(first=None)
 
 
-def _lose(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
+def _lose(work: Work, quest: Quest, each: Happening) -> None:
+    if quest.team:
+        _record(work, quest, each.instance, each.step, each.micros)
+        take_from_all(work, quest, each)
+    else:
+        lose(work, quest, each.instance, each.step, each.micros)
+
+
+def _record(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
     kind = "quest_step" if step else "quest"
     effect: dict[str, Any] = {"type": f"{kind}_revoked", "key": quest.key, "instance": instance}
     if step:
@@ -89,6 +99,11 @@ def _lose(work: Work, quest: Quest, instance: int, step: int, micros: int) -> No
     work.effects.append(effect)
     reached = from_epoch_micros(micros)
     work.achieve(Achievement(kind, quest.key, step, instance, reached, revoked_at=work.now, event=work.cause))
+
+
+def lose(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
+    """The member loses a completion, or with `step` (from 1) a step, with all that it was rewarded."""
+    _record(work, quest, instance, step, micros)
     line: dict[str, Any] = {"quest": quest.key, "result": "revoked"}
     point = work.savepoint()
     cause = Cause("quest", quest.key)

@@ -66,7 +66,10 @@ class QuestBuilder:
         requires = each.requires or written.Requires()
         document = self.context.document
         for required in requires.quests:
-            self.context.refers(f"{path}.requires.quests", "quest", "quests", required, document.quests)
+            known = self.context.refers(f"{path}.requires.quests", "quest", "quests", required, document.quests)
+            if known and document.quests[required].team is not each.team:
+                message = f"{required} is {_of_whom(not each.team)}, this one is {_of_whom(each.team)}"
+                self.context.problems.error(f"{path}.requires.quests", "team", message)
         for required in requires.badges:
             self.context.refers(f"{path}.requires.badges", "badge", "badges", required, document.badges)
         when = self._when(f"{path}.when", each.when)
@@ -97,6 +100,7 @@ class QuestBuilder:
             ends=ends,
             secret=each.secret,
             revocable=each.revocable,
+            team=each.team,
             rewards=rewards,
         )
 
@@ -202,6 +206,10 @@ def _told(each: written.QuestStep) -> str:
     return each.metric or ", ".join(each.event or ())
 
 
+def _of_whom(team: bool) -> str:  # noqa: FBT001 - the key of the document
+    return "a team quest" if team else "a quest of single members"
+
+
 def _definition(each: written.Quest, steps: list[Step]) -> str:
     """The hash of what is counted, how far and within which time; names, rewards and gates do not matter."""
     counted: list[Any] = [
@@ -214,7 +222,8 @@ def _definition(each: written.Quest, steps: list[Step]) -> str:
         ]
         for step in steps
     ]
-    text = json.dumps([counted, each.order, each.window], separators=(",", ":"))
+    whose = ["team"] if each.team else []
+    text = json.dumps([counted, each.order, each.window, *whose], separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 

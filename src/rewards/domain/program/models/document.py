@@ -45,7 +45,6 @@ LATER_SECTIONS: Final = frozenset(
 )
 LATER_RULE_KEYS: Final = frozenset({"experiment", "goal", "variants"})
 LATER_ACTIONS: Final = frozenset({"voucher", "unlock", "message", "webhook", "timer"})
-LATER_QUEST_KEYS: Final = frozenset({"team"})
 LATER_TEST_KEYS: Final = frozenset({"variants"})
 INTERNAL_EVENTS: Final = {
     "tier.changed": ("tier", "from", "direction"),

@@ -80,6 +80,8 @@ class Quest(Part):
     It begins with the first event that advances a step, or with `opt_in` when the member joins it; `window` runs from
     then on, and a quest that is unfinished at its end starts over. `revocable`: what was reached with events that are
     taken back is lost again, rewards and all. A `secret` quest is not shown before it has begun.
+    A `team` quest is one of groups: what members do counts for each group that they belong to, and when the group has
+    completed it, whoever contributed gets the rewards.
     """
 
     name: Localised | None = None
@@ -96,4 +98,5 @@ class Quest(Part):
     ends: Moment | None = None
     secret: bool = False
     revocable: bool = False
+    team: bool = False
     rewards: Actions = Field(default_factory=list)

@@ -26,6 +26,8 @@ def quests(document: Document, locale: str) -> list[str]:
 
 def _terms(each: Quest) -> list[tuple[str, str]]:
     rows = [("done with", _ORDERS[each.order]), ("begins", "when it is joined" if each.opt_in else "by itself")]
+    if each.team:
+        rows.append(("for", "groups; who contributed is rewarded"))
     if each.window != "lifetime":
         rows.append(("within", each.window))
     if each.repeat is not None:

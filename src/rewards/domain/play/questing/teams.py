@@ -1,0 +1,164 @@
+"""Team quests: what a group makes of its members' contributions, and what its members are rewarded for that.
+
+The group follows the quest as any member follows its own, but is paid nothing. Each who contributed to the attempt is
+rewarded as for a completion of its own, and counts these by itself: `quest:KEY:1` is the member's first, with whichever
+group that was.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rewards.domain.group_commands import Contribute, LoseWithTeam, RewardWithTeam, TakeContributionBack
+from rewards.domain.outcome import EventRecord, Outcome
+from rewards.domain.periods import from_epoch_micros
+from rewards.domain.play.metrics import Stored
+from rewards.domain.play.questing.counting import count, is_locked, why_never
+from rewards.domain.play.questing.keeping import MECHANIC, kept_of, tell
+from rewards.domain.play.questing.sending import name_of
+from rewards.domain.play.questing.standing import Entry
+from rewards.domain.play.questing.undoing import lose, undo
+from rewards.domain.profile import TIME_PASSED, finish_profile
+from rewards.domain.program.quest import Quest
+from rewards.domain.work import Work
+
+NAME: Final = "team_quests"
+"""Where a member remembers what it was rewarded with its groups, by quest."""
+AHEAD: Final = "team_taken_back"
+"""Where a group remembers which contributions were taken back before they came, by quest."""
+CONTRIBUTORS_MAX: Final = 500
+"""Who contributes to what a group has under way, in all its quests together. Beyond that contributions count, and whose
+they are is not kept: they are not rewarded."""
+REMEMBERED_MAX: Final = 50
+
+
+def decide_contribution(work: Work, command: Contribute) -> Outcome:
+    """One contribution more. What changed meanwhile (no such quest any more, or other steps) makes it nothing."""
+    quest = _quest(work, command.quest)
+    if quest is None or quest.definition != command.definition:
+        result = "removed"
+    elif _was_taken_back_before(work, command):
+        result = "taken_back"
+    else:
+        result = _count(work, quest, command)
+    work.trace.append({"quest": command.quest, "member": str(command.member), "result": result})
+    return _explained(work)
+
+
+def _count(work: Work, quest: Quest, command: Contribute) -> str:
+    kept = kept_of(work, quest)
+    never = why_never(quest, kept, command.micros)
+    if never is not None:
+        return never
+    if is_locked(kept, command.sort, command.micros):
+        return "locked"
+    name = name_of(command.member)
+    named = name if _has_room(work, name) else ""
+    entry = Entry.made(command.micros, command.event, command.sort, command.parts, by=named)
+    result = count(work, quest, kept, entry)
+    return result if named else "too_many_contributors"
+
+
+def _has_room(work: Work, name: str) -> bool:
+    """Whether one more may be kept; who is among them already may."""
+    count = 0
+    for plain in work.play.get(MECHANIC, {}).values():
+        _, base, head, tail, *_ = plain
+        attempts = [standing[3] for standing in (base, head) if standing is not None and standing[3] is not None]
+        names = {each for attempt in attempts if len(attempt) > 4 for each in attempt[4]}
+        names |= {entry[5] for entry in tail if len(entry) > 5}
+        if name in names:
+            return True
+        count += len(names)
+    return count < CONTRIBUTORS_MAX
+
+
+def decide_taken_back(work: Work, command: TakeContributionBack) -> Outcome:
+    """One contribution less. One that has not come yet will not count when it does."""
+    quest = _quest(work, command.quest)
+    if quest is not None and quest.definition == command.definition:
+        at = from_epoch_micros(command.micros)
+        if not undo(work, quest, Stored(at, command.event.hex, [command.definition, command.parts])):
+            before = work.play.get(AHEAD, {}).get(quest.key, [])
+            work.set_play(AHEAD, quest.key, [*before, command.event.hex][-REMEMBERED_MAX:])
+            work.trace.append({"quest": quest.key, "result": "not_counted"})
+    return _explained(work)
+
+
+def _was_taken_back_before(work: Work, command: Contribute) -> bool:
+    before = work.play.get(AHEAD, {}).get(command.quest, [])
+    if command.event.hex not in before:
+        return False
+    work.set_play(AHEAD, command.quest, [each for each in before if each != command.event.hex] or None)
+    return True
+
+
+def decide_reward(work: Work, command: RewardWithTeam) -> Outcome:
+    """What the group has reached is the member's as well, once for each of the group's completions and their steps."""
+    quest = _quest(work, command.quest)
+    if quest is None or command.step > len(quest.steps):
+        work.trace.append({"quest": command.quest, "result": "removed"})
+        return _explained(work)
+    mine, at = _place(work, command)
+    group, number, own, bits = mine[at]
+    if bits >> command.step & 1:
+        work.trace.append({"quest": quest.key, "result": "rewarded_before"})
+        return _explained(work)
+    mine[at] = [group, number, own, bits | 1 << command.step]
+    work.set_play(NAME, quest.key, mine[-REMEMBERED_MAX:])
+    tell(work, quest, own, command.step, command.micros)
+    return _explained(work)
+
+
+def decide_loss(work: Work, command: LoseWithTeam) -> Outcome:
+    """What the group has lost is taken back, if the member was rewarded for it."""
+    quest = _quest(work, command.quest)
+    mine, at = _place(work, command)
+    group, number, own, bits = mine[at]
+    if quest is None or not bits >> command.step & 1:
+        work.trace.append({"quest": command.quest, "result": "not_rewarded"})
+        return _explained(work)
+    mine[at] = [group, number, own, bits & ~(1 << command.step)]
+    work.set_play(NAME, quest.key, mine)
+    lose(work, quest, own, command.step, command.micros)
+    return _explained(work)
+
+
+def _place(work: Work, command: RewardWithTeam | LoseWithTeam) -> tuple[list[list[Any]], int]:
+    """What the member remembers of the quest, as [group, its completion, the member's own, what was rewarded] with a bit
+    for the completion and for each step; and where in it that completion of that group is."""
+    mine = list(work.play.get(NAME, {}).get(command.quest, []))
+    named = [name_of(command.group), command.instance]
+    at = next((at for at, each in enumerate(mine) if each[:2] == named), None)
+    if at is not None:
+        return mine, at
+    own = 1 + max((each[2] for each in mine), default=0)
+    return [*mine, [*named, own, 0]], len(mine)
+
+
+def merge(work: Work, other: dict[str, Any]) -> None:
+    """What either remembers, both do: for one completion of a group nobody is rewarded twice."""
+    for key, theirs in other.items():
+        mine = list(work.play.get(NAME, {}).get(key, []))
+        known = {(each[0], each[1]): at for at, each in enumerate(mine)}
+        last = max((each[2] for each in mine), default=0)
+        for group, number, own, bits in theirs:
+            at = known.get((group, number))
+            if at is None:
+                mine.append([group, number, last + own, bits])
+            else:
+                mine[at] = [*mine[at][:3], mine[at][3] | bits]
+        work.set_play(NAME, key, mine[-REMEMBERED_MAX:])
+
+
+def _quest(work: Work, key: str) -> Quest | None:
+    quest = work.program.quests.quests.get(key)
+    return quest if quest is not None and quest.team else None
+
+
+def _explained(work: Work) -> Outcome:
+    """What was done is kept like an event, with its trace."""
+    outcome = finish_profile(work)
+    name = f"{TIME_PASSED}:{outcome.id}"
+    outcome.event = EventRecord(TIME_PASSED, name, work.now, {}, {}, work.contributions)
+    return outcome

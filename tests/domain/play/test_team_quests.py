@@ -1,0 +1,326 @@
+"""Team quests: who counts for a group, what the group reaches, and who is rewarded for it, once each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.domain.commands import Command, Event, JoinQuest, MemberRef, MergeOut
+from rewards.domain.errors import RewardsError
+from rewards.domain.group_commands import JoinGroup, LeaveGroup, TakeContributionBack
+from rewards.domain.memory import Member, Members
+from rewards.domain.outcome import Leg, Outcome
+from rewards.domain.play.questing import sending, teams
+from rewards.domain.play.questing.reading import State, progress_of
+from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.compiled import Program
+from rewards.domain.replay import replay_id
+
+DOCUMENT: Final = """
+rewards: 1
+program: {key: club, timezone: UTC, late_window: 72h}
+currencies: {points: {clawback: allow_debt}, paid: {clawback: allow_debt}}
+events:
+  walked: {properties: {km: number, order: string}}
+  read: {}
+  refunded: {properties: {order: string}, required: [order]}
+attributes: {vip: {type: boolean, purpose: tests}}
+metrics: {done: {count: quest.completed}}
+rules:
+  - {key: paid, on: walked, when: has(event.order), then: [{earn: {currency: paid, amount: 1, reference: event.order}}]}
+  - {key: refund, on: refunded, then: [{reverse: {reference: event.order}}]}
+quests:
+  far:
+    team: true
+    revocable: true
+    steps:
+      - {event: walked, sum: event.km, target: 10, where: event.km > 0, rewards: [{earn: {currency: points, amount: 5}}]}
+      - {event: read, target: 2}
+    repeat: {after: 1d}
+    rewards: [{earn: {currency: points, amount: 100}}]
+  stays: {team: true, steps: [{event: walked, target: 2}], rewards: [{earn: {currency: points, amount: 1}}]}
+  later: {team: true, requires: {quests: [stays]}, steps: [{event: read}], rewards: [{earn: {currency: points, amount: 1000}}]}
+  called: {team: true, opt_in: true, steps: [{event: read, target: 3}]}
+"""
+START: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
+
+
+def compiled(*only: str) -> Program:
+    report = check(read_document(DOCUMENT.encode()))
+    assert report.document is not None, report.errors
+    found = report.document
+    kept = {key: each for key, each in found.quests.items() if not only or key in only}
+    return compile_program(found.model_copy(update={"quests": kept}), version=1)
+
+
+class Club:
+    """Members in memory, named as callers name them, with the legs that went between them."""
+
+    def __init__(self, *only: str) -> None:
+        self.outcomes: list[tuple[str, Command, Outcome]] = []
+        self.members = Members(compiled(*only), heard=self._hear)
+        self._number = 0
+
+    def member(self, name: str) -> Member:
+        ref = MemberRef.parse(name)
+        return self.members.member(replay_id(ref), ref)
+
+    def join(self, name: str, *groups: str) -> None:
+        for group in groups:
+            self.ask(name, JoinGroup(group, replay_id(MemberRef("group", group))))
+
+    def ask(self, name: str, command: Command, hour: float = 0) -> Outcome:
+        return self.members.decide(self.member(name), command, START + timedelta(hours=hour))
+
+    def happen(self, name: str, kind: str, hour: float = 0, *, arrives: float | None = None, **said: Any) -> Outcome:
+        self._number += 1
+        event = Event(f"e{self._number}", kind, START + timedelta(hours=hour), said)
+        return self.ask(name, event, hour if arrives is None else arrives)
+
+    def points(self, *names: str) -> list[int]:
+        accounts = [self.member(name).state.wallet.accounts.get("points") for name in names]
+        return [0 if each is None else each.available - each.debt for each in accounts]
+
+    def told(self, name: str) -> list[str]:
+        """The effects of quests for a member, in order."""
+        return [
+            " ".join(str(effect[part]) for part in ("type", "key", "step", "instance") if part in effect)
+            for heard, _, outcome in self.outcomes
+            if heard == name
+            for effect in outcome.effects
+            if effect["type"].startswith("quest")
+        ]
+
+    def traced(self, name: str) -> list[str]:
+        return [
+            line["result"]
+            for heard, _, outcome in self.outcomes
+            if heard == name
+            for line in outcome.trace
+            if "quest" in line and "result" in line
+        ]
+
+    def _hear(self, member: Member, command: Command, outcome: Outcome) -> None:
+        name = str(MemberRef(member.state.kind, member.state.external_id))
+        self.outcomes.append((name, command, outcome))
+
+
+def test_who_contributed_is_rewarded_when_the_group_is_done() -> None:
+    club = Club("far")
+    for name in ("ada", "ben", "cid", "idle"):
+        club.join(name, "red")
+    club.happen("ada", "walked", 0, km=4)
+    club.happen("ben", "walked", 1, km=6)
+    club.happen("cid", "read", 2)
+    club.happen("cid", "read", 3)
+    club.happen("idle", "walked", 4, km=-3)
+    club.happen("stranger", "walked", 5, km=30)
+    assert club.told("group:red") == ["quest_step far 1 1", "quest_step far 2 1", "quest far 1"]
+    assert club.told("ada") == ["quest_step far 1 1", "quest_step far 2 1", "quest far 1"]
+    assert club.told("cid") == ["quest_step far 2 1", "quest far 1"]
+    assert club.points("ada", "ben", "cid", "idle", "stranger", "group:red") == [105, 105, 100, 0, 0, 0]
+    assert "no_group" in club.traced("stranger")
+    rewarded = [outcome for heard, _, outcome in club.outcomes if heard == "ada" and outcome.achievements]
+    assert [(each.kind, each.key, each.level, each.instance) for one in rewarded for each in one.achievements] == [
+        ("quest_step", "far", 1, 1),
+        ("quest_step", "far", 2, 1),
+        ("quest", "far", 0, 1),
+    ]
+    assert [made.origin.reference for one in rewarded for made in one.transactions] == ["quest:far:1:1", "quest:far:1"]
+
+
+def test_events_that_follow_a_completion_follow_for_each() -> None:
+    club = Club("far")
+    club.join("ada", "red")
+    club.happen("ada", "walked", km=10)
+    club.happen("ada", "read")
+    club.happen("ada", "read")
+    done = club.members.program.metrics["done"].id
+    assert done in club.member("ada").state.metrics
+    assert done not in club.member("group:red").state.metrics
+
+
+def test_each_group_counts_for_itself_and_a_member_is_rewarded_with_each() -> None:
+    club = Club("stays")
+    club.join("ada", "red", "blue")
+    club.join("ben", "blue")
+    club.happen("ada", "walked")
+    club.happen("ben", "walked")  # blue is done, red is not
+    assert club.points("ada", "ben") == [1, 1]
+    club.happen("ada", "walked", 1)
+    assert club.points("ada", "ben") == [2, 1]
+    assert club.told("ada") == ["quest_step stays 1 1", "quest stays 1", "quest_step stays 1 2", "quest stays 2"]
+
+
+def test_a_reward_that_comes_again_is_given_once() -> None:
+    club = Club("stays")
+    club.join("ada", "red")
+    club.happen("ada", "walked")
+    club.happen("ada", "walked")
+    group = club.member("group:red")
+    [leg] = [
+        leg
+        for heard, _, outcome in club.outcomes
+        if heard == "group:red"
+        for leg in outcome.legs
+        if leg.payload["step"] == 0
+    ]
+    assert (leg.member, leg.name) == (club.member("ada").state.id, sending.REWARD)
+    again = club.ask("ada", sending.command_of(leg.name, leg.payload), 1)
+    assert (again.effects, club.points("ada")) == ([], [1])
+    assert group.state.wallet.accounts == {}
+
+
+def test_what_is_taken_back_is_taken_back_from_the_group_and_from_all() -> None:
+    club = Club()
+    for name in ("ada", "ben"):
+        club.join(name, "red")
+    club.happen("ada", "walked", km=5, order="o1")
+    club.happen("ben", "walked", km=5, order="o2")
+    club.happen("ben", "read", 1)
+    club.happen("ben", "read", 1)
+    assert club.points("ada", "ben") == [5 + 100 + 1, 5 + 100 + 1 + 1000]
+    club.happen("ada", "refunded", 2, order="o1")
+    assert club.told("ada")[-2:] == ["quest_revoked far 1", "quest_step_revoked far 1 1"]
+    assert club.points("ada", "ben") == [1, 1 + 1000], "stays is not revocable, and what it unlocked neither"
+    club.happen("ben", "walked", 3, km=5)
+    assert club.told("ben")[-2:] == ["quest_step far 1 1", "quest far 1"]
+    assert club.points("ada", "ben") == [1, 5 + 100 + 1 + 1000]
+
+
+def test_what_is_taken_back_before_it_comes_never_counts() -> None:
+    club = Club("stays")
+    club.join("ada", "red")
+    sent: list[Leg] = []
+    kept, club.members._follow = club.members._follow, lambda leg, *_: sent.append(leg)  # type: ignore[method-assign]
+    club.happen("ada", "walked")
+    club.happen("ada", "walked")
+    club.members._follow = kept  # type: ignore[method-assign]
+    first, second = (sending.command_of(leg.name, leg.payload) for leg in sent)
+    parts = sent[0].payload["parts"]
+    gone = TakeContributionBack(first.quest, first.definition, first.micros, first.event, parts)  # type: ignore[union-attr]
+    for command in (gone, first, second):
+        club.ask("group:red", command)
+    assert club.traced("group:red") == ["not_counted", "taken_back", "started"]
+    assert club.told("group:red") == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "code"),
+    [
+        ([JoinGroup(str(number), UUID(int=number)) for number in range(6)], "ada", "too-many-groups"),
+        ([JoinGroup("red", UUID(int=1))], "group:blue", "group-in-group"),
+        ([LeaveGroup("red")], "ada", "not-in-group"),
+        ([JoinQuest("called")], "ada", "team-quest"),
+    ],
+    ids=["many", "nested", "strange", "single"],
+)
+def test_refusals(asked: list[Command], name: str, code: str) -> None:
+    club = Club()
+    for command in asked[:-1]:
+        club.ask(name, command)
+    before = club.member(name).state.play
+    with pytest.raises(RewardsError) as refused:
+        club.ask(name, asked[-1])
+    assert refused.value.code == code
+    assert club.member(name).state.play == before
+
+
+def test_joining_twice_is_one_membership_and_leaving_ends_it() -> None:
+    club = Club("stays")
+    club.join("ada", "red", "red", "blue")
+    assert club.ask("ada", LeaveGroup("red")).answer == {"groups": ["group:blue"]}
+    club.happen("ada", "walked")
+    assert [len(club.told(group)) + len(club.traced(group)) for group in ("group:red", "group:blue")] == [0, 1]
+
+
+def test_a_group_joins_a_quest_for_its_members() -> None:
+    club = Club("called")
+    club.join("ada", "red")
+    club.happen("ada", "read")
+    club.ask("group:red", JoinQuest("called"))
+    club.happen("ada", "read")
+    assert club.traced("group:red") == ["not_joined", "counted"]
+
+
+def test_merged_members_keep_both_memberships_and_are_rewarded_once() -> None:
+    club = Club("stays")
+    club.join("anon:a", "red", "green")
+    club.join("ada", "red", "blue")
+    club.happen("anon:a", "walked")
+    ref = MemberRef.parse("ada")
+    club.ask("anon:a", MergeOut(ref, replay_id(ref)))
+    club.happen("ada", "walked")
+    assert list(club.member("ada").state.play["groups"]) == ["red", "blue", "green"]
+    told = ["quest_step stays 1 1", "quest stays 1", "quest_step stays 1 2", "quest stays 2"]
+    assert club.told("ada") == told, "red and green are done, each told once though two hands did it; blue is not"
+
+
+def test_more_contributors_than_are_kept_count_and_are_not_rewarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teams, "CONTRIBUTORS_MAX", 2)
+    club = Club("far")
+    for name in ("ada", "ben", "cid"):
+        club.join(name, "red")
+        club.happen(name, "walked", km=3)
+    club.happen("ada", "walked", km=1)
+    assert club.traced("group:red") == ["started", "counted", "too_many_contributors", "step"]
+    assert club.points("ada", "ben", "cid") == [5, 5, 0]
+
+
+def test_reading() -> None:
+    club = Club()
+    club.join("ada", "red")
+    club.happen("ada", "walked")
+    now = START + timedelta(hours=1)
+    program = club.members.program
+    groups = {"red": club.member("group:red").state}
+    seen = {
+        name: [
+            (each.quest.key, each.group, each.state, each.steps[0].value)
+            for each in progress_of(program, club.member(name).state, now=now, groups=of)
+        ]
+        for name, of in (("ada", groups), ("group:red", {}), ("stranger", {}))
+    }
+    standing = [
+        ("called", "red", State.AVAILABLE, 0),
+        ("far", "red", State.AVAILABLE, 0),
+        ("later", "red", State.LOCKED, 0),
+        ("stays", "red", State.ACTIVE, 1),
+    ]
+    assert seen["ada"] == seen["group:red"] == standing
+    assert seen["stranger"] == [(key, None, State.LOCKED, 0) for key, *_ in standing]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(1, 4)), max_size=14))
+def test_a_team_is_a_member_with_many_hands(events: list[tuple[str, int, int]]) -> None:
+    """Whatever the order of arrival, the group stands where one member would who had done all of it."""
+    single = DOCUMENT.replace("    team: true\n", "")
+    report = check(read_document(single.replace("team: true, ", "").encode()))
+    assert report.document is not None
+    alone = Members(compile_program(report.document, version=1))
+    one = alone.member(UUID(int=1), MemberRef("user", "one"))
+    club = Club("far")
+    for name in "abc":
+        club.join(name, "red")
+    for number, (name, hour, km) in enumerate(events):
+        kind = "walked" if km > 1 else "read"
+        club.happen(name, kind, hour, arrives=41, km=km)
+        event = Event(f"e{number}", kind, START + timedelta(hours=hour), {"km": km} if km > 1 else {})
+        alone.decide(one, event, START + timedelta(hours=41))
+    now = START + timedelta(hours=41)
+    stand = [
+        [(each.completed, each.state, [step.value for step in each.steps]) for each in told if each.quest.key == "far"]
+        for told in (
+            progress_of(club.members.program, club.member("group:red").state, now=now),
+            progress_of(alone.program, one.state, now=now),
+        )
+    ]
+    assert stand[0] == stand[1]
+    completed = stand[0][0][0]
+    assert sum("quest far" in each for name in "abc" for each in club.told(name)) >= completed
