@@ -19,6 +19,7 @@ from rewards.domain.play.questing import sending, teams
 from rewards.domain.play.questing.reading import State, progress_of
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.compiled import Program
+from rewards.domain.program.testing import run_tests
 from rewards.domain.replay import replay_id
 
 DOCUMENT: Final = """
@@ -294,6 +295,45 @@ def test_reading() -> None:
     ]
     assert seen["ada"] == seen["group:red"] == standing
     assert seen["stranger"] == [(key, None, State.LOCKED, 0) for key, *_ in standing]
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected", "failures"),
+    [
+        ("[red]", "{balances: {points: 1}, effects: [{quest: {key: stays, instance: 1}}]}", 0),
+        ("[red]", "{balances: {points: 2}}", 1),
+        ("['group:red', blue]", "{balances: {points: 1}}", 0),
+        ("[blue]", "{balances: {points: 0}, none: [quest]}", 0),
+        ("[red, '']", "{balances: {points: 1}}", 1),
+    ],
+)
+def test_documents_test_their_team_quests(groups: str, expected: str, failures: int) -> None:
+    tests = f"""tests:
+  - name: two of one team
+    given:
+      - {{at: "2026-11-20T10:00:00Z", member: ada, groups: [red], type: walked}}
+      - {{at: "2026-11-20T11:00:00Z", member: ben, groups: {groups}, type: walked}}
+    expect: {{ben: {expected}, "group:red": {{none: [earn]}}}}
+"""
+    report = check(read_document((DOCUMENT + tests).encode()))
+    assert (report.document is None) == ("''" in groups), report.errors
+    if report.document is not None:
+        [result] = run_tests(report.document, compile_program(report.document, version=1))
+        assert len(result.failures) == failures, result.failures
+
+
+@pytest.mark.parametrize(
+    ("quest", "path", "message"),
+    [
+        ("{team: true, steps: [{event: read}], requires: {quests: [solo]}}", "quests.new.requires.quests", "solo is a quest of"),
+        ("{steps: [{event: read}], requires: {quests: [far]}}", "quests.new.requires.quests", "far is a team quest"),
+        ("{team: 3, steps: [{event: read}]}", "quests.new.team", ""),
+    ],
+)  # fmt: skip
+def test_mistakes(quest: str, path: str, message: str) -> None:
+    text = f"{DOCUMENT}  solo: {{steps: [{{event: read}}]}}\n  new: {quest}\n"
+    report = check(read_document(text.encode()))
+    assert [(each.path, message in each.message) for each in report.errors] == [(path, True)], report.errors
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,11 +11,12 @@ from rewards.domain.commands import MemberRef
 from rewards.domain.errors import Refusal
 from rewards.domain.group_commands import JoinGroup, LeaveGroup
 from rewards.domain.outcome import Outcome, Status
+from rewards.domain.program.models.checks import GROUPS_MAX
 from rewards.domain.work import Work
 
 NAME: Final = "groups"
 GROUP: Final = "group"
-GROUPS_MAX: Final = 5
+_PREFIX: Final = f"{GROUP}:"
 MERGED_MAX: Final = 20
 """Who becomes one member keeps the groups of both, up to so many."""
 
@@ -36,6 +37,11 @@ class NotInGroup(Refusal):
     """There is nothing to leave: the member does not belong to this group."""
 
     code = "not-in-group"
+
+
+def group_ref(text: str) -> MemberRef:
+    """The group of an id with or without `group:` before it. Raises `InvalidInput` for an empty or overlong one."""
+    return MemberRef.parse(f"{_PREFIX}{text.removeprefix(_PREFIX)}")
 
 
 def groups_of(play: Mapping[str, Mapping[str, Any]]) -> dict[str, UUID]:

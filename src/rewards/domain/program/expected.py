@@ -28,9 +28,11 @@ def check_tests(context: Context) -> None:
             context.problems.error(f"{path}.name", "duplicate-name", f"two tests are called {test.name!r}")
         seen.add(test.name)
         _given(context, test, path)
+        known = {given.member for given in test.given}
+        known |= {f"group:{group.removeprefix('group:')}" for given in test.given for group in given.groups}
         for member, expected in test.expect.items():
-            if member not in {given.member for given in test.given}:
-                context.problems.unknown(f"{path}.expect.{member}", "member", member, {g.member for g in test.given})
+            if member not in known:
+                context.problems.unknown(f"{path}.expect.{member}", "member", member, known)
             _expected(context, expected, f"{path}.expect.{member}")
 
 

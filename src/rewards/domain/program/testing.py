@@ -10,9 +10,11 @@ from typing import Any, Final
 from rewards.domain.commands import Command, Due, Event, MemberRef, SetProfile
 from rewards.domain.effects import Effect
 from rewards.domain.errors import InvalidInput, RewardsError
+from rewards.domain.group_commands import JoinGroup
 from rewards.domain.ids import member_id
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome, Status
+from rewards.domain.play.groups import group_ref
 from rewards.domain.program.compiled import Program
 from rewards.domain.program.models.base import duration
 from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
@@ -86,6 +88,9 @@ class _World:
         try:
             if given.attributes:
                 self.members.decide(member, SetProfile(given.attributes), self.now)
+            for group in map(group_ref, given.groups):
+                joining = JoinGroup(group.external_id, self.member(group).state.id)
+                self.members.decide(member, joining, self.now)
             statuses.append(self.members.decide(member, event, self.now).status.value)
         except RewardsError as error:
             statuses.append(Status.REJECTED.value)
@@ -141,7 +146,8 @@ def run_test(test: Check, program: Program) -> TestResult:
 def _nobody(test: Check) -> tuple[str, ...]:
     """What is wrong with names that the service would take for nobody's."""
     wrong = []
-    for name in dict.fromkeys((*(given.member for given in test.given), *test.expect)):
+    groups = (f"group:{group.removeprefix('group:')}" for given in test.given for group in given.groups)
+    for name in dict.fromkeys((*(given.member for given in test.given), *groups, *test.expect)):
         try:
             MemberRef.parse(name)
         except InvalidInput as mistake:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from litestar import Response, Router, delete, put
@@ -11,14 +11,12 @@ from msgspec import Struct
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.group_commands import JoinGroup, LeaveGroup
-from rewards.domain.play.groups import GROUP
+from rewards.domain.play.groups import group_ref
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, member_ref, unescaped
 from rewards.pipeline.intake import Addressed, Intake
-
-_PREFIX: Final = f"{GROUP}:"
 
 GroupPath: TypeAlias = FromPath[
     Annotated[str, PathParameter(description="The id of the group, with or without `group:` before it.")]
@@ -60,11 +58,6 @@ async def leave_group(request: ApiRequest, member: MemberPath, group: GroupPath)
     """The member belongs to the group no longer. What it contributed before still counts there."""
     ref = group_ref(unescaped(group))
     return await _ask(request, member_ref(member), ref, LeaveGroup(ref.external_id))
-
-
-def group_ref(text: str) -> MemberRef:
-    """Raises `InvalidInput` for an empty or overlong id."""
-    return MemberRef.parse(f"{_PREFIX}{text.removeprefix(_PREFIX)}")
 
 
 async def _ask(

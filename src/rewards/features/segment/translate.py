@@ -22,6 +22,7 @@ from uuid import uuid4
 from rewards.domain.commands import Event, MemberRef, SetProfile
 from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.domain.group_commands import JoinGroup
+from rewards.domain.play.groups import group_ref
 from rewards.features.segment.circumstances import (
     claimed_moment,
     context_of,
@@ -117,7 +118,7 @@ class Translator:
         found: list[Addressed] = []
         if has_teams:
             self._merges.saw(member)
-            ref = MemberRef.parse(f"group:{group.removeprefix('group:')}")
+            ref = group_ref(group)
             command = JoinGroup(ref.external_id, self._published.identity.member(ref))
             key = f"segment:group:{self._message_id(call)}"
             found.append(Addressed(member, command, key, {"group": str(ref)}, self._sender.actor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
@@ -11,11 +11,13 @@ from rewards.domain.program.models.base import DurationText, EventName, Key, Par
 from rewards.domain.program.models.rules import Moment
 
 MemberName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+GROUPS_MAX: Final = 5
+"""To more groups no member belongs."""
 Whole = Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 
 
 class Given(Part):
-    """One event. `id` defaults to its place; `attributes` are set on the member before it."""
+    """One event. `id` defaults to its place; `attributes` are set on the member before it, and it joins the `groups`."""
 
     at: Moment
     member: MemberName
@@ -23,6 +25,7 @@ class Given(Part):
     properties: dict[str, Any] = Field(default_factory=dict)
     context: dict[str, Any] = Field(default_factory=dict)
     attributes: dict[Key, Any] = Field(default_factory=dict)
+    groups: Annotated[list[MemberName], Field(max_length=GROUPS_MAX)] = Field(default_factory=list)
     id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 
 
