@@ -273,6 +273,16 @@ def test_more_contributors_than_are_kept_count_and_are_not_rewarded(monkeypatch:
     assert club.points("ada", "ben", "cid") == [5, 5, 0]
 
 
+def test_contributors_are_counted_by_quest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teams, "CONTRIBUTORS_MAX", 3)
+    club = Club("far", "stays")
+    for name in ("ada", "ben"):  # ada to both quests, ben to one: there is no room for the fourth
+        club.join(name, "red")
+        club.happen(name, "walked", km=1)
+    assert club.points("ada", "ben") == [1, 0]
+    assert club.traced("group:red")[-2:] == ["counted", "too_many_contributors"]
+
+
 def test_reading() -> None:
     club = Club()
     club.join("ada", "red")

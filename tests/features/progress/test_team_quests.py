@@ -32,9 +32,8 @@ async def club(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
 
 
 async def join(club: Live, member: str, *groups: str) -> httpx.Response:
-    for group in groups:
-        answer = await club.client.put(f"/v1/members/{member}/groups/{group}")
-    return answer
+    answers = [await club.client.put(f"/v1/members/{member}/groups/{group}") for group in groups]
+    return answers[-1]
 
 
 async def walk(club: Live, member: str, km: float) -> None:

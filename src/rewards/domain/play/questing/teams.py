@@ -53,21 +53,21 @@ def _count(work: Work, quest: Quest, command: Contribute) -> str:
     if is_locked(kept, command.sort, command.micros):
         return "locked"
     name = name_of(command.member)
-    named = name if _has_room(work, name) else ""
+    named = name if _has_room(work, quest, name) else ""
     entry = Entry.made(command.micros, command.event, command.sort, command.parts, by=named)
     result = count(work, quest, kept, entry)
     return result if named else "too_many_contributors"
 
 
-def _has_room(work: Work, name: str) -> bool:
-    """Whether one more may be kept; who is among them already may."""
+def _has_room(work: Work, quest: Quest, name: str) -> bool:
+    """Whether one more may be kept; who contributes to this quest already may."""
     count = 0
-    for plain in work.play.get(MECHANIC, {}).values():
+    for key, plain in work.play.get(MECHANIC, {}).items():
         _, base, head, tail, *_ = plain
         attempts = [standing[3] for standing in (base, head) if standing is not None and standing[3] is not None]
         names = {each for attempt in attempts if len(attempt) > 4 for each in attempt[4]}
         names |= {entry[5] for entry in tail if len(entry) > 5}
-        if name in names:
+        if key == quest.key and name in names:
             return True
         count += len(names)
     return count < CONTRIBUTORS_MAX
