@@ -16,6 +16,7 @@ CLUSTER_CONNECTIONS_MAX: Final = 256
 
 LISTENED_SECONDS: Final = 5.0
 LISTEN_AGAIN_SECONDS: Final = 1.0
+CANCEL_AGAIN_SECONDS: Final = 0.2
 
 Valkey: TypeAlias = "Redis | RedisCluster"
 """One server or a cluster. Whoever names several keys in one call keeps them in one slot, by a hash tag."""
@@ -64,6 +65,15 @@ class Script:
             return await valkey.evalsha(self._sha, len(keys), *given)
         except NoScriptError:
             return await valkey.eval(self._text, len(keys), *given)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels tasks that use Valkey until they have ended: its client may lose a cancellation, while it connects say."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def listen(valkey: Valkey, channel: str, heard: Callable[[bytes], None]) -> None:

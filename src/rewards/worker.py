@@ -29,6 +29,7 @@ from rewards.features.leaderboards.projecting import Projector
 from rewards.features.members.jobs import rank_segments
 from rewards.features.wallets.jobs import Sweep
 from rewards.service import Service, owner_database
+from rewards.valkey import end
 
 log = structlog.get_logger("rewards.worker")
 
@@ -81,9 +82,7 @@ class Worker:
             async with self._service.score_hints.listening():
                 yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await self.projector.close()
             await self._owner.dispose()
 

@@ -24,7 +24,7 @@ from rewards.features.leaderboards.ranking import BoardId, BoardUnavailable
 from rewards.features.leaderboards.reading import BoardReader, Excerpt, Ranked, View
 from rewards.features.leaderboards.scripts import CHANGED_CHANNEL
 from rewards.http.problems import TooManyRequests
-from rewards.valkey import VALKEY_ERRORS, Valkey, listen
+from rewards.valkey import VALKEY_ERRORS, Valkey, end, listen
 
 log = structlog.get_logger("rewards.boards")
 
@@ -102,10 +102,7 @@ class Feeds:
         try:
             yield
         finally:
-            tasks = [listening, *self._tasks.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(listening, *self._tasks.values())
 
     def enter(self, caller: str, limit: int) -> Callable[[], None]:
         """Takes a place for a stream; what is returned gives it back. Raises TooManyRequests."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from rewards.valkey import VALKEY_ERRORS, Valkey, listen
+from rewards.valkey import VALKEY_ERRORS, Valkey, end, listen
 
 WRITTEN_CHANNEL: Final = "rewards:boards:written"
 GATHER_SECONDS: Final = 0.01
@@ -64,5 +64,4 @@ async def _alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

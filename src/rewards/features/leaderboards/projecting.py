@@ -31,7 +31,7 @@ from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, S
 from rewards.features.leaderboards.rebuilding import compare, rebuild
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs
-from rewards.valkey import VALKEY_ERRORS, Valkey
+from rewards.valkey import VALKEY_ERRORS, Valkey, end
 
 log = structlog.get_logger("rewards.boards")
 
@@ -128,9 +128,7 @@ class Projector:
 
     async def close(self) -> None:
         """Ends the rebuilds; what they have built is of no use, and goes by itself."""
-        for task in self._rebuilding.values():
-            task.cancel()
-        await asyncio.gather(*self._rebuilding.values(), return_exceptions=True)
+        await end(*self._rebuilding.values())
 
     async def _turn(self, key: tuple[int, str]) -> int:
         board = self._boards.get(key)
