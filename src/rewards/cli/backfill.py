@@ -38,7 +38,7 @@ def backfill(program: str | None, metrics: tuple[str, ...], *, silent: bool, rew
     wish = Wish(metrics or None, announce, announce if rewards is None else rewards)
     done = run(lambda settings: _backfill(settings, program, wish)).run
     click.echo(
-        f"{done.done:,} members, {done.changed:,} with recorded events; {done.achieved:,} badges and tiers achieved,"
+        f"{done.done:,} members, {done.changed:,} with recorded events; badges and tiers achieved: {done.achieved:,};"
         f" {done.failed:,} members failed"
     )
     if done.state == "cancelled":

@@ -81,7 +81,7 @@ async def test_killed_half_way_the_next_one_goes_on(migrated_url: str, redis_url
         code, said, complained = await command.run("backfill", shop.program_key)
         assert (code, said) == (
             0,
-            f"{COUNT} members, {COUNT} with recorded events; {COUNT} badges and tiers achieved, 0 members failed\n",
+            f"{COUNT} members, {COUNT} with recorded events; badges and tiers achieved: {COUNT}; 0 members failed\n",
         )
         assert f"Going on with the backfill {half['id']}, begun by cli." in complained
         for member in members:
