@@ -106,6 +106,8 @@ def decide_pause(work: Work, command: PauseStreak) -> Outcome:
     if change.standing.length == 0:
         raise StreakNotRunning(f"{streak.key} has no length, so there is nothing to pause", streak=streak.key)
     until = now + int(command.length.total_seconds())
+    # A pause touches whole periods, so of this one no other need be kept; else a document would grow with every short pause.
+    change.memory.pauses = [each for each in change.memory.pauses if each[0] < change.last.start]
     change.memory.pauses.append([now, until])
     change.say("streak_paused", until=from_epoch_seconds(until).isoformat())
     return _answered(change)

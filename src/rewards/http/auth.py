@@ -41,6 +41,8 @@ PUBLIC_SCOPES: Final[frozenset[Scope]] = frozenset({"events"})
 KEY_BYTES: Final = 32
 PREFIXES: Final[dict[Kind, str]] = {"secret": "rk_", "public": "pk_"}
 PREFIX_LENGTH_SHOWN: Final = 9
+CUSTOMER_ACTOR: Final = "token:"
+"""How actors begin that are customers with a member token."""
 MEMBER_PREFIX: Final = "mt_"
 _TOKEN: Final = re.compile(r"[rp]k_[A-Za-z0-9_-]{43}")
 
@@ -70,7 +72,7 @@ class Caller:
     @property
     def actor(self) -> str:
         """How the ledger and the audit name this caller."""
-        return f"{'key' if self.member is None else 'token'}:{self.key_id}"
+        return f"key:{self.key_id}" if self.member is None else f"{CUSTOMER_ACTOR}{self.key_id}"
 
 
 ApiRequest: TypeAlias = Request[None, Caller, State]
@@ -188,6 +190,21 @@ class RequiresAny(Requires):
     kinds = frozenset({"secret", "public"})
 
 
+class RequiresAll(Requires):
+    """As Requires, for a key that has all of several scopes: for what stands in for all that these allow."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        super().__init__(scopes[0])
+        self.scopes = frozenset(scopes)
+
+    async def let_in(self, connection: ASGIConnection[Any, Any, Any, Any], caller: Caller) -> None:
+        """Raises Forbidden, besides, for a key that lacks one of the scopes."""
+        await super().let_in(connection, caller)
+        if not self.scopes <= caller.scopes:
+            wanted = " and ".join(sorted(self.scopes))
+            raise Forbidden(f"This needs a secret key with the scopes {wanted}.", required=wanted)
+
+
 class RequiresMember(Requires):
     """A guard of `/v1/me`: the caller needs a member token. Whose it is says `parameters.me`."""
 
@@ -212,6 +229,11 @@ class RequiresMember(Requires):
 def requires(scope: Scope | Literal["me"]) -> Requires:
     """`@post("/spend", guards=[requires("ledger")])`; `me` for what customers do with a member token."""
     return RequiresMember() if scope == "me" else Requires(scope)
+
+
+def requires_all(*scopes: Scope) -> RequiresAll:
+    """For what makes a credential: it must not allow more than its maker may."""
+    return RequiresAll(*scopes)
 
 
 def requires_also_public(scope: Scope) -> RequiresAny:

@@ -51,7 +51,7 @@ API_HEADERS: Final = (
 )
 _PROBLEM_HEADERS: Final = [(b"content-type", MEDIA_TYPE.encode())]
 PREFLIGHT_HEADERS: Final = (
-    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
     (
         b"access-control-allow-headers",
         b"Authorization, Content-Type, Content-Encoding, Idempotency-Key, Last-Event-ID, X-Request-Id",

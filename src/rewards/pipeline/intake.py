@@ -28,6 +28,7 @@ from rewards.domain.commands import (
 )
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import bucket_of
+from rewards.http.auth import CUSTOMER_ACTOR
 from rewards.pipeline.batch import Result
 from rewards.pipeline.dedup import check_same
 from rewards.pipeline.lanes import Lanes
@@ -147,7 +148,9 @@ def submission(published: Published, addressed: Addressed) -> Submission:
     """Derives the identity of a command."""
     identity = published.identity
     command = addressed.command
-    scope = "event" if isinstance(command, Event) else "command"
+    # A customer's idempotency keys are the customer's own: none can use up one that the app's server is going to send.
+    own = "my command" if addressed.actor.startswith(CUSTOMER_ACTOR) else "command"
+    scope = "event" if isinstance(command, Event) else own
     key = identity.command(addressed.ref, scope, addressed.client_id) if addressed.client_id is not None else None
     kind = published.program.event_type(command.type) if isinstance(command, Event) else None
     return Submission(

@@ -318,6 +318,14 @@ def test_who_is_paused_is_not_warned_and_cannot_pause_twice() -> None:
     assert world.outcomes[-1].now.isoformat().startswith(DAYS["fri"])
 
 
+def test_many_short_pauses_take_no_room() -> None:
+    world = World(program("pause: {}"))
+    world.run(on("mon"))
+    for minute in range(30):
+        world.do(PauseStreak("s", timedelta(seconds=1)), on("mon", f"13:{minute:02}"))
+    assert len(world.member.state.play["streaks"]["s"]["pauses"]) == 1
+
+
 @pytest.mark.parametrize(
     ("restore", "then", "length"),
     [

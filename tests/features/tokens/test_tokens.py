@@ -184,3 +184,36 @@ async def test_a_member_changes_language_and_time_zone(bank: Bank) -> None:
 async def test_a_member_changes_nothing_else(bank: Bank, body: dict[str, Any], path: str) -> None:
     ada = await customer(bank, "token-stays")
     assert refused_with(await ada.send("PATCH", "/me", json=body), 422)["errors"][0]["path"] == path
+
+
+@pytest.mark.parametrize("scopes", [["events"], ["events", "read"], ["events", "ledger"], ["read", "ledger"]])
+async def test_a_key_mints_only_what_it_may_do_itself(bank: Bank, scopes: list[str]) -> None:
+    made = await bank.live.client.post("/v1/keys", json={"name": "weak", "scopes": scopes})
+    assert made.status_code == 201, made.text
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    answer = await bank.live.client.post("/v1/members/token-any/tokens", json={}, headers=headers)
+    refused_with(answer, 403)
+
+
+async def test_a_customer_cannot_use_up_a_key_that_the_server_will_send(bank: Bank) -> None:
+    own = await customer(bank, "token-keys")
+    key = {"Idempotency-Key": "refund-1001"}
+    mine = {**key, "Authorization": f"Bearer {own.token}"}
+    assert (await bank.live.client.patch("/v1/me", json={"locale": "de"}, headers=mine)).status_code == 200
+    answer = await bank.live.client.post(
+        "/v1/members/token-keys/earn", json={"currency": "points", "amount": 3, "reason": "goodwill"}, headers=key
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def test_pages_may_ask_for_every_method_of_the_customers_api(bank: Bank) -> None:
+    headers = {"Origin": SHOP, "Access-Control-Request-Method": "PUT"}
+    answer = await bank.live.client.options("/v1/me/leaderboards/opt-out", headers=headers)
+    methods = {each.strip() for each in answer.headers["access-control-allow-methods"].split(",")}
+    asked = {
+        method.upper()
+        for path, item in (await bank.live.client.get("/openapi.json")).json()["paths"].items()
+        if path.startswith("/v1/me")
+        for method in item
+    }
+    assert asked <= methods

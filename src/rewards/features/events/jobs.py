@@ -34,7 +34,7 @@ WAKE: Final = "wake"
 CLAIM_MAX: Final = 500
 LEASE_SECONDS: Final = 30
 
-_HAPPENS_TO_MEMBERS: Final = sending.NAMES | {WAKE}
+_HAPPENS_TO_MEMBERS: Final = sending.NAMES | {WAKE, "prize"}
 """Of an erased member these are dropped, and nobody needs to see to it."""
 
 POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)

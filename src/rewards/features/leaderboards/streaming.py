@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ from rewards.http.parameters import me
 from rewards.pipeline.lookup import UnknownMember
 
 HEARTBEAT_SECONDS: Final = 15.0
+MEMBER_STREAM_SECONDS_MAX: Final = 900.0
+"""Then a customer's stream ends, and the browser comes back with a credential that still counts."""
 
 LastEventId = FromHeader[
     Annotated[
@@ -177,7 +180,9 @@ async def _messages(
         yield await _snapshot(audience, now, own)
     elif before != now.ranked or own:
         yield await _changes(audience, before, now, own)
-    while feed.failed is None:
+    clock = asyncio.get_running_loop().time
+    until = clock() + MEMBER_STREAM_SECONDS_MAX if audience.me is not None else math.inf
+    while feed.failed is None and clock() < until:
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 await news.wait()

@@ -24,7 +24,7 @@ from rewards.features.tokens.queries import (
     write_origins,
 )
 from rewards.features.tokens.schemas import NewToken, Origins, Token
-from rewards.http.auth import ApiRequest, requires
+from rewards.http.auth import ApiRequest, requires, requires_all
 from rewards.http.member_tokens import Standing
 from rewards.http.openapi import also
 from rewards.http.origins import check_origins
@@ -48,11 +48,14 @@ async def find_standing(engine: AsyncEngine, programs: Programs, program_id: int
 @post(
     "/members/{member:str}/tokens",
     operation_id="mint_token",
-    guards=[requires("events")],
+    guards=[requires_all("events", "read", "ledger")],
     responses=_REFUSALS,
 )
 async def mint(request: ApiRequest, member: MemberPath, data: JSONBody[NewToken]) -> Token:
-    """Make a token with which the member's browser or app may use `/v1/me`. The member need not be known before."""
+    """Make a token with which the member's browser or app may use `/v1/me`. The member need not be known before.
+
+    What a token may do are sending events, reading, and spending points for freezes: the key needs the scopes for all three.
+    """
     state = request.app.state
     program_id = request.auth.program_id
     ref = member_ref(member)

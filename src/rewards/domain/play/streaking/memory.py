@@ -14,6 +14,7 @@ from rewards.domain.play.streaking.standing import Fate, Standing, standing
 from rewards.domain.play.streaking.stretches import Stretch, anew, first, following, move
 from rewards.domain.program.streak import Streak
 
+PAUSES_MAX: Final = 100
 STRETCHES_MAX: Final = 33
 """Late events reach no further back than so many periods, however wide the program's window."""
 _USUAL_SECONDS: Final = {"day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400}
@@ -165,7 +166,7 @@ class Memory:
         mine.best = max(mine.best, theirs.best)
         mine.runs = {key: max(mine.runs.get(key, 0), theirs.runs.get(key, 0)) for key in {*mine.runs, *theirs.runs}}
         self.paid = {key: max(self.paid.get(key, 0), other.paid.get(key, 0)) for key in {*self.paid, *other.paid}}
-        self.pauses = sorted([*self.pauses, *other.pauses])
+        self.pauses = sorted([*self.pauses, *other.pauses])[-PAUSES_MAX:]
         by_number = {each.number: each for each in self.stretches}
         for stretch in other.stretches:
             same = by_number.get(stretch.number)
