@@ -4,6 +4,8 @@ Revision ID: 0007
 Revises: 0006
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -31,7 +33,7 @@ TYPES = {
 }
 
 
-def member_columns() -> list[sa.Column]:
+def member_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("program_id", sa.Integer(), nullable=False),
         sa.Column("bucket", sa.SmallInteger(), nullable=False),
@@ -39,7 +41,7 @@ def member_columns() -> list[sa.Column]:
     ]
 
 
-def moment(name: str, *, nullable: bool = False) -> sa.Column:
+def moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 

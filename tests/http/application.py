@@ -65,7 +65,9 @@ async def record(
         raise DatabaseUnavailable("The database cannot be reached.")
     if data.id == "defect":
         raise RuntimeError("a secret of ours")
-    return Recorded(data.id, request.auth.kind, trace)
+    kind = request.auth.kind
+    assert kind != "member"
+    return Recorded(data.id, kind, trace)
 
 
 @post("/events/batch", guards=[requires("events")], status_code=200)

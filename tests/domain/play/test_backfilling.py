@@ -103,7 +103,7 @@ def test_what_was_never_filled_in_is_not_taken_back_from() -> None:
         ({"announce": True, "rewards": False}, {"badge", "earn"}, 1, True),
     ],
 )
-def test_badges_follow_announced_or_silent(how: dict[str, bool], told: set[str], stars: int, announced: bool) -> None:
+def test_badges_follow_announced_or_silent(how: dict[str, Any], told: set[str], stars: int, announced: bool) -> None:
     world = World(BARE)
     ordered(world, 0, "a", 40)
     publish(world, BADGED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -101,7 +102,8 @@ class Seen:
 def _later(span: Any, moment: datetime) -> datetime:
     if span == "day":
         return datetime(moment.year, moment.month, moment.day, tzinfo=UTC) + timedelta(days=1)
-    return moment + span * HOUR
+    later: datetime = moment + span * HOUR
+    return later
 
 
 @dataclass
@@ -115,12 +117,13 @@ class Told:
 
 
 def _value(kind: str, values: list[Any]) -> float:
-    return {
+    tell: dict[str, Callable[[list[Any]], float]] = {
         "count": len,
         "sum": sum,
         "distinct": lambda each: len(set(each)),
         "max": lambda each: max(each, default=0),
-    }[kind](values)
+    }
+    return tell[kind](values)
 
 
 def begins(rule: Rule, event: Seen, taken: list[Any], completed: list[datetime]) -> bool:

@@ -89,7 +89,8 @@ def test_how_long_a_streak_is(streak: str, days: str, then: str, length: int) ->
 def test_what_counts(streak: str, runs: list[float | None], length: int) -> None:
     world = World(program(streak))
     for km in runs:
-        world.run(on("mon"), **({} if km is None else {"km": km}))
+        carried: dict[str, Any] = {} if km is None else {"km": km}
+        world.run(on("mon"), **carried)
     assert world.standing(on("mon", "13:00")).length == length
 
 

@@ -102,13 +102,13 @@ def random_events(seed: int, count: int, days: int) -> list[Event]:
     made = []
     for number, moment in enumerate(moments):
         kind = chance.choices(("viewed", "shared", "ordered", "reviewed"), (5, 2, 2, 1))[0]
-        properties: dict[str, Any] = {
+        carried: dict[str, dict[str, Any]] = {
             "viewed": {"item": f"i{chance.randrange(60)}", "seconds": chance.randrange(90)},
             "shared": {"item": f"i{chance.randrange(60)}"},
             "ordered": {"total": chance.randrange(1, 101)},
             "reviewed": {"stars": chance.randrange(1, 6)},
-        }[kind]
-        made.append(Event(f"e{number}", kind, START + timedelta(microseconds=moment), properties))
+        }
+        made.append(Event(f"e{number}", kind, START + timedelta(microseconds=moment), carried[kind]))
     return made
 
 

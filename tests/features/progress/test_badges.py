@@ -137,11 +137,10 @@ async def test_a_badge_that_is_lost_is_as_if_never_earned_and_its_reward_is_gone
 
 
 async def test_a_badge_earned_anew_is_as_old_as_the_second_time(shop: Bank) -> None:
-    for order in ("p1", "p2"):
-        await shop.live.event(type="bought", member="kim", properties={"order": order, "total": 100})
-        if order == "p1":
-            first = (await badges(shop, "kim"))["spender"]["achieved_at"]
-            await shop.live.event(type="returned", member="kim", properties={"order": "p1"})
+    await shop.live.event(type="bought", member="kim", properties={"order": "p1", "total": 100})
+    first = (await badges(shop, "kim"))["spender"]["achieved_at"]
+    await shop.live.event(type="returned", member="kim", properties={"order": "p1"})
+    await shop.live.event(type="bought", member="kim", properties={"order": "p2", "total": 100})
     assert (await badges(shop, "kim"))["spender"]["achieved_at"] > first
     assert await shop.buckets("kim") == (150, 0, 0, 0)
 

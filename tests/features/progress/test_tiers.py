@@ -101,6 +101,7 @@ async def test_the_sandboxs_clock_takes_a_tier_away_when_its_time_is_over(migrat
             < until - moment((await own.get("/members/tier-gone/tier"))["since"])
             <= timedelta(days=70)
         )
+        told: dict[str, Any] = {}
         for advanced, tier in (("65d", "silver"), ("6d", "bronze")):
             assert (await own.post("/sandbox/clock", advance=advanced)).status_code == 200
             told = await own.get("/members/tier-gone/tier")
