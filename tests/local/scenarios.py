@@ -12,6 +12,8 @@ from rewards.local import LocalServers
 
 
 def main(directory: Path) -> None:
+    # A shell that runs the tests in the background has them ignore SIGINT, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     servers = LocalServers(directory)
     servers.start()
     facts = {
