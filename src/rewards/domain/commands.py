@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from rewards.domain.errors import InvalidInput
@@ -22,6 +22,13 @@ from rewards.domain.program.currency import (
 )
 
 KINDS = ("user", "anon", "group")
+SentBy: TypeAlias = Literal["server", "public", "customer"]
+"""Who sent an event: an app's server with a secret key, a page or app with a public key, a customer with a member token.
+
+Only the first is trusted. What one kind of sender calls an event means nothing to the others.
+"""
+SENDERS: Final[tuple[SentBy, ...]] = ("server", "public", "customer")
+"""The most trusted first."""
 YEARS: Final = range(2, 9999)
 """The years that have the same moments in every time zone; outside of them calendars end."""
 
@@ -62,7 +69,7 @@ class MemberRef:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the member did. `client` marks events that a browser sent with a public key.
+    """Something the member did, or is said by `sent_by` to have done. Its id is unique among the events of that sender.
 
     `replay` decides a quarantined one again. `received_at` is when it first came in, which its lateness counts from, if that
     was before now: for a quarantined one, and for one that was accepted to be decided later.
@@ -73,12 +80,17 @@ class Event:
     occurred_at: datetime | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
-    client: bool = False
+    sent_by: SentBy = "server"
     replay: bool = False
     received_at: datetime | None = None
 
     def __post_init__(self) -> None:
         check_moment(self.occurred_at, "occurred_at")
+
+    @property
+    def client(self) -> bool:
+        """Whether it comes straight from a browser or app, which may say anything."""
+        return self.sent_by != "server"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from rewards.domain.commands import SentBy
 from rewards.domain.effects import Effect
 from rewards.domain.ledger.accounts import Account, Hold, Lot, Transaction
 from rewards.domain.state import MemberState
@@ -43,6 +44,8 @@ class EventRecord:
     properties: Mapping[str, Any]
     context: Mapping[str, Any]
     contributions: list[Any]
+    sent_by: SentBy | None = None
+    """None for what nobody sent: what time or a job did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from rewards.domain.commands import Command, Event, MemberRef
+from rewards.domain.commands import Command, Event, MemberRef, SentBy
 from rewards.domain.errors import IdentityConflict, Refusal, RewardsError
 from rewards.domain.ids import member_id
 from rewards.domain.ledger.upkeep import project
@@ -49,7 +49,7 @@ class Replay:
         self.members = Members(program, heard=heard)
         self.now = _BEGINNING
         self._identify = identify
-        self._seen: dict[tuple[UUID, str], _Seen] = {}
+        self._seen: dict[tuple[UUID, SentBy, str], _Seen] = {}
 
     def submit(self, member: str, command: Command, at: datetime, *, actor: str = "system") -> Result:
         """Decides one command at `at`, after what silence brings until then. A refusal is returned, not raised.
@@ -65,7 +65,7 @@ class Replay:
         identifier = self._identify(ref)
         if not isinstance(command, Event) or command.replay:
             return self._decided(identifier, ref, command, actor)
-        key = (identifier, command.client_id)
+        key = (identifier, command.sent_by, command.client_id)
         content = (command.type, command.occurred_at, dict(command.properties))
         seen = self._seen.get(key)
         if seen is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -11,12 +12,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from rewards.domain.commands import MemberRef
+from rewards.domain.commands import MemberRef, SentBy
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import keyed_hash, member_id
 
 SECRET_SIZE_BYTES: Final = 32
 _NONCE_SIZE_BYTES: Final = 12
+_EVENTS: Final[Mapping[SentBy, str]] = {"server": "event", "public": "public event", "customer": "my event"}
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -50,12 +52,16 @@ class Identity:
         return member_id(self.secret, ref.kind, ref.external_id)
 
     def command(self, ref: MemberRef, scope: str, client_id: str) -> UUID:
-        """The dedup key of (member as sent, id). `scope` keeps events and idempotency keys apart."""
+        """The dedup key of (member as sent, id). `scope` keeps apart what may have the same id."""
         return UUID(
             bytes=keyed_hash(
                 self.secret, scope.encode(), ref.kind.encode(), ref.external_id.encode(), client_id.encode()
             )
         )
+
+    def event(self, ref: MemberRef, sent_by: SentBy, client_id: str) -> UUID:
+        """The dedup key of an event: nobody can use up an id that a more trusted sender is going to use."""
+        return self.command(ref, _EVENTS[sent_by], client_id)
 
     def leg(self, command: bytes, ordinal: int) -> UUID:
         """The dedup key of a command that another command caused for another member."""

@@ -31,6 +31,7 @@ from rewards.domain.ids import bucket_of
 from rewards.http.auth import CUSTOMER_ACTOR
 from rewards.pipeline.batch import Result
 from rewards.pipeline.dedup import check_same
+from rewards.pipeline.identity import Identity
 from rewards.pipeline.lanes import Lanes
 from rewards.pipeline.programs import Programs, Published
 from rewards.pipeline.submission import Receipt, StoredRefusal, Submission
@@ -148,10 +149,7 @@ def submission(published: Published, addressed: Addressed) -> Submission:
     """Derives the identity of a command."""
     identity = published.identity
     command = addressed.command
-    # A customer's idempotency keys are the customer's own: none can use up one that the app's server is going to send.
-    own = "my command" if addressed.actor.startswith(CUSTOMER_ACTOR) else "command"
-    scope = "event" if isinstance(command, Event) else own
-    key = identity.command(addressed.ref, scope, addressed.client_id) if addressed.client_id is not None else None
+    key = None if addressed.client_id is None else _key(identity, addressed, addressed.client_id)
     kind = published.program.event_type(command.type) if isinstance(command, Event) else None
     return Submission(
         program_id=published.program_id,
@@ -163,6 +161,14 @@ def submission(published: Published, addressed: Addressed) -> Submission:
         actor=addressed.actor,
         lots_needed=isinstance(command, _TAKES_LOTS) or (kind is not None and kind.key in published.program.needs_lots),
     )
+
+
+def _key(identity: Identity, addressed: Addressed, client_id: str) -> UUID:
+    if isinstance(addressed.command, Event):
+        return identity.event(addressed.ref, addressed.command.sent_by, client_id)
+    # A customer's idempotency keys are the customer's own: none can use up one that the app's server is going to send.
+    scope = "my command" if addressed.actor.startswith(CUSTOMER_ACTOR) else "command"
+    return identity.command(addressed.ref, scope, client_id)
 
 
 def accepted(result: Result) -> Receipt:

@@ -96,7 +96,7 @@ async def test_an_event_that_waits_says_so(bank: Bank) -> None:
     await bank.live.event(id="first", member="waits", type="visited", properties={})
     event = {"id": "later", "member": "waits", **ORDER}
     assert (await bank.live.client.post("/v1/events?mode=async", json=event)).status_code == 202
-    assert await bank.get("/members/waits/events/later") == {"id": "later", "status": "accepted"}
+    assert await bank.get("/members/waits/events/later") == {"id": "later", "status": "accepted", "sent_by": "server"}
     await bank.live.worker.run_due()
     assert (await bank.get("/members/waits/events/later"))["status"] == "processed"
 

@@ -102,6 +102,15 @@ async def test_a_public_key_sends_events_of_browsers_only(segment: Sender, call:
     assert (await segment.member("bystander")).attributes == {}
 
 
+async def test_a_browser_cannot_use_up_a_message_id_of_the_server(segment: Sender) -> None:
+    order = track("guessed", "shopper", event="Order Completed", properties={"order_id": "o", "total": 5})
+    assert await segment.batch(track("guessed", "shopper"), key=segment.live.public_key) == {"processed": 1}
+    assert await segment.batch(order) == {"processed": 1}
+    assert await segment.batch(track("guessed", "shopper"), key=segment.live.public_key) == {"duplicate": 1}
+    assert await segment.batch(order) == {"duplicate": 1}
+    assert [event.sent_by for event in await segment.events("shopper")] == ["public", "server"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "outcome", "points"),
     [

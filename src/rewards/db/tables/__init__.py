@@ -19,7 +19,7 @@ from rewards.db.tables.news import member_news
 from rewards.db.tables.operations import audit, import_run, job_state
 from rewards.db.tables.programs import api_key, counter, program, program_version, rule_pause
 from rewards.db.tables.progress import achievement
-from rewards.db.tables.tokens import member_token_epoch
+from rewards.db.tables.tokens import ended_member_token, member_token_epoch
 
 __all__ = [
     "PARTITIONED",
@@ -32,6 +32,7 @@ __all__ = [
     "dead_letter",
     "dedup",
     "due",
+    "ended_member_token",
     "event",
     "hold",
     "import_run",

@@ -34,6 +34,7 @@ event = Table(
     record("answer"),
     record("trace"),
     record("contributions"),
+    Column("sent_by", Text, nullable=True, comment="server, public or customer; null: nobody, or not known any more"),
     postgresql_partition_by="RANGE (id)",
 )
 

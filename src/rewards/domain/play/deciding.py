@@ -53,13 +53,21 @@ def decide_event(work: Work, command: Event) -> Outcome:
             properties = kind.accept(command.properties)
         except SchemaViolation as violation:
             return _hold_back(work, command, occurred_at, work.program.invalid, violation)
-    record = EventRecord(type_key, command.client_id, occurred_at, properties, command.context, work.contributions)
+    record = _record(command, type_key, occurred_at, properties, work.contributions)
     window = work.program.late_window
     if occurred_at < (command.received_at or work.now) - window:
         late = InvalidInput(f"it came more than {window} after it occurred", path="occurred_at")
         return finish(work, Status.TOO_LATE, record, _reason("too-late", late))
     _follow(work, type_key, properties, command.context, occurred_at)
     return finish(work, Status.PROCESSED, record)
+
+
+def _record(
+    command: Event, type_key: str, occurred_at: datetime, properties: Mapping[str, Any], contributions: list[Any]
+) -> EventRecord:
+    return EventRecord(
+        type_key, command.client_id, occurred_at, properties, command.context, contributions, command.sent_by
+    )
 
 
 def _some(names: Iterable[str]) -> str:
@@ -110,11 +118,10 @@ def _hold_back(work: Work, command: Event, occurred_at: datetime, policy: Unknow
     """
     if policy is Unknown.REJECT or (command.replay and policy is Unknown.QUARANTINE):
         raise problem
+    record = _record(command, command.type, occurred_at, command.properties, [])
     if policy is Unknown.ACCEPT:
-        record = EventRecord(command.type, command.client_id, occurred_at, command.properties, command.context, [])
         return finish(work, Status.PROCESSED, record)
     work.trace.append({"result": "quarantined", "code": problem.code, "why": problem.message, **problem.details})
-    record = EventRecord(command.type, command.client_id, occurred_at, command.properties, command.context, [])
     return finish(work, Status.QUARANTINED, record, _reason(problem.code, problem))
 
 

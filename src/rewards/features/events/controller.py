@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.response.base import ASGIResponse
 
+from rewards.domain.commands import SentBy
 from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.features.events.schemas import Accepted, BatchOut, EventIn, EventOut
 from rewards.http.auth import ApiRequest, Caller, requires_also_public
@@ -42,7 +43,11 @@ def intake_of(request: Request[Any, Any, Any]) -> Intake:
 
 
 def addressed(event: EventIn, caller: Caller) -> Addressed:
-    return event.addressed(actor=caller.actor, client=caller.kind == "public")
+    return event.addressed(actor=caller.actor, sent_by=_sent_by(caller))
+
+
+def _sent_by(caller: Caller) -> SentBy:
+    return "public" if caller.kind == "public" else "server"
 
 
 @post(
@@ -64,7 +69,7 @@ async def send_event(
         receipt = await decide_dry(state.engine, state.programs, program_id, command)
         return json_answer(_dry(receipt, trace=trace))
     if mode == "async":
-        payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "client": request.auth.kind == "public"}
+        payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "sent_by": _sent_by(request.auth)}
         await intake.later(program_id, command, name="event", payload=payload)
         return json_answer({"id": data.id, "status": "accepted"}, status=202)
     return json_answer(_answer(await intake.one(program_id, command), trace=trace))

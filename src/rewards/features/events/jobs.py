@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import StorageError, transact
-from rewards.domain.commands import AwardPrize, Command, Due, Event, MemberRef, MergeIn
+from rewards.domain.commands import AwardPrize, Command, Due, Event, MemberRef, MergeIn, SentBy
 from rewards.domain.errors import MemberErased, RewardsError
 from rewards.domain.play.questing import sending
 from rewards.features.events.schemas import EventIn
@@ -160,7 +160,10 @@ def _submission(published: Published, row: Any) -> Submission:
 def _event(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
     """An event counts as received when it was accepted, however long it waited: so it is not late by our own fault."""
     sent = msgspec.convert(payload["event"], EventIn)
-    made = submission(published, sent.addressed(actor=payload["actor"], client=payload["client"]))
+    # What was accepted before senders were told apart only says whether a browser sent it; its key holds all the same.
+    sent_by: SentBy = payload.get("sent_by") or ("public" if payload["client"] else "server")
+    made = submission(published, sent.addressed(actor=payload["actor"], sent_by=sent_by))
+    made.key = row.key
     event = made.command
     assert isinstance(event, Event)
     made.command = replace(event, occurred_at=event.occurred_at or row.due_at, received_at=row.due_at)

@@ -46,7 +46,10 @@ _Token: TypeAlias = Annotated[str, msgspec.Meta(max_length=TOKEN_LENGTH_MAX)]
 
 
 class MyEventIn(Body, frozen=True):
-    """Something the member did. `id` makes it happen once per member; `occurred_at` defaults to the moment of receipt."""
+    """Something the member did. `id` makes it happen once per member; `occurred_at` defaults to the moment of receipt.
+
+    The ids are the customer's own: an event that the app's server sends under the same id is another one.
+    """
 
     id: _Id
     type: Text
@@ -194,7 +197,7 @@ def _addressed(event: MyEventIn, sender: _Sender) -> Addressed:
         occurred_at=_occurred_at(event.occurred_at, sender),
         properties=event.properties,
         context=event.context,
-        client=True,
+        sent_by="customer",
     )
     return Addressed(sender.ref, command, event.id, content, sender.actor)
 

@@ -126,6 +126,7 @@ def _quarantined(row: Any, actor: str) -> Quarantined:
         occurred_at=row.occurred_at,
         properties=row.properties or {},
         context=row.context or {},
+        sent_by=row.sent_by or "server",
         received_at=row.recorded_at,
     )
     return Quarantined(MemberRef(row.kind, row.external_id), event, row.key, bytes(row.fingerprint), actor)

@@ -14,7 +14,7 @@ from rewards.domain.program.compiled import Program
 from rewards.pipeline.load import rows
 
 _EVENT: Final = """e.bucket, e.member_id, e.id, e.client_id, e.type, e.status, e.program_version, e.occurred_at, e.recorded_at,
-       e.properties, e.context, e.answer"""
+       e.properties, e.context, e.answer, e.sent_by"""
 
 # A quarantined event that was replayed since is there twice, since history is only added to: the newer one counts.
 EVENTS: Final = f"""
@@ -37,19 +37,23 @@ LIMIT $7
 """
 
 EVENT: Final = f"""
-SELECT {_EVENT}, e.trace, e.contributions
+SELECT {_EVENT}, e.trace, e.contributions, n.place
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
-JOIN dedup d ON d.program_id = $1 AND d.bucket = k.bucket AND d.member_id = k.member_id AND d.key = $4
+CROSS JOIN unnest($4::uuid[]) WITH ORDINALITY AS n (key, place)
+JOIN dedup d ON d.program_id = $1 AND d.bucket = k.bucket AND d.member_id = k.member_id AND d.key = n.key
 LEFT JOIN event e ON e.program_id = d.program_id AND e.bucket = d.bucket AND e.member_id = d.member_id AND e.id = d.entry_id
-ORDER BY e.id DESC NULLS LAST
+ORDER BY n.place, e.id DESC NULLS LAST
 LIMIT 1
 """
 """One row with nulls when the event was seen and has been dropped since; no row when it never was."""
 
 WAITING: Final = """
-SELECT u.failure
+SELECT u.failure, n.place
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
-JOIN due u ON u.program_id = $1 AND u.bucket = k.bucket AND u.member_id = k.member_id AND u.key = $4
+CROSS JOIN unnest($4::uuid[]) WITH ORDINALITY AS n (key, place)
+JOIN due u ON u.program_id = $1 AND u.bucket = k.bucket AND u.member_id = k.member_id AND u.key = n.key
+ORDER BY n.place
+LIMIT 1
 """
 
 CAUSED: Final = """
@@ -103,15 +107,22 @@ async def events(
     )
 
 
-async def event(connection: AsyncConnection, program_id: int, members: Sequence[UUID], key: UUID) -> Any | None:
-    """The event of that dedup key; a row of nulls when it has been dropped since."""
-    found = await rows(connection, EVENT, program_id, [bucket_of(member) for member in members], members, key)
+async def event(
+    connection: AsyncConnection, program_id: int, members: Sequence[UUID], keys: Sequence[UUID]
+) -> Any | None:
+    """The event of the first of these dedup keys that is known, and its `place` among them from 1.
+
+    The rest of the row is null when the event has been dropped since.
+    """
+    found = await rows(connection, EVENT, program_id, [bucket_of(member) for member in members], members, keys)
     return found[0] if found else None
 
 
-async def waiting(connection: AsyncConnection, program_id: int, members: Sequence[UUID], key: UUID) -> Any | None:
-    """An event accepted for later that is not decided; its `failure` says why it cannot be."""
-    found = await rows(connection, WAITING, program_id, [bucket_of(member) for member in members], members, key)
+async def waiting(
+    connection: AsyncConnection, program_id: int, members: Sequence[UUID], keys: Sequence[UUID]
+) -> Any | None:
+    """As `event`, one accepted for later that is not decided; its `failure` says why it cannot be."""
+    found = await rows(connection, WAITING, program_id, [bucket_of(member) for member in members], members, keys)
     return found[0] if found else None
 
 

@@ -9,6 +9,7 @@ from litestar import Router, get
 from litestar.params import FromPath, FromQuery, PathParameter, QueryParameter
 
 from rewards.db.transact import snapshot
+from rewards.domain.commands import SENDERS, SentBy
 from rewards.domain.errors import RewardsError
 from rewards.features.events import queries
 from rewards.features.events.views import EventDetail, EventItem, Waiting, detail_of, item_of, waiting_of
@@ -27,6 +28,16 @@ StatusQuery: TypeAlias = FromQuery[Literal["processed", "quarantined", "too_late
 EventId: TypeAlias = FromPath[Annotated[str, PathParameter(description="The id that the event was sent with.")]]
 WithContributions: TypeAlias = FromQuery[
     Annotated[bool, QueryParameter(description="Add what the event added to each metric.")]
+]
+
+SentByQuery: TypeAlias = FromQuery[
+    Annotated[
+        SentBy | None,
+        QueryParameter(
+            description="Whose event of this id: an app's server's, one sent with a public key, or the customer's own."
+            " By default the first of these that there is."
+        ),
+    ]
 ]
 
 
@@ -69,7 +80,12 @@ async def list_events(
 
 @get("/members/{member:str}/events/{event:str}", operation_id="get_event", responses=also(409, 410, 422))
 async def get_event(
-    request: ApiRequest, member: MemberPath, event: EventId, *, contributions: WithContributions = False
+    request: ApiRequest,
+    member: MemberPath,
+    event: EventId,
+    *,
+    sent_by: SentByQuery = None,
+    contributions: WithContributions = False,
 ) -> EventDetail | Waiting:
     """One event, by the id it was sent with: what it did, and why each candidate rule fired or did not."""
     state = request.app.state
@@ -77,13 +93,16 @@ async def get_event(
     ref = member_ref(member)
     published = await state.programs.get(program_id)
     event = unescaped(event)
-    key = published.identity.command(ref, "event", event)
+    senders = SENDERS if sent_by is None else (sent_by,)
+    keys = [published.identity.event(ref, sender, event) for sender in senders]
     async with snapshot(state.engine) as connection:
         found = await find_member(connection, published, ref)
-        row = await queries.event(connection, program_id, found.ids, key)
+        row = await queries.event(connection, program_id, found.ids, keys)
+        if row is None or row.place > 1:
+            waiting = await queries.waiting(connection, program_id, found.ids, keys)
+            if waiting is not None and (row is None or waiting.place < row.place):
+                return waiting_of(event, waiting.failure, senders[waiting.place - 1])
         if row is None:
-            if (waiting := await queries.waiting(connection, program_id, found.ids, key)) is not None:
-                return waiting_of(event, waiting.failure)
             raise NotFound("The member sent no such event.")
         if row.id is None:
             raise EffectsExpired("The event was decided, and what was kept of it has been dropped since.")

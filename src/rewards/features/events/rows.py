@@ -38,6 +38,7 @@ def _events(writes: Writes) -> Iterator[Row]:
             _json(outcome.answer).decode(),
             _json(outcome.trace).decode(),
             _json(event.contributions).decode() if event.contributions else None,
+            event.sent_by,
         )
 
 
@@ -126,6 +127,7 @@ _EVENT = (
     ("answer", "json"),
     ("trace", "json"),
     ("contributions", "json"),
+    ("sent_by", "text"),
 )
 _ANSWER = (*MEMBER_COLUMNS, ("id", "uuid"), ("status", "smallint"), ("body", "json"))
 _DEDUP = (*MEMBER_COLUMNS, ("key", "uuid"), ("fingerprint", "bytea"), ("entry_id", "uuid"), ("quarantined", "bool"))
@@ -134,7 +136,7 @@ _TAKEN_BACK = (*MEMBER_COLUMNS, ("event_id", "uuid"), ("recorded_at", "timestamp
 _SETTLED = (*MEMBER_COLUMNS, ("key", "uuid"))
 
 ROWS: Final = (
-    Rows("events", _EVENT, insert("event", _EVENT), _events, version=2),
+    Rows("events", _EVENT, insert("event", _EVENT), _events, version=3),
     Rows("answers", _ANSWER, insert("answer", _ANSWER), _answers, version=2),
     # Only a quarantined event is decided a second time; then its key points to the new decision.
     Rows(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rewards.domain.commands import Event, MemberRef
+from rewards.domain.commands import Event, MemberRef, SentBy
 from rewards.http.decoding import Body
 from rewards.pipeline.intake import Addressed
 
@@ -15,7 +15,10 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class EventIn(Body, frozen=True):
-    """Something a member did. `id` makes it happen once per member; `occurred_at` defaults to the moment of receipt."""
+    """Something a member did. `id` makes it happen once per member; `occurred_at` defaults to the moment of receipt.
+
+    Ids of events that were sent with a public key, or by customers themselves, are apart from those of servers.
+    """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     type: Text
@@ -24,7 +27,7 @@ class EventIn(Body, frozen=True):
     properties: dict[str, Any] = msgspec.field(default_factory=dict)
     context: dict[str, Any] = msgspec.field(default_factory=dict)
 
-    def addressed(self, *, actor: str, client: bool) -> Addressed:
+    def addressed(self, *, actor: str, sent_by: SentBy) -> Addressed:
         """The command, identified by what makes two sendings the same: type, time if given, properties."""
         content: dict[str, Any] = {"type": self.type, "properties": self.properties}
         if self.occurred_at is not None:
@@ -37,7 +40,7 @@ class EventIn(Body, frozen=True):
                 occurred_at=self.occurred_at,
                 properties=self.properties,
                 context=self.context,
-                client=client,
+                sent_by=sent_by,
             ),
             client_id=self.id,
             content=content,

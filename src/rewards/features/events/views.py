@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from rewards.domain.commands import MemberRef
+from rewards.domain.commands import MemberRef, SentBy
 from rewards.domain.program.compiled import Program
 from rewards.features.events.schemas import Reason, Trace
 
@@ -16,7 +16,11 @@ _RULE = "rule:"
 
 
 class EventItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of a member. `entry` is our own id of this record, `id` the sender's of the event."""
+    """An event of a member. `entry` is our own id of this record, `id` the sender's of the event.
+
+    `sent_by` says who sent it: an app's `server`, somebody with a `public` key, or the `customer`. It is null for what time
+    brought, and for events from before this was kept.
+    """
 
     id: str
     entry: UUID
@@ -27,6 +31,7 @@ class EventItem(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     properties: dict[str, Any]
     context: dict[str, Any]
+    sent_by: SentBy | None
     effects: list[dict[str, Any]]
 
 
@@ -67,6 +72,7 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     status: str
+    sent_by: SentBy
     failure: str | None = None
 
 
@@ -82,6 +88,7 @@ class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     properties: dict[str, Any]
     context: dict[str, Any]
+    sent_by: SentBy | None
     why: dict[str, Any]
 
 
@@ -89,8 +96,8 @@ def item_of(row: Any) -> EventItem:
     return EventItem(**_common(row), status=row.status, effects=(row.answer or {}).get("effects", []))
 
 
-def waiting_of(identifier: str, failure: str | None) -> Waiting:
-    return Waiting(identifier, "accepted" if failure is None else "rejected", failure)
+def waiting_of(identifier: str, failure: str | None, sent_by: SentBy) -> Waiting:
+    return Waiting(identifier, "accepted" if failure is None else "rejected", sent_by, failure)
 
 
 def detail_of(row: Any, ref: MemberRef, caused: list[Any], *, metrics_of: Program | None) -> EventDetail:
@@ -128,6 +135,7 @@ def _common(row: Any) -> dict[str, Any]:
         "recorded_at": row.recorded_at,
         "properties": row.properties or {},  # what was erased is empty
         "context": row.context or {},
+        "sent_by": row.sent_by,
     }
 
 

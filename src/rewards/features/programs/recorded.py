@@ -57,7 +57,7 @@ WITH RECURSIVE path AS (
     SELECT DISTINCT ON (origin) origin, person FROM path ORDER BY origin, step DESC
 )
 SELECT {_PERSON} AS person, e.client_id, e.type, e.status, e.occurred_at, e.recorded_at, e.properties::text AS properties,
-       e.context::text AS context, e.answer::text AS answer, e.trace::text AS trace, p.kind, p.external_id,
+       e.context::text AS context, e.answer::text AS answer, e.trace::text AS trace, e.sent_by, p.kind, p.external_id,
        p.attributes::text AS attributes, p.locale, p.timezone
 FROM event e
 LEFT JOIN became ON became.origin = e.member_id
@@ -163,7 +163,12 @@ class RecordedJob:
                 number, person = known
                 if row.type != TIME_PASSED:  # what time did, the simulation finds out for itself
                     event = Event(
-                        row.client_id, row.type, row.occurred_at, _object(row.properties), _object(row.context)
+                        row.client_id,
+                        row.type,
+                        row.occurred_at,
+                        _object(row.properties),
+                        _object(row.context),
+                        row.sent_by or "server",
                     )
                     simulation.event(number, person, event, row.recorded_at)
                 if self.answers:

@@ -142,7 +142,7 @@ class Translator:
             occurred_at=occurred_at(call, sent_at=sent_at, received_at=self._sender.received_at),
             properties=properties,
             context=context_of(call),
-            client=self._sender.public,
+            sent_by="public" if self._sender.public else "server",
         )
         return Addressed(member, command, client_id, content, self._sender.actor)
 

@@ -17,7 +17,7 @@ from rewards.pipeline.load import rows
 
 _TRANSACTION: Final = """t.bucket, t.member_id, t.id, t.seq, t.kind, t.currency, t.amount, t.requested, t.source, t.actor, t.reason,
        t.reverses, t.hold_id, t.event_id, t.available_after, t.pending_after, t.held_after, t.debt_after,
-       t.effective_at, t.recorded_at, n.reference, n.note, e.client_id, e.type AS event_type"""
+       t.effective_at, t.recorded_at, n.reference, n.note, e.client_id, e.sent_by, e.type AS event_type"""
 
 # What a transaction says of itself in words is erasable, and events are dropped in time: both may be gone.
 _TOLD: Final = """

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, field
 
-from rewards.domain.commands import Cause
+from rewards.domain.commands import Cause, SentBy
 from rewards.domain.ledger.accounts import AMOUNT_MAX
 from rewards.http.decoding import Body
 
@@ -223,11 +223,12 @@ class PostingOut(Struct, frozen=True):
 
 
 class CausedBy(Struct, frozen=True):
-    """The event that caused a transaction."""
+    """The event that caused a transaction. `sent_by` is null where that is not known."""
 
     id: str
     type: str
     entry: UUID
+    sent_by: SentBy | None
 
 
 class TransactionOut(Struct, frozen=True, omit_defaults=True):

@@ -103,7 +103,7 @@ def transaction_out(
         effective_at=row.effective_at,
         balance_after=_after(row),
         rule=row.source.removeprefix(RULE) if row.source.startswith(RULE) else None,
-        event=CausedBy(row.client_id, row.event_type, row.event_id) if row.client_id is not None else None,
+        event=CausedBy(row.client_id, row.event_type, row.event_id, row.sent_by) if row.client_id is not None else None,
         reason=row.reason,
         reference=row.reference,
         note=row.note,
