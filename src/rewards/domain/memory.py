@@ -246,6 +246,7 @@ class Member:
             0,
             made.effective_at,
             made.origin.event,
+            source=made.origin.source,
         )
         reference = made.origin.reference
         if reference is not None:

@@ -10,12 +10,11 @@ from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Kind, Origin, Transaction
 from rewards.domain.ledger.earn import NO_HOLD, earn
 from rewards.domain.ledger.hold import capture, place_hold, release
-from rewards.domain.ledger.reverse import asked, reverse
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome, Status
-from rewards.domain.play.actions import take_back
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
+from rewards.domain.play.reversing import reverse_one, take_back
 from rewards.domain.play.segments import reassess
 from rewards.domain.play.taking_back import take_back_events
 from rewards.domain.program.currency import (
@@ -195,24 +194,22 @@ def decide_release(work: Work, command: Release) -> Outcome:
 
 def decide_reverse(work: Work, command: Reverse) -> Outcome:
     original = work.original(command.transaction)
-    made = reverse(
-        work.draft,
+    already = len(work.effects)
+    made = reverse_one(
+        work,
         original,
         _origin(command.cause),
         currency=currency(work, original.currency),
-        zone=work.program.zone,
         amount=command.amount,
         policy=command.policy,
     )
-    work.reversed[original.transaction] = original.reversed_so_far + asked(made)
-    work.note_taken_back(original, asked(made))
-    return answered(work, made)
+    return _reversed(work, already, made)
 
 
 def decide_reverse_reference(work: Work, command: ReverseReference) -> Outcome:
-    first = len(work.draft.transactions)
+    already = len(work.effects)
     cause = command.cause
-    count = take_back(
+    made = take_back(
         work,
         command.reference,
         source=cause.source,
@@ -220,6 +217,15 @@ def decide_reverse_reference(work: Work, command: ReverseReference) -> Outcome:
         reason=cause.reason,
         note=cause.note,
     )
-    if count == 0:
+    if not made:
         raise NothingToReverse("nothing with this reference is left to reverse", reference=command.reference)
-    return answered(work, *work.draft.transactions[first:])
+    return _reversed(work, already, *made)
+
+
+def _reversed(work: Work, already: int, *made: Transaction) -> Outcome:
+    """The answer tells what followed; the reversals themselves are its transactions."""
+    outcome = answered(work, *made)
+    followed = [effect for effect in work.effects[already:] if effect["type"] != "reverse"]
+    if followed:
+        outcome.answer["effects"] = followed
+    return outcome

@@ -11,6 +11,7 @@ from rewards.domain.ledger.spend import spend
 from rewards.domain.moves import answered
 from rewards.domain.outcome import Outcome
 from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.play.streaking.purchases import source_of
 from rewards.domain.play.streaks import Change
 from rewards.domain.program.models.streaks import LENGTH_MAX
 from rewards.domain.program.streak import Streak
@@ -73,10 +74,10 @@ def decide_buy_freezes(work: Work, command: BuyFreezes) -> Outcome:
         raise FreezesNotForSale(f"freezes of {streak.key} are not for sale", streak=streak.key)
     change = Change(work, streak, work.now)
     _check_room(change, command.count)
-    origin = work.origin(streak.cause.source, reference=f"{streak.cause.source}:freezes")
+    origin = work.origin(source_of(streak, command.count), reference=f"{streak.cause.source}:freezes")
     paid = spend(work.draft, work.program.currencies[terms.currency], terms.amount * command.count, origin)
     work.ledger_effect(paid, name="spend", cause=streak.cause)
-    change.give_freezes(command.count)
+    change.give_freezes(command.count, bought=True)
     return _answered(change, paid)
 
 

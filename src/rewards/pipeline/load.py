@@ -229,6 +229,7 @@ async def _load_transactions(connection: AsyncConnection, program_id: int, state
             effective_at=row.effective_at,
             event=row.event_id,
             reversed_elsewhere=row.elsewhere,
+            source=row.source,
         )
     state.absent.update(identifier for identifier in ids if identifier not in heads)
     lots = list(

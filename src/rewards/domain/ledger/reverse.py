@@ -36,7 +36,10 @@ class ReversalExceedsOriginal(Refusal):
 
 
 class NotReversible(Refusal):
-    """Only what was issued or spent in a currency of the program can be taken back. `details`: kind."""
+    """Only what was issued or spent in a currency of the program can be taken back; what it paid for must be unused.
+
+    `details`: kind, or the transaction.
+    """
 
     code = "not-reversible"
 
@@ -45,7 +48,7 @@ class NotReversible(Refusal):
 class Original:
     """The transaction to take back, as stored. `reversed_so_far` sums `asked` of its reversals.
 
-    `event` is the event that caused it, `effective_at` when it counts.
+    `event` is the event that caused it, `effective_at` when it counts, `source` what it is from, as of `Origin`.
     `reversed_elsewhere` is the part of it that another member took back, who was merged into this one.
     """
 
@@ -58,6 +61,7 @@ class Original:
     effective_at: datetime
     event: UUID | None = None
     reversed_elsewhere: int = 0
+    source: str = ""
 
     @property
     def remaining(self) -> int:

@@ -12,7 +12,6 @@ from rewards.domain.errors import Refusal, SchemaViolation
 from rewards.domain.ledger.accounts import AMOUNT_MAX, Book, Kind
 from rewards.domain.ledger.earn import earn
 from rewards.domain.ledger.entry import AmountOverflow
-from rewards.domain.ledger.reverse import NotReversible, asked, reverse
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.upkeep import mature
 from rewards.domain.play.tier_held import tier_at
@@ -26,16 +25,12 @@ from rewards.domain.program.compiled import (
     EmitAction,
     MatureAction,
     Missing,
-    ReverseAction,
     Rule,
     SetAction,
     SpendAction,
     Value,
 )
-from rewards.domain.program.currency import (
-    Clawback,
-)
-from rewards.domain.work import REVERSIBLE, Work
+from rewards.domain.work import Work
 
 
 class CannotCompute(Refusal):
@@ -121,7 +116,8 @@ def perform(firing: Firing, actions: tuple[Action, ...]) -> None:
         _PERFORM[type(action)](firing, action)
 
 
-def _read(value: Value | None, bound: Bound) -> str | None:
+def read_text(value: Value | None, bound: Bound) -> str | None:
+    """What an action says of itself, such as its reference. Raises `CannotCompute` where it is missing."""
     if value is None:
         return None
     found = value.read(bound)
@@ -140,7 +136,7 @@ def _earn(firing: Firing, action: EarnAction) -> None:
         work.draft,
         work.program.currencies[action.currency],
         amount,
-        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound) or firing.reference),
+        work.origin(firing.cause.source, reference=read_text(action.reference, firing.bound) or firing.reference),
         zone=work.program.zone,
         effective_at=firing.occurred_at,
         hold=action.hold,
@@ -165,52 +161,13 @@ def _spend(firing: Firing, action: SpendAction) -> None:
         work.draft,
         work.program.currencies[action.currency],
         amount,
-        work.origin(firing.cause.source, reference=_read(action.reference, firing.bound) or firing.reference),
+        work.origin(firing.cause.source, reference=read_text(action.reference, firing.bound) or firing.reference),
     )
     work.ledger_effect(transaction, name="spend", cause=firing.cause)
 
 
-def _reverse(firing: Firing, action: ReverseAction) -> None:
-    reference = _read(action.reference, firing.bound)
-    assert reference is not None
-    take_back(firing.work, reference, source=firing.cause.source, cause=firing.cause)
-
-
-def take_back(
-    work: Work,
-    reference: str,
-    *,
-    source: str,
-    cause: Cause | None = None,
-    policy: Clawback | None = None,
-    reason: str | None = None,
-    note: str | None = None,
-) -> int:
-    """Reverses what is left of every reversible transaction that carries `reference`; returns how many were."""
-    count = 0
-    for original in work.carrying(reference):
-        if original.kind not in REVERSIBLE or original.remaining <= 0:
-            continue
-        currency = work.program.currencies.get(original.currency)
-        if currency is None:
-            raise NotReversible(f"the program has no currency {original.currency} any more", kind=str(original.kind))
-        transaction = reverse(
-            work.draft,
-            original,
-            work.origin(source, reference=reference, reason=reason, note=note),
-            currency=currency,
-            zone=work.program.zone,
-            policy=policy,
-        )
-        work.reversed[original.transaction] = original.reversed_so_far + asked(transaction)
-        work.note_taken_back(original, asked(transaction))
-        work.ledger_effect(transaction, name="reverse", cause=cause, reverses=str(original.transaction))
-        count += 1
-    return count
-
-
 def _mature(firing: Firing, action: MatureAction) -> None:
-    reference = _read(action.reference, firing.bound)
+    reference = read_text(action.reference, firing.bound)
     assert reference is not None
     work = firing.work
     lots = [
@@ -255,7 +212,6 @@ def _emit(firing: Firing, action: EmitAction) -> None:
 _PERFORM: Final[dict[type, Perform]] = {
     EarnAction: _earn,
     SpendAction: _spend,
-    ReverseAction: _reverse,
     MatureAction: _mature,
     SetAction: _set,
     EmitAction: _emit,

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Achievement
-from rewards.domain.play.actions import Firing, performs, take_back
+from rewards.domain.play.actions import Firing, performs
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.held_badges import MECHANIC, Held, held, level_held, together, unpacked
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.peaks import grounds, peak, reached_by, readings_of
 from rewards.domain.play.recounting import counted_since
+from rewards.domain.play.reversing import take_back
 from rewards.domain.play.rewards import give
 from rewards.domain.play.windows import slotless
 from rewards.domain.program.badge import AWARDED, KIND, REVOKED, Badge, BadgeAction

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_seconds, from_epoch_seconds
@@ -111,14 +112,21 @@ class Change:
             self.say("streak_at_risk", length=self.standing.length, ends_at=from_epoch_seconds(last.end).isoformat())
             self._raise("streak.at_risk", self.standing.length)
 
-    def give_freezes(self, count: int) -> int:
+    def give_freezes(self, count: int, *, bought: bool = False) -> int:
         """As many as there is room for; returns how many these are."""
         standing = self.standing
         given = max(0, min(count, self.streak.freezes.most - standing.freezes))
         if given:
             self.last.freezes += given
+            self.last.bought += given if bought else 0
             self.say("streak_freezes", given=given, freezes=standing.freezes + given)
         return given
+
+    def take_freezes(self, count: int, purchase: UUID) -> None:
+        """Takes back what was bought and is unused."""
+        self.memory.take_bought(count)
+        freezes = self.standing.freezes
+        self.say("streak_freezes", taken_back=count, freezes=freezes, transaction=str(purchase))
 
     def restore(self, length: int | None, reason: str | None) -> None:
         """Puts back what was lost, or the streak to `length`. Milestones are not rewarded for it."""

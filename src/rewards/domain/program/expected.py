@@ -13,7 +13,7 @@ STREAK_EFFECTS = (
     *("streak_milestone", "streak_freezes", "streak_paused", "streak_resumed"),
 )
 QUEST_EFFECTS = ("quest_started", "quest_left", "quest_step", "quest_expired", "quest_revoked", "quest_step_revoked")
-EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", *QUEST_EFFECTS, *STREAK_EFFECTS)
+EFFECT_TYPES = (*ACTIONS, *INTERNAL_EVENTS, "tier", "taken_back", "not_reversed", *QUEST_EFFECTS, *STREAK_EFFECTS)
 
 _OF_QUESTS = frozenset({"quest", *QUEST_EFFECTS})
 _OF_BADGES = frozenset({"badge", "badge.awarded", "badge.revoked"})

@@ -12,19 +12,22 @@ from typing import Any
 from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
-from rewards.domain.play.actions import take_back
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, fold, without
 from rewards.domain.play.questing.keeping import fold_anew, kept_of, reference, terms_of
 from rewards.domain.play.questing.sending import take_from_all
 from rewards.domain.play.questing.standing import COUNTS, Entry, Kept
+from rewards.domain.play.reversing import take_back
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
 
-def undo(work: Work, quest: Quest, stored: Stored) -> bool:
-    """Removes what an event had contributed, and what follows from that; False where it takes nothing away."""
+def undo(work: Work, quest: Quest, stored: Stored, name: str = "") -> bool:
+    """Removes what an event had contributed, and what follows from that; False where it takes nothing away.
+
+    `name` is whose it was, in a team quest: what is no longer kept by itself tells nothing of that.
+    """
     definition, parts = stored.contribution[0], stored.contribution[1]
     kept = kept_of(work, quest)
     if definition != quest.definition or kept.definition != definition:
@@ -37,7 +40,7 @@ def undo(work: Work, quest: Quest, stored: Stored) -> bool:
     if at is not None:
         kept = kept._replace(tail=(*kept.tail[:at], *kept.tail[at + 1 :]))
     elif kept.base.attempt is not None and plain[0] >= kept.base.attempt.began:
-        entry = Entry.of([*plain, COUNTS, parts])
+        entry = Entry.of([*plain, COUNTS, parts, name])
         base = kept.base._replace(attempt=without(quest, kept.base.attempt, entry))
         kept = kept._replace(settled=base.plain())
     else:

@@ -107,6 +107,16 @@ class Memory:
             begins = self.stretches[0].start
             self.pauses = [each for each in self.pauses if each[1] > begins]
 
+    def take_bought(self, count: int) -> None:
+        """Makes the last `count` freezes that were bought as if they never had been; so many are unused."""
+        for stretch in reversed(self.stretches):
+            taken = min(count, stretch.bought)
+            stretch.bought -= taken
+            stretch.freezes -= taken
+            count -= taken
+        self.settled.bought -= count
+        self.settled.freezes -= count
+
     def at(self, seconds: int) -> Stretch | None:
         """The stretch that a moment lies in; None for what is settled."""
         return next((each for each in reversed(self.stretches) if each.start <= seconds < each.end), None)
@@ -160,6 +170,7 @@ class Memory:
         """The streak of two members who are one now: the longer of both, and all that either did in each period."""
         mine, theirs = self.settled, other.settled
         mine.freezes = max(mine.freezes, min(mine.freezes + theirs.freezes, self.streak.freezes.most))
+        mine.bought = min(mine.bought + theirs.bought, mine.freezes)
         mine.since = max(mine.since, theirs.since)
         if theirs.length > mine.length:
             mine.length, mine.lost, mine.excused = theirs.length, theirs.lost, theirs.excused
@@ -174,6 +185,7 @@ class Memory:
                 continue
             same.count += stretch.count
             same.freezes += stretch.freezes
+            same.bought += stretch.bought
             same.rewarded |= stretch.rewarded
             if same.restored is None:
                 same.restored = stretch.restored

@@ -38,7 +38,8 @@ class Fate(StrEnum):
 class Standing:
     """`since`: periods kept since a freeze was earned. `lost`: the length at which the streak last broke, until it is restored.
 
-    `excused`: the last stretch was missed and excused. `runs` are those that have ended.
+    `excused`: the last stretch was missed and excused. `runs` are those that have ended. `bought`: so many of the `freezes`
+    were bought; the others are used before them.
     """
 
     length: int = 0
@@ -48,9 +49,11 @@ class Standing:
     lost: int = 0
     excused: bool = False
     runs: dict[int, int] = field(default_factory=dict)
+    bought: int = 0
 
     def copy(self) -> Standing:
-        return Standing(self.length, self.best, self.freezes, self.since, self.lost, self.excused, dict(self.runs))
+        runs = dict(self.runs)
+        return Standing(self.length, self.best, self.freezes, self.since, self.lost, self.excused, runs, self.bought)
 
     def plain(self) -> list[Any]:
         """As it is kept."""
@@ -63,6 +66,7 @@ class Standing:
             self.lost,
             self.excused,
             [list(each) for each in runs],
+            self.bought,
         ]
 
     def reached(self, streak: Streak) -> dict[int, int]:
@@ -74,6 +78,7 @@ class Standing:
     def meet(self, streak: Streak, stretch: Stretch, *, over: bool, paused: bool) -> Fate:
         """Takes one stretch more into account. What is not `over` can still be kept."""
         self.freezes += stretch.freezes
+        self.bought += stretch.bought
         if stretch.restored is not None:
             self._restore(streak, stretch.restored)
         if stretch.count >= streak.target:
@@ -101,6 +106,7 @@ class Standing:
             return Fate.EXCUSED
         if self.freezes > 0:
             self.freezes -= 1
+            self.bought = min(self.bought, self.freezes)
             return Fate.FROZEN
         return Fate.BROKEN
 
@@ -124,8 +130,8 @@ class Standing:
 
 def standing(kept: list[Any]) -> Standing:
     """From what is kept."""
-    length, best, freezes, since, lost, excused, runs = kept
-    return Standing(length, best, freezes, since, lost, excused, dict(runs))
+    length, best, freezes, since, lost, excused, runs, *bought = kept
+    return Standing(length, best, freezes, since, lost, excused, dict(runs), *bought)
 
 
 def owed(streak: Streak, paid: Runs, reached: Runs) -> Iterator[tuple[int, int]]:

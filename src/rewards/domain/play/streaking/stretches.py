@@ -26,8 +26,9 @@ ALL_LOST: Final = -1
 class Stretch:
     """Instants in epoch seconds, `end` exclusive; `number` as of `Period`.
 
-    `count` is what was contributed, `freezes` how many were given meanwhile. `restored` is the length to which staff put the
-    streak back (`ALL_LOST`: to what had been lost), None where they did not. `rewarded`: the rewards for keeping it were given.
+    `count` is what was contributed, `freezes` how many were given meanwhile, `bought` how many of these were bought.
+    `restored` is the length to which staff put the streak back (`ALL_LOST`: to what had been lost), None where they did not.
+    `rewarded`: the rewards for keeping it were given.
     """
 
     start: int
@@ -38,10 +39,12 @@ class Stretch:
     freezes: int = 0
     restored: int | None = None
     rewarded: bool = False
+    bought: int = 0
 
     def plain(self) -> list[Any]:
         """As it is kept, without what is as usual."""
         kept = [self.start, self.end, self.number, self.short, self.count, self.freezes, self.restored, self.rewarded]
+        kept.append(self.bought)
         while kept[-1] in (0, None):
             kept.pop()
         return kept
