@@ -344,6 +344,36 @@ def test_a_new_version_of_the_ladder(before: str, after: str, held: str) -> None
     assert world.held() == "-"
 
 
+GOLD: Final = "gold: {at: 1000, rewards: [{earn: {currency: stars, amount: 100}}]}"
+
+
+@pytest.mark.parametrize(
+    ("versions", "paid"),
+    [
+        ([f"silver: {{at: 500}}; {GOLD}", f"silver: {{at: 400}}; {GOLD}"], 100),
+        # Published by mistake and rolled back: who had been rewarded for the level has been.
+        ([f"silver: {{at: 500}}; {GOLD}", "silver: {at: 500}", f"silver: {{at: 500}}; {GOLD}"], 100),
+        ([f"silver: {{at: 500}}; {GOLD}", "silver: {at: 500}", "tin: {at: 5}", f"silver: {{at: 500}}; {GOLD}"], 100),
+    ],
+)
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_level_that_comes_back_has_rewarded_already(versions: list[str], paid: int, *, merged: bool) -> None:
+    world = World(program("per: year", levels=versions[0]))
+    world.happen("ordered", moment("2026-01-10"), id="a", total=1_200)
+    for day, levels in enumerate(versions[1:], start=11):
+        world.members.program = program("per: year", levels=levels)
+        world.happen("visited", moment(f"2026-01-{day}"), id=f"v{day}")
+        world.at(moment(f"2026-01-{day}T00:01"))
+        if merged and day == 11:
+            world.happen("ordered", moment(f"2026-01-{day}T00:02"), id="b", total=500, who=BEN)
+            world.do(MergeOut(MemberRef("user", "ben"), BEN))
+    who = BEN if merged else ADA
+    world.happen("ordered", moment("2026-02-01"), id="c", total=1_200, who=who)
+    assert world.held(who=who) == "gold"
+    wallet = world.member(who, "ben" if merged else "ada").state.wallet
+    assert wallet.accounts["stars"].available == paid
+
+
 def test_a_year_ends_where_the_member_is() -> None:
     world = World(program("per: year"))
     world.happen("ordered", moment("2026-06-10"), id="a", total=700)

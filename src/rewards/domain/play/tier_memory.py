@@ -31,13 +31,15 @@ from rewards.domain.work import Work
 
 TAIL_MAX: Final = 200
 HISTORY_MAX: Final = 24
+GONE_MAX: Final = 40
 
 
 @dataclass(slots=True)
 class Memory:
     """`history` tells from when on which rank is held; `reached` how often a rank was reached, and when last.
 
-    `keys` are the levels' keys when the ranks were written down. `due` is when time alone changes the rank.
+    `keys` are the levels' keys when the ranks were written down. `due` is when time alone changes the rank. `gone` is as
+    `reached`, by key, of levels that the program has no more: should one come back, it was rewarded already.
     """
 
     terms: str
@@ -49,6 +51,7 @@ class Memory:
     history: list[Change] = field(default_factory=list)
     reached: dict[int, tuple[int, int]] = field(default_factory=dict)
     due: int | None = None
+    gone: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def known(self, ladder: Ladder) -> int:
         """The rank that was last told."""
@@ -120,26 +123,27 @@ def read(ladder: Ladder, stored: dict[str, Any]) -> Memory:
         history=list(stored["history"]),
         reached={rank: (times, micros) for rank, times, micros in stored["reached"]},
         due=stored["due"],
+        gone={key: (times, micros) for key, times, micros in stored.get("gone", ())},
     )
 
 
 def keep(work: Work, memory: Memory) -> None:
     """Writes it into the member's document."""
-    work.set_play(
-        MECHANIC,
-        LADDER,
-        {
-            "terms": memory.terms,
-            "metric": memory.metric,
-            "keys": memory.keys,
-            "base": packed(memory.base),
-            "head": packed(memory.head),
-            "tail": memory.tail,
-            "history": memory.history[-HISTORY_MAX:],
-            "reached": [[rank, times, micros] for rank, (times, micros) in memory.reached.items()],
-            "due": memory.due,
-        },
-    )
+    stored = {
+        "terms": memory.terms,
+        "metric": memory.metric,
+        "keys": memory.keys,
+        "base": packed(memory.base),
+        "head": packed(memory.head),
+        "tail": memory.tail,
+        "history": memory.history[-HISTORY_MAX:],
+        "reached": [[rank, times, micros] for rank, (times, micros) in memory.reached.items()],
+        "due": memory.due,
+    }
+    if memory.gone:
+        latest = sorted(memory.gone.items(), key=lambda each: each[1][1])[-GONE_MAX:]
+        stored["gone"] = [[key, times, micros] for key, (times, micros) in latest]
+    work.set_play(MECHANIC, LADDER, stored)
 
 
 def fresh(work: Work, ladder: Ladder, rank: int, *, at: int) -> Memory:
@@ -162,7 +166,10 @@ def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
     history: list[Change] = [[micros, mapping[rank]] for micros, rank in stored["history"]]
     memory = fresh(work, ladder, history[-1][1] if history else ladder.lowest, at=now)
     memory.history = history
-    memory.reached = {mapping[rank]: (times, micros) for rank, times, micros in stored["reached"]}
+    reached = {key: (times, micros) for key, times, micros in stored.get("gone", ())}
+    reached |= {stored["keys"][rank - 1]: (times, micros) for rank, times, micros in stored["reached"]}
+    memory.reached = {ranks[key]: each for key, each in reached.items() if key in ranks}
+    memory.gone = {key: each for key, each in reached.items() if key not in ranks}
     if stored["metric"] == ladder.metric.id:
         memory.base = renamed(read(ladder, stored).head, mapping)
     reading = Reading(ladder, work.metrics.get(ladder.metric.id), work.zone)

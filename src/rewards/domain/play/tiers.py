@@ -114,6 +114,8 @@ class Tiers(Mechanic):
             memory.history = theirs.history
         for each, times in theirs.reached.items():
             memory.reached[each] = max(times, memory.reached.get(each, times))
+        for key, times in theirs.gone.items():
+            memory.gone[key] = max(times, memory.gone.get(key, times))
         keep(work, memory)
 
     def drop_removed(self, work: Work) -> None:
