@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, NoReturn
 
 from rewards.domain.commands import BuyFreezes, GiveFreezes, PauseStreak, RestoreStreak, ResumeStreak
 from rewards.domain.errors import InvalidInput, Refusal
@@ -11,8 +12,10 @@ from rewards.domain.ledger.spend import spend
 from rewards.domain.moves import answered
 from rewards.domain.outcome import Outcome
 from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.play.streaking import pauses
 from rewards.domain.play.streaking.purchases import source_of
 from rewards.domain.play.streaks import Change
+from rewards.domain.program.durations import in_words
 from rewards.domain.program.models.streaks import LENGTH_MAX
 from rewards.domain.program.streak import Streak
 from rewards.domain.work import Work
@@ -46,6 +49,15 @@ class StreakPaused(Refusal):
     """The streak is paused already, see `details["until"]`."""
 
     code = "streak-paused"
+
+
+class StreakPausesUsedUp(Refusal):
+    """The pauses of this calendar year have lasted too long for this one, see `details`.
+
+    `left` can be asked for now, or None for nothing; `next_at` is when the next pause may begin, of as long as was asked for.
+    """
+
+    code = "streak-pauses-used-up"
 
 
 class StreakNotPaused(Refusal):
@@ -91,13 +103,15 @@ def decide_give_freezes(work: Work, command: GiveFreezes) -> Outcome:
 
 
 def decide_pause(work: Work, command: PauseStreak) -> Outcome:
-    """Raises `StreakNotPausable`, `StreakPaused`, `StreakNotRunning`, and `InvalidInput` for a pause that is too long."""
+    """Raises `StreakNotPausable`, `StreakPaused`, `StreakNotRunning`, `StreakPausesUsedUp`, and `InvalidInput` for a pause that
+    is too long.
+    """
     streak = _streak(work, command.streak)
-    longest = streak.pause_longest
-    if longest is None:
+    terms = streak.pause
+    if terms is None:
         raise StreakNotPausable(f"{streak.key} cannot be paused", streak=streak.key)
-    if command.length > longest:
-        expected = f"at most {_told(longest.total_seconds())}"
+    if command.length > terms.longest:
+        expected = f"at most {in_words(terms.longest.total_seconds())}"
         raise InvalidInput(f"{streak.key} can be paused for so long only", path="for", expected=expected)
     change = Change(work, streak, work.now)
     now = epoch_seconds(work.now)
@@ -107,11 +121,24 @@ def decide_pause(work: Work, command: PauseStreak) -> Outcome:
     if change.standing.length == 0:
         raise StreakNotRunning(f"{streak.key} has no length, so there is nothing to pause", streak=streak.key)
     until = now + int(command.length.total_seconds())
-    # A pause touches whole periods, so of this one no other need be kept; else a document would grow with every short pause.
-    change.memory.pauses = [each for each in change.memory.pauses if each[0] < change.last.start]
-    change.memory.pauses.append([now, until])
+    left = pauses.left_seconds(change.memory, terms, now)
+    if terms.counted_seconds(until - now) > left:
+        _refuse_pause(change, left, pauses.renews_at(change.memory, now))
+    pauses.begin(change.memory, terms, now, until)
     change.say("streak_paused", until=from_epoch_seconds(until).isoformat())
     return _answered(change)
+
+
+def _refuse_pause(change: Change, left_seconds: int, next_at: datetime) -> NoReturn:
+    """Says what may be asked for instead, and when."""
+    streak, zone = change.streak, change.memory.zone
+    assert streak.pause is not None
+    whole = left_seconds - left_seconds % streak.pause.counted_seconds(1)
+    begins = next_at.astimezone(zone).isoformat()
+    left = in_words(whole) if whole else None
+    rest = f"the next pause may begin at {begins}" if left is None else f"{left} of that are left until {begins}"
+    message = f"{streak.key} can be paused for {in_words(streak.pause.per_year_seconds)} of a calendar year; {rest}"
+    raise StreakPausesUsedUp(message, left=left, next_at=begins)
 
 
 def decide_resume(work: Work, command: ResumeStreak) -> Outcome:
@@ -120,7 +147,7 @@ def decide_resume(work: Work, command: ResumeStreak) -> Outcome:
     now = epoch_seconds(work.now)
     if change.memory.paused_until(now) is None:
         raise StreakNotPaused(f"{command.streak} is not paused", streak=command.streak)
-    change.memory.pauses = [[since, min(until, now)] for since, until in change.memory.pauses if since < now]
+    pauses.end(change.memory, change.streak.pause, now)
     change.say("streak_resumed")
     return _answered(change)
 
@@ -136,14 +163,6 @@ def decide_restore(work: Work, command: RestoreStreak) -> Outcome:
         raise InvalidInput(f"the length is {standing.length} already", path="length", expected=expected)
     change.restore(command.length, command.reason)
     return _answered(change)
-
-
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-
-
-def _told(seconds: float) -> str:
-    """A length as authors write it."""
-    return next(f"{int(seconds // size)}{unit}" for unit, size in _UNITS if seconds % size == 0)
 
 
 def _streak(work: Work, key: str) -> Streak:

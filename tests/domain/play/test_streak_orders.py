@@ -18,7 +18,7 @@ from rewards.domain.errors import Refusal
 START: Final = datetime(2026, 10, 20, 3, 7, tzinfo=UTC)
 LATE_HOURS: Final = 72
 TERMS: Final = (
-    "target: TARGET, freezes: {most: 3, start: 1, earn_every: 4}, pause: {longest: 5d}, "
+    "target: TARGET, freezes: {most: 3, start: 1, earn_every: 4}, pause: {longest: 5d, per_year: 400d}, "
     "milestones: [{at: 2, rewards: [{earn: {currency: points, amount: 1}}]}, {every: 3, rewards: [{earn: {currency: points, amount: 10}}]}]"
 )
 GROUND: Final = (

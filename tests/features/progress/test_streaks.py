@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -77,10 +77,13 @@ async def test_a_streak_is_read_in_the_members_language_and_zone(app: Live) -> N
     daily, far = sorted(answer["streaks"], key=lambda each: str(each["key"]))
     ends = datetime.fromisoformat(daily.pop("period_ends_at")).astimezone(ZoneInfo("Asia/Kathmandu"))
     assert (ends.hour, ends.minute) == (0, 0)
+    renews = datetime.fromisoformat(daily["pauses"].pop("renews_at")).astimezone(ZoneInfo("Asia/Kathmandu"))
+    assert (renews.month, renews.day, renews.hour, renews.minute) == (1, 1, 0, 0)
     assert daily == {
         "key": "daily", "name": "Jeden Tag", "description": "Laufe jeden Tag", "image": "https://img.example/daily.png",
         "per": "day", "length": 3, "best": 3, "lost": 0, "kept": True, "progress": 1.0, "target": 1.0, "at_risk": False,
         "freezes": 0, "freezes_most": 2, "freeze_price": {"currency": "points", "amount": 50}, "paused_until": None,
+        "pauses": {"longest_seconds": 30 * 86_400, "left_seconds": 60 * 86_400},
         "next_milestone": {"length": 7, "remaining": 4, "name": None},
     }  # fmt: skip
     assert (far["name"], far["target"], far["freeze_price"], far["next_milestone"]) == ("Far", 12.5, None, None)
@@ -133,6 +136,28 @@ async def test_a_streak_is_paused_and_resumed(app: Live) -> None:
     assert refused_with(await ask(app, "daily/resume", "p5"), 409)["code"] == "streak-not-paused"
     await advance(app, "3d")
     assert (await read(app))["daily"]["length"] == 0
+
+
+async def test_pauses_of_a_year_are_bounded(app: Live) -> None:
+    await run_daily(app, 1)
+    renews = (await read(app))["daily"]["pauses"]["renews_at"]
+    assert (await ask(app, "daily/pause", "p1", **{"for": "30d"})).status_code == 200
+    assert (await ask(app, "daily/resume", "p2")).status_code == 200  # begun on this day, so one of sixty is used
+    assert (await read(app))["daily"]["pauses"]["left_seconds"] == 60 * 86_400  # and goes on if it is paused anew today
+    until = datetime.fromisoformat(renews) - datetime.now(UTC)
+    days = until.days
+    if days < 90:
+        await advance(app, f"{days + 2}d")
+        await run_daily(app, 1)
+    for key in ("p3", "p4"):
+        assert (await ask(app, "daily/pause", key, **{"for": "30d"})).status_code == 200
+        await advance(app, "30d")
+        await run_daily(app, 1)
+    told = refused_with(await ask(app, "daily/pause", "p5", **{"for": "1d"}), 409)
+    renews = (await read(app))["daily"]["pauses"]["renews_at"]
+    assert told["code"] == "streak-pauses-used-up"
+    assert datetime.fromisoformat(told["next_at"]) == datetime.fromisoformat(renews)
+    assert told["detail"].endswith(f"the next pause may begin at {told['next_at']}")
 
 
 async def test_freezes_are_given_for_a_reason(app: Live) -> None:

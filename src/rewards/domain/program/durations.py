@@ -39,6 +39,14 @@ def parse_duration(text: str) -> timedelta:
     return length.length
 
 
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def in_words(seconds: float) -> str:
+    """A length in whole seconds as authors write it: `36h`, `7d`."""
+    return next(f"{int(seconds // size)}{unit}" for unit, size in _UNITS if seconds % size == 0)
+
+
 def parse_span(text: str) -> Span:
     """`day week month year`: calendar periods; a duration: a rolling window; `lifetime`. Raises `ValueError`."""
     if text in _NAMED:

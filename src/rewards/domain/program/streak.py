@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
+from typing import Final
 
 from rewards.domain.periods import Calendar
 from rewards.domain.program.compiled import Action, Cause, Condition, Value
@@ -24,6 +25,27 @@ class Freezes:
     earn_every: int
     currency: str | None = None
     amount: int = 0
+
+
+USUAL_SECONDS: Final[Mapping[Calendar, int]] = {
+    Calendar.DAY: 86_400,
+    Calendar.WEEK: 7 * 86_400,
+    Calendar.MONTH: 30 * 86_400,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTerms:
+    """How long one pause may last, and how long all may that begin in one calendar year of the member."""
+
+    per: Calendar
+    longest: timedelta
+    per_year_seconds: int
+
+    def counted_seconds(self, seconds: int) -> int:
+        """What a pause counts for: whole usual periods, each begun one."""
+        usual = USUAL_SECONDS[self.per]
+        return -(-seconds // usual) * usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +91,7 @@ class Streak:
     target: int
     per: Calendar
     freezes: Freezes
-    pause_longest: timedelta | None
+    pause: PauseTerms | None
     warn_before: timedelta | None
     milestones: tuple[Milestone, ...]
     rewards: tuple[Action, ...]

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from rewards.domain.periods import epoch_seconds, from_epoch_seconds
 from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.play.streaking.memory import Memory
+from rewards.domain.play.streaking.pauses import left_seconds, renews_at
 from rewards.domain.play.streaks import MECHANIC
 from rewards.domain.program.models.streaks import FREEZES_MAX, LENGTH_MAX
 from rewards.domain.program.streak import Streak
@@ -88,6 +89,17 @@ class FreezePrice(Struct, frozen=True):
     amount: int
 
 
+class PausesOut(Struct, frozen=True):
+    """What further pauses may last: each one `longest_seconds`, all that begin before `renews_at` together `left_seconds`.
+
+    They count in whole periods, a month as 30 days.
+    """
+
+    longest_seconds: int
+    left_seconds: int
+    renews_at: datetime
+
+
 class StreakOut(Struct, frozen=True):
     """One streak as of now.
 
@@ -113,6 +125,7 @@ class StreakOut(Struct, frozen=True):
     freezes_most: int
     freeze_price: FreezePrice | None
     paused_until: datetime | None
+    pauses: PausesOut | None
     next_milestone: NextMilestone | None
 
 
@@ -160,8 +173,17 @@ def _streak(streak: Streak, wallet: FoundWallet, state: MemberState, zone: ZoneI
         freezes_most=terms.most,
         freeze_price=FreezePrice(terms.currency, terms.amount) if terms.currency is not None else None,
         paused_until=None if until is None else from_epoch_seconds(until),
+        pauses=_pauses(memory, now),
         next_milestone=_next(streak, standing.length, locale, fallback),
     )
+
+
+def _pauses(memory: Memory, now: int) -> PausesOut | None:
+    terms = memory.streak.pause
+    if terms is None:
+        return None
+    longest = int(terms.longest.total_seconds())
+    return PausesOut(longest, left_seconds(memory, terms, now), renews_at(memory, now))
 
 
 def _next(streak: Streak, length: int, locale: str | None, fallback: str) -> NextMilestone | None:

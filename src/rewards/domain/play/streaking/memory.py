@@ -12,12 +12,11 @@ from zoneinfo import ZoneInfo
 
 from rewards.domain.play.streaking.standing import Fate, Standing, standing
 from rewards.domain.play.streaking.stretches import Stretch, anew, first, following, move
-from rewards.domain.program.streak import Streak
+from rewards.domain.program.streak import USUAL_SECONDS, Streak
 
 PAUSES_MAX: Final = 100
 STRETCHES_MAX: Final = 33
 """Late events reach no further back than so many periods, however wide the program's window."""
-_USUAL_SECONDS: Final = {"day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400}
 
 
 @dataclass(slots=True)
@@ -34,7 +33,8 @@ class Told:
 class Memory:
     """`zone` is that of the last stretch. `pauses` are `[from, until)` in epoch seconds, `warned` the end that was warned of.
 
-    `paid`: as often as milestones were rewarded, see `standing`.
+    `paid`: as often as milestones were rewarded, see `standing`. `paused_in`: a year, and how many seconds the pauses count for
+    that began in it, see `pauses`.
     """
 
     streak: Streak
@@ -44,6 +44,7 @@ class Memory:
     pauses: list[list[int]] = field(default_factory=list)
     paid: dict[int, int] = field(default_factory=dict)
     warned: int = 0
+    paused_in: list[int] = field(default_factory=lambda: [0, 0])
 
     @classmethod
     def new(cls, streak: Streak, zone: ZoneInfo) -> Memory:
@@ -59,11 +60,12 @@ class Memory:
             [list(each) for each in kept["pauses"]],
             dict(kept["paid"]),
             kept["warned"],
+            list(kept.get("paused_in", (0, 0))),
         )
 
     def plain(self, told: Told) -> dict[str, Any]:
         """As it is kept in the member's document; `told` is how it stands. With it goes when time next does something."""
-        return {
+        kept: dict[str, Any] = {
             "due": [self.streak.terms, self.next_at(told)],
             "per": self.streak.per.value,
             "zone": self.zone.key,
@@ -73,6 +75,9 @@ class Memory:
             "paid": [list(each) for each in sorted(self.paid.items())],
             "warned": self.warned,
         }
+        if self.paused_in[1]:
+            kept["paused_in"] = list(self.paused_in)
+        return kept
 
     def advance(self, seconds: int, zone: ZoneInfo, *, late_seconds: int) -> None:
         """Time has passed up to `seconds`, and from then on the member is in `zone`. Then the last stretch is not over."""
@@ -93,7 +98,7 @@ class Memory:
 
     def horizon(self, seconds: int, late_seconds: int) -> int:
         """The earliest moment that a late event may still have."""
-        return seconds - min(late_seconds, (STRETCHES_MAX - 2) * _USUAL_SECONDS[self.streak.per.value])
+        return seconds - min(late_seconds, (STRETCHES_MAX - 2) * USUAL_SECONDS[self.streak.per])
 
     def settle(self, horizon: int) -> None:
         """Folds what no late event can reach any more into what is settled."""
@@ -178,6 +183,7 @@ class Memory:
         mine.runs = {key: max(mine.runs.get(key, 0), theirs.runs.get(key, 0)) for key in {*mine.runs, *theirs.runs}}
         self.paid = {key: max(self.paid.get(key, 0), other.paid.get(key, 0)) for key in {*self.paid, *other.paid}}
         self.pauses = sorted([*self.pauses, *other.pauses])[-PAUSES_MAX:]
+        self.paused_in = max(self.paused_in, other.paused_in)
         by_number = {each.number: each for each in self.stretches}
         for stretch in other.stretches:
             same = by_number.get(stretch.number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -16,14 +16,16 @@ from rewards.domain.program.compiling.events import Catalogue, resolve_events
 from rewards.domain.program.compiling.rewards import RewardBuilder
 from rewards.domain.program.compiling.scopes import Scopes
 from rewards.domain.program.conditions import CelCondition, compile_condition
+from rewards.domain.program.durations import in_words
 from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import streaks as written
 from rewards.domain.program.models.base import Localised, duration, texts
-from rewards.domain.program.streak import Freezes, Milestone, Streak
+from rewards.domain.program.streak import Freezes, Milestone, PauseTerms, Streak
 from rewards.domain.program.values import CelValue, FieldValue, compile_value
 
 PAUSE_MAX: Final = timedelta(days=400)
+YEAR_SECONDS: Final = 366 * 86_400
 _SHORTEST: Final = {
     Calendar.DAY: timedelta(hours=23),
     Calendar.WEEK: timedelta(days=7, hours=-1),
@@ -56,8 +58,8 @@ class StreakBuilder:
         freezes = self._freezes(each, path)
         milestones = tuple(self._milestone(one, f"{path}.milestones.{at}") for at, one in enumerate(each.milestones))
         rewards = self.rewards.build(each.rewards, f"{path}.rewards")
-        longest = duration(each.pause.longest) if each.pause is not None else None
-        self._remarks(each, path, longest)
+        pause = self._pause(each, f"{path}.pause")
+        self._remarks(each, path)
         if events is None or len(self.context.problems.errors) > before:
             return None
         for part in (where, value):
@@ -76,7 +78,7 @@ class StreakBuilder:
             target=max(1, int(target * SUM_SCALE)) if value is not None else int(target),
             per=Calendar(each.per),
             freezes=freezes,
-            pause_longest=longest,
+            pause=pause,
             warn_before=duration(each.warn_before),
             milestones=milestones,
             rewards=rewards,
@@ -123,9 +125,26 @@ class StreakBuilder:
             return None
         return texts(localised, locale=self.context.document.program.locale, fallback="")
 
-    def _remarks(self, each: written.Streak, path: str, longest: timedelta | None) -> None:
-        if longest is not None and longest > PAUSE_MAX:
-            self.context.problems.error(f"{path}.pause.longest", "too-long", "a pause is at most 400 days")
+    def _pause(self, each: written.Streak, path: str) -> PauseTerms | None:
+        if each.pause is None:
+            return None
+        longest, per_year = duration(each.pause.longest), duration(each.pause.per_year)
+        assert longest is not None
+        if longest > PAUSE_MAX:
+            self.context.problems.error(f"{path}.longest", "too-long", "a pause is at most 400 days")
+        terms = PauseTerms(Calendar(each.per), longest, 0)
+        needed = terms.counted_seconds(int(longest.total_seconds()))
+        if per_year is None:
+            return replace(terms, per_year_seconds=max(needed, min(2 * needed, YEAR_SECONDS)))
+        seconds = int(per_year.total_seconds())
+        if per_year > PAUSE_MAX:
+            self.context.problems.error(f"{path}.per_year", "too-long", "of a year at most 400 days can be paused")
+        elif seconds < needed:
+            message = f"the longest pause counts for {in_words(needed)}, which is more than per_year allows"
+            self.context.problems.error(f"{path}.per_year", "too-short", message)
+        return replace(terms, per_year_seconds=seconds)
+
+    def _remarks(self, each: written.Streak, path: str) -> None:
         warn_before = duration(each.warn_before)
         if warn_before is not None and warn_before >= _SHORTEST[Calendar(each.per)]:
             message = f"a warning comes within the period, so less than the shortest {each.per} before its end"

@@ -43,9 +43,13 @@ class Freezes(Part):
 
 
 class Pause(Part):
-    """The member may pause the streak, each time for so long."""
+    """The member may pause the streak, each time for `longest`, and for `per_year` in all pauses that begin in a calendar year.
+
+    Pauses count in whole periods. Without `per_year` it is twice the longest, up to a year.
+    """
 
     longest: DurationText = "30d"
+    per_year: DurationText | None = None
 
 
 class Milestone(Part):

@@ -30,7 +30,8 @@ def _terms(each: Streak) -> list[tuple[str, str]]:
     if each.freezes is not None:
         rows.append(("bridged by freezes", _freezes(each.freezes)))
     if each.pause is not None:
-        rows.append(("can be paused", f"up to {each.pause.longest}"))
+        per_year = each.pause.per_year or "twice that"
+        rows.append(("can be paused", f"up to {each.pause.longest} each time, {per_year} a calendar year"))
     if each.warn_before:
         rows.append(("warns", f"{each.warn_before} before it breaks"))
     if each.rewards:
