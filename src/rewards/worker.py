@@ -27,6 +27,7 @@ from rewards.features.events.jobs import DueCommands
 from rewards.features.leaderboards.closing import Closings
 from rewards.features.leaderboards.projecting import Projector
 from rewards.features.members.jobs import rank_segments
+from rewards.features.tokens.queries import forget_expired_tokens
 from rewards.features.wallets.jobs import Sweep
 from rewards.service import Service, owner_database
 from rewards.valkey import end
@@ -117,6 +118,7 @@ class Worker:
                 outbox_days=self._service.settings.outbox_retention_days,
             ),
         )
+        await transact(self._service.engine, forget_expired_tokens)
         trace_days = self._service.settings.trace_retention_days
         forgotten = await transact(
             self._owner, lambda connection: forget_traces(connection, now, trace_days=trace_days)

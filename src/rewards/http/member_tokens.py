@@ -3,8 +3,11 @@
     mt_ base64url(signature, payload)        signature = HMAC-SHA-256 of the payload under a key of its own
 
 The app server mints one for the member it has signed in. The payload is a JSON list that names the member, the end, and
-two epochs; a token whose epochs are not those of the program and of the member any more was revoked. The browser SDK
-reads the first four: whose events it keeps, and when it needs another token.
+two epochs; a token whose epochs are not those of the program and of the member any more was revoked, and so was one whose
+id the member's standing lists. The browser SDK reads the first four: whose events it keeps, and when it needs another token.
+
+    id      UUIDv8: when the token expires, the member's bucket, 30 random bits, 32 bits that only we can make of these
+            and the member; so that revoking one token knows how long that must be remembered, and whose it is.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from uuid import UUID
 import msgspec
 
 from rewards.domain.commands import MemberRef
+from rewards.domain.ids import bucket_of, keyed_hash, uuid8
 from rewards.http.auth import CACHE_SECONDS, MEMBER_PREFIX, Caller
 from rewards.http.origins import ANY
 from rewards.http.problems import Unauthorized
@@ -37,6 +41,8 @@ STANDINGS_MAX: Final = 50_000
 
 _TOKEN: Final = re.compile(rf"{MEMBER_PREFIX}[A-Za-z0-9_-]{{1,{TOKEN_LENGTH_MAX - len(MEMBER_PREFIX)}}}")
 _SIGNATURE_BYTES: Final = 32
+_NONCE_BITS: Final = 30
+_TAG_BITS: Final = 32
 
 
 class TokenEnded(Unauthorized):
@@ -59,13 +65,24 @@ class _Payload(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What holds for a member's tokens now. A token of other epochs was revoked; no origins: any page."""
+class Minted:
+    """A fresh token, to be handed out once, and what is known of it."""
 
+    token: str
+    id: UUID
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds for a member's tokens now. A token of other epochs was revoked, as was each of `ended`; no origins: any page."""
+
+    member_id: UUID
     program_key: str
     program_epoch: int
     member_epoch: int
     origins: frozenset[str]
+    ended: frozenset[UUID] = frozenset()
 
 
 MemberKey: TypeAlias = tuple[int, str]
@@ -98,10 +115,11 @@ class MemberTokens:
             read, seconds=CACHE_SECONDS, keys_max=STANDINGS_MAX
         )
 
-    def mint(self, program_id: int, member: MemberRef, standing: Standing, ttl: timedelta) -> tuple[str, datetime]:
-        """A token for the member, and when it ends. `standing` must have been read just now."""
+    def mint(self, program_id: int, member: MemberRef, standing: Standing, ttl: timedelta) -> Minted:
+        """A token for the member. `standing` must have been read just now."""
         issued = int(self._clock())
         expires = issued + int(ttl.total_seconds())
+        identifier = self._id(standing.member_id, expires, secrets.randbits(_NONCE_BITS))
         payload = msgspec.json.encode(
             _Payload(
                 program_id=program_id,
@@ -110,11 +128,19 @@ class MemberTokens:
                 expires=expires,
                 program_epoch=standing.program_epoch,
                 member_epoch=standing.member_epoch,
-                id=UUID(bytes=secrets.token_bytes(16)),
+                id=identifier,
             )
         )
         signed = base64.urlsafe_b64encode(self._signature(payload) + payload).rstrip(b"=").decode()
-        return MEMBER_PREFIX + signed, datetime.fromtimestamp(expires, UTC)
+        return Minted(MEMBER_PREFIX + signed, identifier, datetime.fromtimestamp(expires, UTC))
+
+    def expiry(self, identifier: UUID, member: UUID) -> datetime | None:
+        """When the token of this id expires or has expired; None when it is no id of a token of the member."""
+        expires = (identifier.int >> 80) // 1000
+        nonce = identifier.int >> _TAG_BITS & (1 << _NONCE_BITS) - 1
+        if self._id(member, expires, nonce) != identifier:
+            return None
+        return datetime.fromtimestamp(expires, UTC)
 
     async def caller(self, token: str) -> Caller:
         """Raises TokenEnded for a malformed, forged, expired or revoked token, all in the same words."""
@@ -125,6 +151,7 @@ class MemberTokens:
             or standing is None
             or payload.program_epoch != standing.program_epoch
             or payload.member_epoch != standing.member_epoch
+            or payload.id in standing.ended
         ):
             raise TokenEnded("The token is not valid, has expired or was revoked; the app's server can mint another.")
         return Caller(
@@ -155,6 +182,11 @@ class MemberTokens:
             return None
         read = msgspec.json.decode(payload, type=_Payload)
         return read if self._clock() < read.expires else None
+
+    def _id(self, member: UUID, expires: int, nonce: int) -> UUID:
+        parts = (b"token id", member.bytes, expires.to_bytes(8, "big"), nonce.to_bytes(8, "big"))
+        tag = int.from_bytes(keyed_hash(self._key, *parts, size_bytes=_TAG_BITS // 8), "big")
+        return uuid8(expires * 1000, bucket_of(member), nonce << _TAG_BITS | tag)
 
     def _signature(self, payload: bytes) -> bytes:
         return hmac.digest(self._key, payload, "sha256")

@@ -132,6 +132,8 @@ def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -
         statuses |= {404}
     if "requestBody" in operation:
         statuses |= {413, 422}
+        data = handler.parsed_fn_signature.parameters.get("data")
+        operation["requestBody"]["required"] = data is None or not data.has_default
     if not guards and not operation.get("parameters") and "requestBody" not in operation:
         statuses -= {400}  # nothing is read that could be malformed, not even a header
     for status in statuses - set(handler.responses or ()):  # what the handler itself describes stays

@@ -34,6 +34,20 @@ async def test_it_is_cached_and_asked_for_again_only_when_it_changed(bank: Bank)
     assert (await fetched(bank, "/sdk.mjs")).headers["etag"] != first.headers["etag"]
 
 
+@pytest.mark.parametrize("path", ["/sdk.js", "/sdk.mjs"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_asked_for_its_head_it_tells_the_same_without_a_body(bank: Bank, path: str, encoding: str) -> None:
+    whole, head = [
+        await bank.live.client.request(method, path, headers={"Accept-Encoding": encoding})
+        for method in ("GET", "HEAD")
+    ]
+    own = {"x-request-id"}
+    told = [{name: value for name, value in answer.headers.items() if name not in own} for answer in (whole, head)]
+    assert (head.status_code, head.content, told[1]) == (200, b"", told[0])
+    again = await bank.live.client.head(path, headers={"If-None-Match": head.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
 async def test_it_is_small(bank: Bank) -> None:
     plain = await fetched(bank)
     async with bank.live.client.stream("GET", "/sdk.js", headers={"Accept-Encoding": "gzip"}) as answer:

@@ -3,18 +3,20 @@
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.domain.commands import MemberRef
-from rewards.http.member_tokens import TOKEN_LENGTH_MAX, MemberTokens, Standing, TokenEnded
+from rewards.http.member_tokens import TOKEN_LENGTH_MAX, MemberTokens, Minted, Standing, TokenEnded
 from rewards.http.recent import Recent
 
 ADA = MemberRef("user", "ada")
-STANDING = Standing("shop", program_epoch=3, member_epoch=1, origins=frozenset())
+ADAS_ID, BOBS_ID = UUID(int=7 << 120 | 1), UUID(int=7 << 120 | 2)
+STANDING = Standing(ADAS_ID, "shop", program_epoch=3, member_epoch=1, origins=frozenset())
 REFS = st.builds(MemberRef, st.sampled_from(["user", "anon", "group"]), st.text(min_size=1, max_size=200))
 
 
@@ -34,8 +36,10 @@ class Service:
         self.tokens = MemberTokens(self.secret, find, requests_per_second=20, clock=lambda: self.now)
 
     def mint(self, member: MemberRef = ADA, program_id: int = 7) -> str:
-        token, _ = self.tokens.mint(program_id, member, STANDING, timedelta(minutes=15))
-        return token
+        return self.minted(member, program_id).token
+
+    def minted(self, member: MemberRef = ADA, program_id: int = 7) -> Minted:
+        return self.tokens.mint(program_id, member, STANDING, timedelta(minutes=15))
 
 
 async def test_a_token_stands_for_its_member() -> None:
@@ -110,6 +114,27 @@ async def test_a_token_ends_with_its_time_or_when_it_is_revoked(
     else:
         with pytest.raises(TokenEnded):
             await service.tokens.caller(token)
+
+
+async def test_one_token_ends_without_the_others() -> None:
+    service = Service()
+    lost, kept = service.minted(), service.minted()
+    service.standing = replace(STANDING, ended=frozenset({lost.id}))
+    with pytest.raises(TokenEnded):
+        await service.tokens.caller(lost.token)
+    assert (await service.tokens.caller(kept.token)).key_id == kept.id
+
+
+async def test_an_id_tells_whose_token_it_is_and_when_it_expires() -> None:
+    service = Service()
+    minted = service.minted()
+    assert minted.expires_at == datetime.fromtimestamp(service.now + 900, UTC)
+    assert service.tokens.expiry(minted.id, ADAS_ID) == minted.expires_at
+    later, other = UUID(int=minted.id.int + (1 << 80)), UUID(int=minted.id.int ^ 1)
+    for identifier, member in [(minted.id, BOBS_ID), (later, ADAS_ID), (other, ADAS_ID), (uuid4(), ADAS_ID)]:
+        assert service.tokens.expiry(identifier, member) is None
+    assert Service(secret=b"t" * 32).tokens.expiry(minted.id, ADAS_ID) is None
+    assert len({service.minted().id for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize(("seconds", "reads"), [(0, 1), (1.9, 1), (2, 2)])

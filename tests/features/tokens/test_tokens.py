@@ -1,17 +1,22 @@
 """Minting and revoking member tokens, what they open, and from which pages."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from tests.features.bank import DOCUMENT, Bank
 from tests.features.customers import Customer, customer, minted, refused_with, stranger
 from tests.features.members.test_members import merge
 from tests.service import live, service_settings
 
+from rewards.db.tables import ended_member_token
+from rewards.db.transact import transact
 from rewards.domain.commands import MemberRef
+from rewards.domain.ids import bucket_of
+from rewards.features.tokens.queries import ENDED_TOKENS_MAX, forget_expired_tokens
 
 SHOP = "https://shop.example"
 EVIL = "https://evil.example"
@@ -30,6 +35,17 @@ async def test_it_lasts_as_long_as_asked(bank: Bank, body: dict[str, Any], secon
     answer = (await minted(bank, "token-brief", **body)).json()
     lasts = (datetime.fromisoformat(answer["expires_at"]) - datetime.now(UTC)).total_seconds()
     assert seconds - 30 < lasts <= seconds
+
+
+async def test_without_a_body_the_defaults_hold(bank: Bank) -> None:
+    for headers in ({}, {"Content-Type": "application/json"}):
+        answer = await bank.live.client.post("/v1/members/token-bare/tokens", headers=headers)
+        assert answer.status_code == 201, answer.text
+        lasts = (datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)).total_seconds()
+        assert 870 < lasts <= 900
+    paths = (await bank.live.client.get("/openapi.json")).json()["paths"]
+    assert not paths["/v1/members/{member}/tokens"]["post"]["requestBody"]["required"]
+    assert paths["/v1/tokens/origins"]["put"]["requestBody"]["required"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +109,92 @@ async def test_revoking_ends_all_tokens_of_the_member(bank: Bank) -> None:
     assert refused_with(refused, 401)["code"] == "token-ended"
     assert "Basic" not in refused.headers["www-authenticate"]  # it would have the browser ask for a password
     assert await (await customer(bank, "token-r")).status() == 200
+
+
+async def test_revoking_one_token_leaves_the_others(bank: Bank) -> None:
+    (lost, lost_id), (kept, _) = [await identified(bank, "token-one") for _ in range(2)]
+    for _ in range(2):
+        answer = await bank.live.client.delete(f"/v1/members/token-one/tokens/{lost_id}")
+        assert (answer.status_code, answer.content) == (204, b"")
+    assert [await each.status() for each in (lost, kept)] == [401, 404]
+    refused = await lost.send("POST", "/me/events", json={"id": "e", "type": "visited"})
+    assert refused_with(refused, 401)["code"] == "token-ended"
+    assert (await bank.live.client.delete("/v1/members/token-one/tokens")).status_code == 204
+    assert [await each.status() for each in (lost, kept)] == [401, 401]
+
+
+async def test_an_id_that_is_no_token_of_the_member(bank: Bank) -> None:
+    own, own_id = await identified(bank, "token-mine")
+    for member, token in [("token-theirs", own_id), ("token-mine", uuid4()), ("token-mine", "nonsense")]:
+        answer = await bank.live.client.delete(f"/v1/members/{member}/tokens/{token}")
+        assert refused_with(answer, 404)["code"] == "not-found"
+    headers = {"Authorization": f"Bearer {bank.live.public_key}"}
+    answer = await bank.live.client.delete(f"/v1/members/token-mine/tokens/{own_id}", headers=headers)
+    assert refused_with(answer, 403)["required"] == "events"
+    assert await own.status() == 404
+
+
+async def test_a_merged_members_token_is_revoked_under_either_name(bank: Bank) -> None:
+    held = [await identified(bank, "anon:token-was") for _ in range(3)]
+    await bank.earn("anon:token-was", 5)
+    await merge(bank.live, "anon:token-was", "token-is")
+    for (_, identifier), member in zip(held, ("anon:token-was", "token-is"), strict=False):
+        assert (await bank.live.client.delete(f"/v1/members/{member}/tokens/{identifier}")).status_code == 204
+    assert [await each.status() for each, _ in held] == [401, 401, 200]
+
+
+async def test_what_was_done_with_a_token_names_its_id(bank: Bank) -> None:
+    own, identifier = await identified(bank, "token-actor")
+    assert (await own.send("POST", "/me/events", json={"id": "v", "type": "visited"})).status_code == 200
+    caller = await bank.live.app.app.state.member_tokens.caller(own.token)
+    assert caller.actor == f"token:{identifier}"
+
+
+async def test_past_a_hundred_all_tokens_of_the_member_end(own_bank: Bank) -> None:
+    held = [await identified(own_bank, "many") for _ in range(3)]
+    await ended_before(own_bank, "many", ENDED_TOKENS_MAX - 1)
+    for (_, identifier), others in zip(held, (404, 401), strict=False):
+        assert (await own_bank.live.client.delete(f"/v1/members/many/tokens/{identifier}")).status_code == 204
+        assert await held[-1][0].status() == others
+    assert await own_bank.count("ended_member_token") == 0
+    assert await (await stranger(own_bank.live, "many")).status() == 404
+
+
+async def ended_before(bank: Bank, member: str, count: int) -> None:
+    """So many other tokens of the member, as if they had been revoked one by one."""
+    published = await bank.live.service.programs.get(bank.live.program_id)
+    identifier = published.identity.member(MemberRef.parse(member))
+    row = {"program_id": bank.live.program_id, "bucket": bucket_of(identifier), "member_id": identifier}
+    expires_at = datetime.now(UTC) + timedelta(minutes=10)
+    async with bank.live.service.engine.begin() as connection:
+        await connection.execute(
+            insert(ended_member_token),
+            [{**row, "token_id": uuid4(), "expires_at": expires_at} for _ in range(count)],
+        )
+
+
+async def test_ended_tokens_are_forgotten_some_time_after_they_would_have_expired(own_bank: Bank) -> None:
+    ended = [await identified(own_bank, member) for member in ("ada", "ada", "bob")]
+    for member, (_, identifier) in zip(("ada", "ada", "bob"), ended, strict=True):
+        await own_bank.live.client.delete(f"/v1/members/{member}/tokens/{identifier}")
+    assert await own_bank.count("ended_member_token") == 3
+    async with own_bank.live.service.engine.begin() as connection:
+        await connection.execute(
+            text(
+                "UPDATE ended_member_token SET expires_at = now() - interval '61 minutes'"
+                " WHERE program_id = :program AND token_id = ANY(:tokens)"
+            ),
+            {"program": own_bank.live.program_id, "tokens": [ended[0][1], ended[2][1]]},
+        )
+    await transact(own_bank.live.service.engine, forget_expired_tokens)
+    assert await own_bank.count("ended_member_token") == 1
+    assert await ended[1][0].status() == 401
+
+
+async def identified(bank: Bank, member: str) -> tuple[Customer, UUID]:
+    """A customer with a fresh token, and the token's id."""
+    answer = (await minted(bank, member)).json()
+    return Customer(bank.live, answer["token"]), UUID(answer["id"])
 
 
 async def test_revoking_ends_all_tokens_of_the_program(own_bank: Bank) -> None:

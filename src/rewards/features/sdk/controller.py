@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Router
+from litestar.enums import HttpMethod
+from litestar.handlers import route
+from litestar.response.base import ASGIResponse
 
 SOURCE: Final = "rewards.js"
 MODULE: Final = b"""
@@ -19,6 +22,7 @@ export const {track, flush, stop} = Rewards;
 """
 """What makes a module of the script. A module finds out by other means where it came from."""
 CACHE_SECONDS: Final = 3600
+_METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,17 @@ def script(*, module: bool) -> Script:
     return Script(plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
 
 
-@get("/sdk.js", sync_to_thread=False)
-def _classic(request: Request[Any, Any, Any]) -> Response[bytes]:
+@route("/sdk.js", http_method=_METHODS, sync_to_thread=False)
+def _classic(request: Request[Any, Any, Any]) -> ASGIResponse:
     return _answer(request, script(module=False))
 
 
-@get("/sdk.mjs", sync_to_thread=False)
-def _module(request: Request[Any, Any, Any]) -> Response[bytes]:
+@route("/sdk.mjs", http_method=_METHODS, sync_to_thread=False)
+def _module(request: Request[Any, Any, Any]) -> ASGIResponse:
     return _answer(request, script(module=True))
 
 
-def _answer(request: Request[Any, Any, Any], sent: Script) -> Response[bytes]:
+def _answer(request: Request[Any, Any, Any], sent: Script) -> ASGIResponse:
     """Pages of any origin may load it: it holds nothing of anybody."""
     packed = "gzip" in request.headers.get("accept-encoding", "")
     tag = f'W/"{sent.tag}"'  # weak, for it stands for both encodings
@@ -60,10 +64,14 @@ def _answer(request: Request[Any, Any, Any], sent: Script) -> Response[bytes]:
     }
     known = (part.strip() for part in request.headers.get("if-none-match", "").split(","))
     if any(part in {"*", tag, tag.removeprefix("W/")} for part in known):
-        return Response(b"", status_code=304, headers=headers, media_type="text/javascript")
+        return ASGIResponse(status_code=304, headers=headers)
     if packed:
         headers["Content-Encoding"] = "gzip"
-    return Response(sent.packed if packed else sent.plain, headers=headers, media_type="text/javascript")
+    body = sent.packed if packed else sent.plain
+    headers["Content-Type"] = "text/javascript; charset=utf-8"
+    headers["Content-Length"] = str(len(body))
+    without = request.method == HttpMethod.HEAD
+    return ASGIResponse(body=b"" if without else body, headers=headers, is_head_response=without)
 
 
 def sdk_router() -> Router:

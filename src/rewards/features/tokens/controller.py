@@ -1,6 +1,6 @@
 """`/v1/members/{member}/tokens` and `/v1/tokens`: the app server mints tokens for customers, and takes them back.
 
-Minting changes nothing and nothing is stored, so a repeat simply makes another token; revoking twice revokes once more.
+Minting changes nothing and nothing is stored, so a repeat simply makes another token; revoking twice does no harm.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from litestar import Router, delete, get, post, put
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import reading, snapshot, transact
 from rewards.domain.commands import MemberRef
 from rewards.features.tokens.queries import (
+    end_token,
     raise_epochs,
     raise_program_epoch,
     read_origins,
@@ -29,6 +30,7 @@ from rewards.http.member_tokens import Standing
 from rewards.http.openapi import also
 from rewards.http.origins import check_origins
 from rewards.http.parameters import MemberPath, member_ref
+from rewards.http.problems import NotFound
 from rewards.pipeline.lookup import UnknownMember, find_member
 from rewards.pipeline.programs import Programs, Published
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from rewards.http.member_tokens import MemberTokens
 
 _REFUSALS: Final = also(409, 410, 422)
+_DEFAULTS: Final = NewToken()
 
 
 async def find_standing(engine: AsyncEngine, programs: Programs, program_id: int, member: MemberRef) -> Standing | None:
@@ -51,7 +54,7 @@ async def find_standing(engine: AsyncEngine, programs: Programs, program_id: int
     guards=[requires_all("events", "read", "ledger")],
     responses=_REFUSALS,
 )
-async def mint(request: ApiRequest, member: MemberPath, data: JSONBody[NewToken]) -> Token:
+async def mint(request: ApiRequest, member: MemberPath, data: JSONBody[NewToken] = _DEFAULTS) -> Token:
     """Make a token with which the member's browser or app may use `/v1/me`. The member need not be known before.
 
     What a token may do are sending events, reading, and spending points for freezes: the key needs the scopes for all three.
@@ -65,8 +68,8 @@ async def mint(request: ApiRequest, member: MemberPath, data: JSONBody[NewToken]
         standing = await read_standing(connection, program_id, published.identity.member(ref))
     assert standing is not None, "a key's program is there"
     tokens: MemberTokens = state.member_tokens
-    token, expires_at = tokens.mint(program_id, ref, standing, timedelta(seconds=data.ttl_seconds))
-    return Token(token, str(ref), expires_at)
+    minted = tokens.mint(program_id, ref, standing, timedelta(seconds=data.ttl_seconds))
+    return Token(minted.token, minted.id, str(ref), minted.expires_at)
 
 
 @delete(
@@ -87,6 +90,35 @@ async def revoke(request: ApiRequest, member: MemberPath) -> None:
         await raise_epochs(connection, program_id, names, actor=request.auth.actor)
 
     await transact(state.engine, raise_all)
+    _forget(request)
+
+
+@delete(
+    "/members/{member:str}/tokens/{token:uuid}",
+    operation_id="revoke_member_token",
+    guards=[requires("events")],
+    responses=_REFUSALS,
+)
+async def revoke_one(request: ApiRequest, member: MemberPath, token: FromPath[UUID]) -> None:
+    """End one token, by the `id` that minting told. It takes at most two seconds.
+
+    The member may be named as when the token was minted, or as it is called since a merge. Where more than a hundred tokens of
+    a member were ended one by one and have not expired, all of them end.
+    """
+    state = request.app.state
+    program_id = request.auth.program_id
+    ref = member_ref(member)
+    published: Published = await state.programs.get(program_id)
+    tokens: MemberTokens = state.member_tokens
+
+    async def end(connection: AsyncConnection) -> None:
+        for name in await _names_of(connection, published, ref):
+            if (expires_at := tokens.expiry(token, name)) is not None:
+                await end_token(connection, program_id, name, token, expires_at, actor=request.auth.actor)
+                return
+        raise NotFound("The member has no such token.")
+
+    await transact(state.engine, end)
     _forget(request)
 
 
@@ -133,4 +165,6 @@ def _forget(request: ApiRequest) -> None:
 
 def tokens_router() -> Router:
     """Needs `engine`, `programs`, `api_keys` and `member_tokens` in the application's state."""
-    return Router("/v1", route_handlers=[mint, revoke, revoke_all, get_origins, set_origins], tags=["tokens"])
+    return Router(
+        "/v1", route_handlers=[mint, revoke, revoke_one, revoke_all, get_origins, set_origins], tags=["tokens"]
+    )

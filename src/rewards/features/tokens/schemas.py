@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -19,9 +20,13 @@ class NewToken(Body, frozen=True):
 
 
 class Token(Struct, frozen=True):
-    """A token for the member's browser or app. It is stored nowhere."""
+    """A token for the member's browser or app. It is stored nowhere; by its `id` it can be revoked.
+
+    What was done with it names the actor `token:` and this id.
+    """
 
     token: str
+    id: UUID
     member: str
     expires_at: datetime
 
