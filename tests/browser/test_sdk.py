@@ -334,3 +334,105 @@ async def test_it_is_a_module_too(shop: Shop, visitor: Visitor) -> None:
         )
     )
     await shop.expect("module", clicked=1)
+
+
+SLOW_TOKEN = """() => {
+  window.tokens = {};
+  window.slowly = (member) => () => new Promise((done) => { window.tokens[member] = done; });
+}"""
+
+
+async def test_whoever_comes_next_is_never_taken_for_the_one_before(shop: Shop, visitor: Visitor) -> None:
+    """Another customer is signed in without the one before having been signed out: the old token is not used any more."""
+    page = await visitor.visit(shop.page("/next", "next-ada", BUTTON + ARTICLE))
+    await shop.expect("next-ada", read=1)
+    await page.evaluate(
+        """(url) => {
+          Rewards.init({url, getToken: () => fetch("/token/next-bob").then((answer) => answer.json())});
+          Rewards.track("clicked");
+        }""",
+        shop.service,
+    )
+    await shop.expect("next-bob", clicked=1)
+    assert await shop.arrived("next-ada") == {"read": 1}
+
+
+async def test_a_token_that_comes_after_its_customer_has_left_is_of_no_use(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.document("/late-token", f'<script src="{shop.service}/sdk.js"></script>'))
+    await page.evaluate(SLOW_TOKEN)
+    await page.evaluate(
+        """([url, ada]) => {
+          Rewards.init({url, getToken: slowly("ada")});
+          Rewards.track("opened");
+          Rewards.stop();
+          Rewards.init({url, getToken: slowly("bob")});
+          Rewards.track("clicked");
+          tokens.ada(ada);
+        }""",
+        [shop.service, await shop.token("late-ada")],
+    )
+    await page.wait_for_function("'bob' in tokens")
+    await page.evaluate("(bob) => tokens.bob(bob)", await shop.token("late-bob"))
+    await shop.expect("late-bob", clicked=1)
+    assert await shop.arrived("late-ada") == {}
+    visitor.errors.clear()  # the page has no icon
+
+
+async def test_an_answer_that_comes_after_its_customer_has_left_says_nothing_of_the_next(
+    shop: Shop, visitor: Visitor
+) -> None:
+    page = await visitor.visit(shop.page("/erased", "erased-ada", ARTICLE))
+    await shop.expect("erased-ada", read=1)
+    await page.evaluate(
+        """([url, bob]) => {
+          const send = window.fetch;
+          window.fetch = () => new Promise((done) => { window.answer = () => done(new Response("", {status: 410})); });
+          Rewards.track("opened");
+          Rewards.flush();
+          window.goOn = () => {
+            Rewards.stop();
+            Rewards.init({url, token: bob});
+            Rewards.track("clicked");
+            window.fetch = send;
+            window.answer();
+          };
+        }""",
+        [shop.service, await shop.token("erased-bob")],
+    )
+    await page.wait_for_function("Boolean(window.answer)")
+    await page.evaluate("goOn()")
+    await shop.expect("erased-bob", clicked=1)
+
+
+async def test_a_clock_that_is_put_back_silences_nothing(shop: Shop, visitor: Visitor) -> None:
+    member = "clock"
+    page = await visitor.visit(shop.page(f"/{member}", member, BUTTON + ARTICLE))
+    await shop.expect(member, read=1)
+
+    async def busy(route: Route) -> None:
+        await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
+
+    await page.route(f"**{DELIVERED}", busy)
+    await sent_by(page, "Rewards.track('clicked'), Rewards.flush()")
+    await page.unroute(f"**{DELIVERED}")
+    await page.evaluate("() => { const now = Date.now; Date.now = () => now() - 3600000; }")
+    await shop.expect(member, read=1, clicked=1)
+    visitor.errors.clear()
+
+
+async def test_words_of_several_bytes_leave_with_the_page_too(shop: Shop, visitor: Visitor) -> None:
+    """A browser takes 64 KiB from a page that is being left: bytes, not characters."""
+    page = await visitor.visit(shop.page("/bytes", "bytes", ARTICLE))
+    await shop.expect("bytes", read=1)
+    sizes = await page.evaluate(
+        """() => {
+          const sizes = [];
+          navigator.sendBeacon = (_, body) => sizes.push(body.size) > 0;
+          window.fetch = () => new Promise(() => {});
+          for (let each = 0; each < 15; each += 1) Rewards.track("clicked", {note: "漢".repeat(2400)});
+          dispatchEvent(new PageTransitionEvent("pagehide", {persisted: false}));
+          return sizes;
+        }"""
+    )
+    assert len(sizes) > 1
+    assert max(sizes) <= 64 * 1024

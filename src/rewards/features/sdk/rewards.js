@@ -10,7 +10,7 @@ var Rewards = (() => {
   "use strict";
 
   const BATCH_EVENTS = 20;
-  const BATCH_CHARACTERS = 50000; // browsers send at most 64 KiB of a page that is being left
+  const BATCH_BYTES = 50000; // browsers send at most 64 KiB of a page that is being left
   const EVENT_CHARACTERS = 8000;
   const KEPT_EVENTS = 200;
   const WAIT_MS = 2000;
@@ -22,19 +22,18 @@ var Rewards = (() => {
   const DECLARED = ["click", "dwell", "scroll", "hover"];
   const here = typeof document !== "undefined" && document.currentScript ? new URL(document.currentScript.src).origin : "";
 
-  let settings = null; // {url, getToken}; null until init
+  let settings = null; // {url, getToken, refreshing, sending}; null until init, then new with each
   let stopped = false;
   let token = null;
   let endsAt = 0; // by this browser's clock, however wrong
   let owner = null; // whose events are kept under `prefix`
   let queue = []; // what has not arrived, the oldest first
+  let aside = null; // {owner, queue}: what has not arrived of whoever was here before
   let timer = null;
-  let sending = false;
   let failures = 0;
-  let notBefore = 0;
+  let notBefore = 0; // by performance.now(), which nobody puts back
   let alone = false; // send the next event by itself: the batch before was refused as a whole
   let renewed = false; // the token is new since the last answer
-  let refreshing = null;
 
   const safely = (work) => (...given) => {
     try {
@@ -95,31 +94,41 @@ var Rewards = (() => {
     // What happened before anybody was known belongs to who is known now; what is another's stays with the other.
     const nobodys = owner === null ? queue : [];
     owner = read.owner;
-    queue = nobodys;
-    queue.forEach(keep);
+    queue = aside && aside.owner === owner ? aside.queue.concat(nobodys) : nobodys;
+    aside = null;
+    nobodys.forEach(keep);
     restore();
   };
 
+  // Who comes next may be another: what has not arrived waits.
+  const part = () => {
+    if (owner !== null) aside = {owner, queue};
+    token = owner = null;
+    queue = [];
+  };
+
   const refresh = () => {
+    const mine = settings;
     const before = token;
     const ask = async () => {
-      const fresh = await settings.getToken();
+      const fresh = await mine.getToken();
+      if (mine !== settings) return false;
       use(fresh && fresh.token ? fresh.token : fresh);
       return token !== before;
     };
-    if (!settings || !settings.getToken) return Promise.resolve(false);
-    refreshing = refreshing || ask().catch(() => false).finally(() => (refreshing = null));
-    return refreshing;
+    if (!mine || !mine.getToken) return Promise.resolve(false);
+    mine.refreshing = mine.refreshing || ask().catch(() => false).finally(() => (mine.refreshing = null));
+    return mine.refreshing;
   };
 
   // ---- Sending.
 
   const batch = (events) => {
     const chosen = [];
-    let characters = 0;
+    let bytes = 0;
     for (const event of events.slice(0, alone ? 1 : BATCH_EVENTS)) {
-      characters += JSON.stringify(event).length;
-      if (chosen.length && characters > BATCH_CHARACTERS) break;
+      bytes += new TextEncoder().encode(JSON.stringify(event)).length;
+      if (chosen.length && bytes > BATCH_BYTES) break;
       chosen.push(event);
     }
     return chosen;
@@ -142,7 +151,7 @@ var Rewards = (() => {
     renewed = false;
     const growing = Math.min(BACK_OFF_MS, 1000 * 2 ** failures) * (0.5 + Math.random() / 2);
     const ms = Math.max(growing, (seconds || 0) * 1000);
-    notBefore = Date.now() + ms;
+    notBefore = performance.now() + ms;
     later(ms);
   };
 
@@ -167,6 +176,7 @@ var Rewards = (() => {
   };
 
   const deliver = async (events) => {
+    const mine = settings;
     const answer = await fetch(address(), {
       method: "POST",
       headers: {"Authorization": `Bearer ${token}`, "Content-Type": "application/json"},
@@ -174,29 +184,32 @@ var Rewards = (() => {
       credentials: "omit",
       keepalive: document.visibilityState === "hidden",
     });
+    const confirmed = answer.ok ? await answer.json() : null;
+    if (mine !== settings) return;
     if (answer.ok) {
       alone = renewed = false;
-      settle(events, (await answer.json()).results);
+      settle(events, confirmed.results);
     } else if (answer.status !== 401) refused(answer, events);
     else if (!renewed && (await refresh())) renewed = true;
-    else wait();
+    else if (mine === settings) wait();
   };
 
   const flush = async () => {
-    if (!settings || sending) return;
-    sending = true;
+    const mine = settings;
+    if (!mine || mine.sending) return;
+    mine.sending = true;
     try {
       const needed = token === null || (queue.length && endsAt < Date.now() + EXPIRES_SOON_MS);
-      if (needed && settings.getToken && Date.now() >= notBefore) {
-        if (!(await refresh()) && token === null && queue.length) wait();
+      if (needed && mine.getToken && performance.now() >= notBefore) {
+        if (!(await refresh()) && mine === settings && token === null && queue.length) wait();
       }
-      while (token && queue.length && Date.now() >= notBefore) await deliver(batch(queue));
+      while (mine === settings && token && queue.length && performance.now() >= notBefore) await deliver(batch(queue));
     } catch {
-      wait(); // offline, most likely
+      if (mine === settings) wait(); // offline, most likely
     } finally {
-      sending = false;
+      mine.sending = false;
     }
-    if (settings && queue.length && (token || settings.getToken)) later(Math.max(notBefore - Date.now(), WAIT_MS));
+    if (mine === settings && queue.length && (token || mine.getToken)) later(Math.max(notBefore - performance.now(), WAIT_MS));
   };
 
   // The page is being left: nobody will read an answer. What arrives now and is sent once more later is paid once.
@@ -206,7 +219,7 @@ var Rewards = (() => {
       part = batch(rest);
       if (!navigator.sendBeacon(address(), new Blob([body(part, {token})], {type: "text/plain"}))) return;
     }
-    notBefore = Date.now() + WAIT_MS;
+    notBefore = performance.now() + WAIT_MS;
   });
 
   const identifier = () => {
@@ -404,10 +417,11 @@ var Rewards = (() => {
   // Start, or go on with another token: `{url, token}` or `{url, getToken}`, which may answer later.
   const init = safely(({url = here, token: given = null, getToken = null} = {}) => {
     const first = settings === null;
-    settings = {url: url.replace(/\/+$/, ""), getToken};
-    stopped = false;
+    settings = {url: url.replace(/\/+$/, ""), getToken, refreshing: null, sending: false};
+    stopped = alone = renewed = false;
     notBefore = failures = 0;
     if (given) use(given);
+    else if (getToken && owner !== null) part();
     if (first) {
       listen("addEventListener");
       scan(document.documentElement);
@@ -426,8 +440,8 @@ var Rewards = (() => {
     changes.disconnect();
     clearTimeout(timer);
     stopped = true;
-    settings = token = owner = timer = null;
-    queue = [];
+    settings = timer = null;
+    part();
   });
 
   return {init, track, flush, stop};
