@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from rewards.db import tables
 from rewards.db.transact import snapshot
 from rewards.domain.errors import RewardsError
 from rewards.domain.program.compiled import Program
+from rewards.domain.program.sealing import Counting, sealed
 from rewards.pipeline.identity import Identity, unwrap_secret
 
 
@@ -76,6 +77,7 @@ class Programs:
                         program.c.kind,
                         program.c.secret,
                         program.c.revision,
+                        program.c.boards,
                         version.c.number,
                         version.c.document,
                     )
@@ -89,6 +91,9 @@ class Programs:
                 (await connection.execute(select(pause.c.rule).where(pause.c.program_id == program_id))).scalars()
             )
         compiled = await asyncio.to_thread(self._compile, _plain(row.document), row.number, paused)
+        if compiled.boards is not None:
+            until = {key: counting.sealed_until for key, counting in countings(row.boards).items()}
+            compiled = replace(compiled, boards=sealed(compiled.boards, until))
         return Published(
             program_id=program_id,
             key=row.key,
@@ -97,6 +102,11 @@ class Programs:
             identity=Identity(unwrap_secret(self._secret_key, row.secret)),
             sandbox=row.kind == "sandbox",
         )
+
+
+def countings(stored: Any) -> dict[str, Counting]:
+    """What the row of a program says of its boards."""
+    return msgspec.convert(_plain(stored), dict[str, Counting])
 
 
 def _plain(document: Any) -> dict[str, Any]:

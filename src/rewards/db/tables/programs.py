@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from rewards.db.tables.base import amount, document, metadata, moment
 
@@ -49,6 +49,13 @@ program = Table(
         comment="web origins that may use member tokens; none: any",
     ),
     Column("token_epoch", Integer, nullable=False, server_default="0", comment="raised to revoke all member tokens"),
+    Column(
+        "boards",
+        JSONB,
+        nullable=False,
+        server_default="{}",
+        comment="by board: what it counts, its grace, and until when ended periods are sealed",
+    ),
     CheckConstraint("kind IN ('live', 'sandbox')", name="kind"),
     CheckConstraint("kind = 'sandbox' OR clock_offset = interval '0'", name="clock"),
 )

@@ -85,7 +85,8 @@ class Board:
     """`id` is the hash of what scores and when: a changed board starts anew. `name` and the like are texts by locale.
 
     `segment` ranks only its members; `attribute` makes one ranking (a part) per value of it. `grace` is how long after a
-    period's end late events still count, and then its result is frozen.
+    period's end late events still count, and then its result is frozen. Periods that ended by `sealed_until` stand as they are
+    even if it is not over, see `rewards.domain.program.sealing`.
     """
 
     key: str
@@ -104,6 +105,7 @@ class Board:
     names: Names
     grace: timedelta
     prizes: tuple[Prize, ...]
+    sealed_until: datetime | None = None
     cause: Cause = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +117,11 @@ class Board:
 
     def is_open(self, period: Period, now: datetime) -> bool:
         """Whether scores of the period can still change at `now`."""
-        return period.ends_at is None or now < period.ends_at + self.grace
+        return period.ends_at is None or (now < period.ends_at + self.grace and not self.is_sealed(period.ends_at))
+
+    def is_sealed(self, ends_at: datetime) -> bool:
+        """Whether a period that ended then stands as it was counted, because of a version published since."""
+        return self.sealed_until is not None and ends_at <= self.sealed_until
 
     def reference(self, period: str) -> str:
         """What the ledger entries of a period's prizes carry."""

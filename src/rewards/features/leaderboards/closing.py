@@ -8,6 +8,9 @@ No event locks the period. A late event counts while the program's clock shows l
 grace; from then on every command refuses it by the clock alone. What may still be under way is whoever read the clock before:
 the members' locks come first and give a transaction its number, so all of those have smaller numbers than one that begins
 once the period is due. Closing begins one, and waits until no smaller number is left.
+
+A closing counts only if its version is published when it commits: publishing waits for one that is about to, so a version
+that gives late events more time knows what has closed.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ PAUSE_SECONDS: Final = 0.01
 CLEARED_AFTER_SECONDS: Final = 86_400.0
 """Scores of a closed period stay this long, for readers that were under way."""
 PAGE_SCORES: Final = 10_000
+
+
+class Superseded(Exception):
+    """Another version was published while a period was closed by the one before. Nothing was changed."""
 
 
 async def _nothing(_: str) -> None:
@@ -78,23 +85,29 @@ class Closings:
             board = boards.get(row.board)
             period = board.schedule.named(row.period) if board is not None else None
             if board is not None and period is not None:
+                definition = board.id
+                if period.ends_at is not None and board.is_sealed(period.ends_at):
+                    [last] = await self._read(queries.LAST_COUNTED, program_id, board.key, period.key) or [None]
+                    definition = last.definition if last is not None else board.id
                 closes_at = board.closes_at(period)
-                new.append((board.key, period.key, board.id, period.starts_at, period.ends_at, closes_at))
+                new.append((board.key, period.key, definition, period.starts_at, period.ends_at, closes_at))
         keys = list(boards)
-        graces = [boards[key].grace.total_seconds() for key in keys]
+        graces = [board.grace.total_seconds() for board in boards.values()]
+        sealed = [board.sealed_until for board in boards.values()]
 
         async def work(connection: AsyncConnection) -> None:
             if new:
                 await fetch(connection, queries.ADD_PERIODS, program_id, *map(list, zip(*new, strict=True)))
-            await fetch(connection, queries.MOVE_CLOSINGS, program_id, keys, graces)
+            await fetch(connection, queries.MOVE_CLOSINGS, program_id, keys, graces, sealed)
 
         await transact(self.engine, work)
 
     async def _follow_changes(self, published: Published, boards: Mapping[str, Board]) -> None:
-        """Where a board counts something else since a new version, what it counted before leaves the running periods."""
+        """Where a board counts something else since a new version, what it counted before leaves the periods that went on."""
         program_id = published.program_id
         definitions = [board.id for board in boards.values()]
-        changed = await self._read(queries.CHANGED_PERIODS, program_id, list(boards), definitions)
+        sealed = [board.sealed_until for board in boards.values()]
+        changed = await self._read(queries.CHANGED_PERIODS, program_id, list(boards), definitions, sealed)
         if not changed or not await self._all_ended():
             return  # an event that is being decided by the version before may still write
         for row in changed:
@@ -103,9 +116,10 @@ class Closings:
             arguments = (program_id, board.key, row.period)
             while await self._write(queries.DROP_OUTDATED, *arguments, board.id, PAGE_SCORES):
                 pass
-            ends_at, closes_at = (period.ends_at, board.closes_at(period)) if period is not None else (None, None)
             if period is not None:
-                await self._write(queries.REDEFINE, *arguments, board.id, ends_at, closes_at)
+                await self._write(queries.REDEFINE, *arguments, board.id, period.ends_at, board.closes_at(period))
+            else:
+                await self._write(queries.FORGET_PERIOD, *arguments)
             log.info("leaderboard_starts_anew", program_id=program_id, leaderboard=board.key, period=row.period)
 
     async def _all_ended(self) -> bool:
@@ -141,6 +155,7 @@ class Closings:
                 sign,
                 first,
                 locked[0].now,
+                _counted(board, locked[0]),
                 timeout_seconds=queries.FREEZE_SECONDS,
             )
             await self.reached("frozen")
@@ -159,10 +174,15 @@ class Closings:
                     timeout_seconds=queries.FREEZE_SECONDS,
                 )
             await self.reached("prizes")
+            if not await fetch(connection, queries.STILL_PUBLISHED, program_id, published.revision):
+                raise Superseded
             members: int = frozen.members
             return members
 
-        members = await transact(self.engine, work)
+        try:
+            members = await transact(self.engine, work)
+        except Superseded:
+            return 0
         if members is None:
             return 0
         log.info("leaderboard_closed", program_id=program_id, leaderboard=board.key, period=period, members=members)
@@ -184,3 +204,10 @@ class Closings:
 
     async def _write(self, sql: str, *arguments: Any) -> Any:
         return await transact(self.engine, lambda connection: fetch(connection, sql, *arguments))
+
+
+def _counted(board: Board, period: Any) -> str:
+    """By which definition a period is ranked: the board's, unless it had ended when the board began to count by that."""
+    since = board.sealed_until
+    ruling: str = board.id if since is not None and period.ends_at > since else period.definition
+    return ruling

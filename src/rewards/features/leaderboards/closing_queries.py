@@ -34,11 +34,19 @@ ON CONFLICT DO NOTHING
 
 MOVE_CLOSINGS: Final = """
 UPDATE leaderboard_period p SET closes_at = p.ends_at + make_interval(secs => n.grace_seconds)
-FROM unnest($2::text[], $3::float8[]) AS n (board, grace_seconds)
+FROM unnest($2::text[], $3::float8[], $4::timestamptz[]) AS n (board, grace_seconds, sealed_until)
 WHERE p.program_id = $1 AND p.board = n.board AND p.closed_at IS NULL
   AND p.closes_at <> p.ends_at + make_interval(secs => n.grace_seconds)
+  AND (n.sealed_until IS NULL OR p.ends_at > n.sealed_until)
 """
-"""A new version may give late events more or less time."""
+"""A new version may give late events more or less time; what is sealed closes when it was to."""
+
+LAST_COUNTED: Final = """
+SELECT definition FROM leaderboard_score
+WHERE program_id = $1 AND board = $2 AND period = $3
+ORDER BY updated_at DESC LIMIT 1
+"""
+"""What a sealed period counted that no worker had heard of before: nothing of it was written since it was sealed."""
 
 DUE_PERIODS: Final = """
 SELECT p.board, p.period
@@ -55,7 +63,7 @@ PASSED: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >=
 """Whether every transaction with a smaller number has ended."""
 
 LOCK_PERIOD: Final = """
-SELECT p.closes_at, clock_timestamp() + o.clock_offset AS now
+SELECT p.definition, p.ends_at, p.closes_at, clock_timestamp() + o.clock_offset AS now
 FROM leaderboard_period p JOIN program o ON o.id = p.program_id
 WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NULL AND o.revision = $4
   AND p.closes_at <= clock_timestamp() + o.clock_offset
@@ -78,7 +86,11 @@ WITH frozen AS (
     FROM (
         SELECT s.*, CASE WHEN $5 THEN s.achieved_at END AS earlier, CASE WHEN $5 THEN s.member_id END AS tie
         FROM leaderboard_score s
-        WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3 AND s.shown
+        WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3 AND s.shown AND s.definition = $7
+          AND NOT EXISTS (
+              SELECT FROM leaderboard_removal r
+              WHERE r.program_id = $1 AND r.bucket = s.bucket AND r.member_id = s.member_id AND r.board = $2
+          )
     ) s
     RETURNING 1
 )
@@ -86,7 +98,13 @@ UPDATE leaderboard_period SET closed_at = $6, members = (SELECT count(*) FROM fr
 WHERE program_id = $1 AND board = $2 AND period = $3
 RETURNING members
 """
-"""`$4` is 1 where the lowest comes first, else -1; `$5` whether ties go to whoever was earlier."""
+"""`$4` is 1 where the lowest comes first, else -1; `$5` whether ties go to whoever was earlier; `$7` what is counted.
+
+Of a sealed period nothing is written any more, so removals are asked for themselves.
+"""
+
+STILL_PUBLISHED: Final = "SELECT FROM program WHERE id = $1 AND revision = $2 FOR SHARE"
+"""Whether the version that closes is published still; until this transaction ends, no other is published."""
 
 ARRANGE_PRIZES: Final = """
 INSERT INTO due (program_id, bucket, member_id, key, due_at, name, payload)
@@ -127,18 +145,24 @@ RETURNING 1
 """
 
 CLEARED: Final = """
-UPDATE leaderboard_period SET cleared_at = clock_timestamp() WHERE program_id = $1 AND board = $2 AND period = $3
+UPDATE leaderboard_period p SET cleared_at = clock_timestamp()
+WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3
+  AND NOT EXISTS (
+      SELECT FROM leaderboard_score s WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3
+  )
 """
+"""A score that somebody held has stayed: then it is tried again."""
 
 CHANGED_PERIODS: Final = """
 SELECT p.board, p.period
 FROM leaderboard_period p
 JOIN program o ON o.id = p.program_id
-JOIN unnest($2::text[], $3::text[]) AS n (board, definition) ON n.board = p.board AND n.definition <> p.definition
+JOIN unnest($2::text[], $3::text[], $4::timestamptz[]) AS n (board, definition, sealed_until)
+  ON n.board = p.board AND n.definition <> p.definition
 WHERE p.program_id = $1 AND p.closed_at IS NULL
-  AND (p.ends_at IS NULL OR p.ends_at > clock_timestamp() + o.clock_offset)
+  AND (p.ends_at IS NULL OR p.ends_at > coalesce(n.sealed_until, clock_timestamp() + o.clock_offset))
 """
-"""Periods that go on while their board counts something else since a new version."""
+"""Periods that went on when their board began to count something else."""
 
 DROP_OUTDATED: Final = """
 WITH outdated AS (
@@ -166,3 +190,12 @@ WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NU
       WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3 AND s.definition <> $4
   )
 """
+
+FORGET_PERIOD: Final = """
+DELETE FROM leaderboard_period p
+WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NULL
+  AND NOT EXISTS (
+      SELECT FROM leaderboard_score s WHERE s.program_id = $1 AND s.board = $2 AND s.period = $3
+  )
+"""
+"""The board has no period of that name any more."""

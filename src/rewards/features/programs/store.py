@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.tables import program, program_version, rule_pause
 from rewards.domain.errors import Refusal, RewardsError
+from rewards.domain.program import sealing
+from rewards.domain.program.models.document import Document
 from rewards.pipeline.identity import new_secret
+from rewards.pipeline.programs import countings
 
 
 class ProgramExists(Refusal):
@@ -129,16 +133,43 @@ async def publish_version(connection: AsyncConnection, program_id: int, number: 
         update(program_version)
         .where(mine, versions.number == number)
         .values(status="published", published_at=func.now())
-        .returning(versions.number)
+        .returning(versions.document)
     )
-    if changed.scalar_one_or_none() is None:
+    document = changed.scalar_one_or_none()
+    if document is None:
         raise UnknownVersion(f"the program has no version {number}", number=number)
     await connection.execute(
         update(program_version)
         .where(mine, versions.number != number, versions.status == "published")
         .values(status="superseded")
     )
-    return await raise_revision(connection, program_id, published=number)
+    boards = await _boards_after(connection, program_id, Document.model_validate(document))
+    return await raise_revision(connection, program_id, published=number, boards=boards)
+
+
+async def _boards_after(connection: AsyncConnection, program_id: int, document: Document) -> Any:
+    """What is known of boards once the document decides. The moment is taken under the program's lock: a period that was
+    closed before has closed by then."""
+    now = func.clock_timestamp() + program.c.clock_offset
+    replaced = (program_version.c.program_id == program.c.id) & (program_version.c.number == program.c.published)
+    row = (
+        await connection.execute(
+            select(program.c.boards, now.label("now"), program_version.c.document)
+            .outerjoin(program_version, replaced)
+            .where(program.c.id == program_id)
+        )
+    ).one()
+    before = countings(row.boards)
+    if not before and row.document is not None:
+        before = _declared(row.document)  # it was published when nothing was kept of boards
+    return msgspec.to_builtins(sealing.published(before, document, row.now))
+
+
+def _declared(document: Any) -> dict[str, sealing.Counting]:
+    try:
+        return sealing.declared(Document.model_validate(document))
+    except ValidationError:  # written for an older grammar: that must not keep anybody from publishing
+        return {}
 
 
 async def raise_revision(connection: AsyncConnection, program_id: int, **values: Any) -> int:

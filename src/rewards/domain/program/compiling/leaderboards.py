@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Calendar
@@ -18,6 +17,7 @@ from rewards.domain.program.durations import parse_duration
 from rewards.domain.program.models import leaderboards as written
 from rewards.domain.program.models.actions import Score
 from rewards.domain.program.models.base import Localised, texts
+from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.rules import Rule
 from rewards.domain.program.schedule import BadCron, Schedule, check_cron
 
@@ -84,7 +84,7 @@ def _board(
         return None
     return Board(
         key=key,
-        id=_identity(key, each, document.metrics.get(each.score.metric or "")),
+        id=board_identity(document, key),
         name=texts(each.name, locale=locale, fallback=key),
         description=_texts(each.description, locale),
         image=_texts(each.image, locale),
@@ -175,8 +175,10 @@ def _texts(localised: Localised | None, locale: str) -> dict[str, str]:
     return texts(localised, locale=locale, fallback="") if localised is not None else {}
 
 
-def _identity(key: str, each: written.Leaderboard, metric: Any) -> str:
+def board_identity(document: Document, key: str) -> str:
     """The hash of what scores and when: a board that counts something else starts anew."""
+    each = document.leaderboards[key]
+    metric = document.metrics.get(each.score.metric or "")
     definition = {
         "key": key,
         "score": each.score.model_dump(),
