@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.features.leaderboards.boards import Boards
+from tests.features.members.test_members import merge
 
 from rewards.features.leaderboards import reading
 
@@ -143,6 +144,18 @@ async def test_customers_see_pseudonyms_and_themselves(boards: Boards) -> None:
     ]
     standing = (await client.get("/v1/me/leaderboards/shared/members/me", headers=headers)).json()
     assert (standing["rank"], standing["next"]) == (2, {"rank": 1, "score": 9, "distance": 2})
+
+
+async def test_a_customer_is_marked_whose_token_is_from_before_a_merge(boards: Boards) -> None:
+    before = await mine(boards, "anon:guest")
+    await boards.score("anon:guest", 3)
+    await fill(boards)
+    await merge(boards.live, "anon:guest", "eve")
+    await boards.project()
+    for board in ("shared", "shared/around"):
+        body = (await boards.live.client.get(f"/v1/me/leaderboards/{board}", headers=before)).json()
+        assert [(each["score"], each["me"]) for each in body["entries"]][-1] == (5, True), board
+        assert sum(each["me"] for each in body["entries"]) == 1
 
 
 async def test_customers_ask_for_friends_only_where_ids_are_shown(boards: Boards) -> None:

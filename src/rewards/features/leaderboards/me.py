@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from uuid import UUID
 
 from litestar import Router, get, post
 from litestar.params import JSONBody
 
 from rewards.domain.commands import MemberRef
+from rewards.domain.errors import MemberErased
 from rewards.domain.program.board import Shown
 from rewards.features.leaderboards.controller import RADIUS_DEFAULT, LocaleQuery, among, around, reader, standing
 from rewards.features.leaderboards.moderation import MY_OPT_OUT
@@ -32,6 +34,7 @@ from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.parameters import me
 from rewards.http.problems import Forbidden
+from rewards.pipeline.lookup import UnknownMember
 
 
 @get("/leaderboards", operation_id="list_my_leaderboards", responses=also(409))
@@ -112,11 +115,19 @@ async def told(request: ApiRequest, view: View, excerpt: Excerpt) -> MyRankingOu
     published = view.published
     refs = {each.member: each.ref for each in excerpt.ranked}
     names = await names_of(request.app.state.engine, published.identity, published.program_id, view.board, refs)
-    return my_ranking_out(view, excerpt, names, my_id(request, view))
+    return my_ranking_out(view, excerpt, names, await _my_id(request, view, refs))
 
 
-def my_id(request: ApiRequest, view: View) -> UUID:
-    return view.published.identity.member(me(request))
+async def _my_id(request: ApiRequest, view: View, shown: Container[UUID]) -> UUID:
+    """Whom to mark as the member of the token; one that is not shown may have become somebody who is."""
+    plain = view.published.identity.member(me(request))
+    if plain in shown:
+        return plain
+    try:
+        _, became = await reader(request.app.state).resolve(view, me(request))
+    except (UnknownMember, MemberErased):
+        return plain  # and is nobody of these
+    return became
 
 
 def my_leaderboards_router() -> Router:
