@@ -122,6 +122,25 @@ async def test_what_is_taken_back_is_taken_back_from_everybody(teams: Live) -> N
     assert await points(teams, "b-ada", "b-ben", "b-cid") == [0, 10, 10]
 
 
+async def test_a_reward_that_comes_after_its_loss_is_not_kept(teams: Live) -> None:
+    for member, order in (("l-ada", "l1"), ("l-ben", "l2"), ("l-ben", "l3")):
+        await walk(teams, member, "l-red", order)
+    await teams.worker.due.run()
+    assert await waiting(teams) == ["reward_with_team"] * 4
+    await run(teams, "UPDATE due SET due_at = due_at + interval '1 day' WHERE name = 'reward_with_team'")
+    await teams.event(type="refunded", member="l-ada", properties={"order": "l1"})
+    await settle(teams)
+    assert await points(teams, "l-ada", "l-ben") == [0, 0]
+    await walk(teams, "l-cid", "l-red")
+    await settle(teams)
+    assert await points(teams, "l-ada", "l-ben", "l-cid") == [0, 10, 10], "the losses are known, and the second rewards"
+    assert await waiting(teams) == ["reward_with_team"] * 4
+    await run(teams, "UPDATE due SET due_at = due_at - interval '1 day' WHERE name = 'reward_with_team'")
+    await settle(teams)
+    assert await waiting(teams) == []
+    assert await points(teams, "l-ada", "l-ben", "l-cid") == [0, 10, 10]
+
+
 async def test_whoever_was_merged_or_erased_meanwhile(teams: Live) -> None:
     for member in ("anon:m", "m-ada", "m-gone"):
         await walk(teams, member, "m-red")

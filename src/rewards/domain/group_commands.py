@@ -40,24 +40,29 @@ class Contribute:
 
 @dataclass(frozen=True, slots=True)
 class TakeContributionBack:
-    """To a group: a contribution counts no longer, because its event was taken back."""
+    """To a group: a contribution counts no longer, because its event was taken back. `name` is whose it was, "" if unknown."""
 
     quest: str
     definition: str
     micros: int
     event: UUID
     parts: list[Any]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RewardWithTeam:
-    """To a member who contributed: its group has completed a quest for the `instance`-th time, or reached a `step` (from 1)."""
+    """To a member who contributed: its group has completed a quest for the `instance`-th time, or reached a `step` (from 1).
+
+    `turn` orders what a group says of one completion, whatever the order of arrival; 0 where it was sent without.
+    """
 
     quest: str
     group: UUID
     instance: int
     step: int
     micros: int
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,4 @@ class LoseWithTeam:
     instance: int
     step: int
     micros: int
+    turn: int = 0

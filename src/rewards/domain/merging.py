@@ -20,7 +20,7 @@ from rewards.domain.play import backfilling, groups, mechanics, timers
 from rewards.domain.play.deciding import place_in_segments
 from rewards.domain.play.limits import merge as merge_limits
 from rewards.domain.play.metrics import merge as merge_metric
-from rewards.domain.play.questing import teams
+from rewards.domain.play.questing import shares
 from rewards.domain.play.recounting import FILLED_IN
 from rewards.domain.profile import finish_profile
 from rewards.domain.state import ABSORBED_MAX
@@ -99,7 +99,7 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]
     backfilling.merge(work, parcel.get("play", {}).get(FILLED_IN, {}), gone)
     groups.merge(work, parcel.get("play", {}).get(groups.NAME, {}))
-    teams.merge(work, parcel.get("play", {}).get(teams.NAME, {}))
+    shares.merge(work, parcel.get("play", {}).get(shares.NAME, {}))
     mechanics.merge(work, parcel.get("play", {}))
     mechanics.reassess(work, work.now)
     # Who was in a segment under either name does not enter it again.

@@ -17,9 +17,10 @@ from rewards.domain.play.questing.gates import is_admitted
 from rewards.domain.play.questing.joining import begin
 from rewards.domain.play.questing.keeping import MECHANIC, as_defined, keep, kept_of
 from rewards.domain.play.questing.merging import merge
-from rewards.domain.play.questing.sending import contribute, send_back
+from rewards.domain.play.questing.sending import contribute, name_of, send_back
 from rewards.domain.play.questing.standing import BEGINS, COUNTS, Entry, Kept, ends_micros
 from rewards.domain.play.questing.undoing import undo
+from rewards.domain.play.questing.word import REWARDED
 from rewards.domain.program.compiled import Bound, Missing
 from rewards.domain.program.quest import BeginQuest, Quest, Step
 from rewards.domain.work import Work
@@ -45,8 +46,7 @@ class Quests(Mechanic):
         if quest is None:
             return
         if quest.team and len(stored.contribution) > 2:
-            definition, parts, groups = stored.contribution
-            send_back(work, quest, definition, stored.order, epoch_micros(stored.occurred_at), parts, groups)
+            send_back(work, quest, stored.order, epoch_micros(stored.occurred_at), stored.contribution)
         else:
             undo(work, quest, stored)
 
@@ -79,7 +79,8 @@ class Quests(Mechanic):
         for key, plain in work.play.get(MECHANIC, {}).items():
             quest = work.program.quests.quests.get(key)
             if quest is None:
-                work.set_play(MECHANIC, key, None)
+                for kept in (MECHANIC, REWARDED):
+                    work.set_play(kept, key, None)
             elif plain[0] != quest.definition:
                 keep(work, quest, as_defined(quest, Kept.of(plain)))
 
@@ -119,7 +120,10 @@ def _contribute(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at
     groups = contribute(work, quest, parts, micros, sort)
     if not groups:
         return "no_group"
-    work.contributions.append([f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts], groups])
+    name = name_of(work.state.id)  # who may be another member when it is taken back
+    work.contributions.append(
+        [f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts], groups, name]
+    )
     return "sent"
 
 

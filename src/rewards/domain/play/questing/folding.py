@@ -25,7 +25,17 @@ from rewards.domain.periods import (
     period_end,
 )
 from rewards.domain.play.cells import clamp
-from rewards.domain.play.questing.standing import BEGINS, COUNTS, LEAVES, Attempt, Entry, Standing
+from rewards.domain.play.questing.standing import (
+    BEGINS,
+    COUNTS,
+    LEAVES,
+    Attempt,
+    Entry,
+    Standing,
+    named,
+    with_contribution,
+    without_contribution,
+)
 from rewards.domain.program.compiled import MetricKind
 from rewards.domain.program.quest import DISTINCT_TARGET_MAX, Order, Quest
 
@@ -76,18 +86,21 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
     began, ends, before, done, by = attempt
     counts = before.copy()
     current = done.bit_count()
+    steps = []
     for index, payload in entry.parts:
         if quest.order is Order.SEQUENCE and index != current:
             continue
         step = quest.steps[index]
         counts[index] = _with(step.kind, counts[index], payload)
-        if entry.by and entry.by not in by and counts[index] != before[index]:
-            by = (*by, entry.by)
         if not done >> index & 1 and reached(step.kind, counts[index], step.goal):
             done |= 1 << index
-            happened.append(Happening(STEP, instance, step.number, entry.micros, by))
+            steps.append(step.number)
+    if entry.by:
+        by = with_contribution(by, entry.by, moved=counts != before)
+    who = named(by) if by else ()
+    happened += [Happening(STEP, instance, number, entry.micros, who) for number in steps]
     if done and (quest.order is Order.ANY or done == quest.all_done):
-        happened.append(Happening(COMPLETED, instance, 0, entry.micros, by))
+        happened.append(Happening(COMPLETED, instance, 0, entry.micros, who))
         first = entry.micros if standing.first is None else standing.first
         return Standing(instance, first, entry.micros, None), happened
     completed, earliest, last, _ = standing
@@ -194,8 +207,9 @@ def with_value(values: list[int], value: int) -> list[int]:
 
 def without(quest: Quest, attempt: Attempt, entry: Entry) -> Attempt:
     """An attempt without a contribution that is no longer kept by itself: numbers can be taken off again; different
-    values and largest ones stay as they are."""
+    values and largest ones stay as they are. Who has nothing else left in it is no contributor any more."""
     counts, done = list(attempt.counts), attempt.done
+    by = without_contribution(attempt.by, entry.by) if entry.by else attempt.by
     for index, payload in entry.parts:
         step = quest.steps[index]
         if step.kind is MetricKind.COUNT or step.kind is MetricKind.SUM:
@@ -206,4 +220,4 @@ def without(quest: Quest, attempt: Attempt, entry: Entry) -> Attempt:
         current = next((index for index in range(len(counts)) if not done >> index & 1), len(counts))
         done = (1 << current) - 1  # nothing counts before what comes before it is done
         counts[current + 1 :] = [_NOTHING[step.kind] for step in quest.steps[current + 1 :]]
-    return attempt._replace(counts=counts, done=done)
+    return attempt._replace(counts=counts, done=done, by=by)

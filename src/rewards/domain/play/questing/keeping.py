@@ -91,7 +91,7 @@ def became(work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening]) 
     kept = _settled(work, quest, kept)
     keep(work, quest, kept)
     for each in news:
-        _tell(work, quest, each)
+        _tell(work, quest, kept, each)
     if kept.first != before:
         for waiting in work.program.quests.unlocked_by.get(quest.key, ()):
             held = kept_of(work, waiting)
@@ -166,20 +166,20 @@ def reference(quest: Quest, instance: int, step: int = 0) -> str:
     return f"quest:{quest.key}:{instance}:{step}" if step else f"quest:{quest.key}:{instance}"
 
 
-def _tell(work: Work, quest: Quest, each: Happening) -> None:
+def _tell(work: Work, quest: Quest, kept: Kept, each: Happening) -> None:
     if quest.team:
-        _tell_team(work, quest, each)
+        _tell_team(work, quest, kept, each)
     elif each.what is STARTED:
         work.emitted.append(("quest.started", {"quest": quest.key}))
     else:
         tell(work, quest, each.instance, each.step, each.micros)
 
 
-def _tell_team(work: Work, quest: Quest, each: Happening) -> None:
+def _tell_team(work: Work, quest: Quest, kept: Kept, each: Happening) -> None:
     """What a group reaches is told of it; what follows from that happens to those who contributed."""
     if each.what is not STARTED:
         _record(work, quest, each.instance, each.step, each.micros)
-        reward_all(work, quest, each)
+        reward_all(work, quest, each, settled=kept.settled[0])
 
 
 def tell(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:

@@ -8,7 +8,7 @@ from rewards.domain.periods import epoch_micros
 from rewards.domain.play.cells import clamp
 from rewards.domain.play.questing.folding import COMPLETED, Happening, fold, reached, with_value
 from rewards.domain.play.questing.keeping import as_defined, became, fold_anew, kept_of, terms_of
-from rewards.domain.play.questing.standing import Attempt, Kept, Standing
+from rewards.domain.play.questing.standing import Attempt, Contributors, Kept, Standing, named
 from rewards.domain.program.compiled import MetricKind
 from rewards.domain.program.quest import Order, Quest
 from rewards.domain.work import Work
@@ -57,7 +57,7 @@ def _together(work: Work, quest: Quest, kept: Kept, one: Standing, other: Standi
     if attempt is not None and (attempt.done == quest.all_done or (attempt.done and quest.order is Order.ANY)):
         first = now if standing.first is None else standing.first
         standing = Standing(kept.paid + 1, first, now, None)
-        happened.append(Happening(COMPLETED, standing.completed, 0, now, attempt.by))
+        happened.append(Happening(COMPLETED, standing.completed, 0, now, named(attempt.by)))
     became(work, quest, kept._replace(settled=standing.plain(), head=standing, tail=()), happened)
 
 
@@ -78,8 +78,15 @@ def _both(quest: Quest, one: Attempt, other: Attempt) -> Attempt:
         if in_turn and reached(step.kind, counts[-1], step.goal):
             done |= 1 << index
     ends = None if one.ends is None or other.ends is None else max(one.ends, other.ends)
-    by = tuple(dict.fromkeys((*one.by, *other.by)))
-    return Attempt(min(one.began, other.began), ends, counts, done, by)
+    return Attempt(min(one.began, other.began), ends, counts, done, _of_both(one.by, other.by))
+
+
+def _of_both(one: Contributors, other: Contributors) -> Contributors:
+    counts = dict(one)
+    for name, count in other:
+        mine = counts.get(name, 0)
+        counts[name] = abs(mine) + abs(count) if mine > 0 or count > 0 else mine + count
+    return tuple(counts.items())
 
 
 def _steps(mine: Kept, other: Kept, paid: int) -> tuple[tuple[int, int], ...]:

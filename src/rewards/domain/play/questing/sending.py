@@ -15,6 +15,7 @@ from rewards.domain.group_commands import Contribute, LoseWithTeam, RewardWithTe
 from rewards.domain.outcome import Leg
 from rewards.domain.play.groups import GROUP, groups_of
 from rewards.domain.play.questing.folding import Happening
+from rewards.domain.play.questing.word import losing, rewarding
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
@@ -46,26 +47,28 @@ def contribute(work: Work, quest: Quest, parts: Sequence[tuple[int, Any]], micro
     return {group: str(identifier) for group, identifier in groups.items()}
 
 
-def send_back(work: Work, quest: Quest, definition: str, event: str, micros: int, parts: Any, to: Any) -> None:
+def send_back(work: Work, quest: Quest, event: str, micros: int, contribution: Sequence[Any]) -> None:
     """Takes a contribution back from all the groups that it went to. `event` is the id in hex."""
+    definition, parts, groups, *name = contribution
     said = {"quest": quest.key, "definition": definition, "micros": micros, "event": str(UUID(hex=event))}
-    for group, identifier in to.items():
-        _send(work, UUID(identifier), group, TAKE_BACK, {**said, "parts": parts})
+    whose = name[0] if name else name_of(work.state.id)
+    for group, identifier in groups.items():
+        _send(work, UUID(identifier), group, TAKE_BACK, {**said, "parts": parts, "name": whose})
 
 
-def reward_all(work: Work, quest: Quest, each: Happening) -> None:
-    """What the group has reached is rewarded to all who contributed until then."""
-    _to_contributors(work, quest, each, REWARD)
+def reward_all(work: Work, quest: Quest, each: Happening, settled: int) -> None:
+    """What the group has reached is rewarded to all who contributed until then; `settled` completions are for good."""
+    _to_members(work, quest, each, REWARD, *rewarding(work, quest, each, settled))
 
 
 def take_from_all(work: Work, quest: Quest, each: Happening) -> None:
-    """What the group has lost is taken from those who contributed to it."""
-    _to_contributors(work, quest, each, LOSE)
+    """What the group has lost is taken from those who were rewarded for it."""
+    _to_members(work, quest, each, LOSE, *losing(work, quest, each))
 
 
-def _to_contributors(work: Work, quest: Quest, each: Happening, name: str) -> None:
-    said = {"quest": quest.key, "group": str(work.state.id), "instance": each.instance, "step": each.step}
-    for contributor in each.by:
+def _to_members(work: Work, quest: Quest, each: Happening, name: str, turn: int, names: Sequence[str]) -> None:
+    said = {"quest": quest.key, "group": str(work.state.id), "instance": each.instance, "step": each.step, "turn": turn}
+    for contributor in names:
         # Whoever contributed has a row, and is known by it alone.
         _send(work, member_of(contributor), "", name, {**said, "micros": each.micros}, kind="user")
 
@@ -81,10 +84,11 @@ def command_of(name: str, payload: Mapping[str, Any]) -> Command:
     if name in {CONTRIBUTE, TAKE_BACK}:
         said = payload["quest"], payload["definition"], payload["micros"], UUID(payload["event"])
         if name == TAKE_BACK:
-            return TakeContributionBack(*said, payload["parts"])
+            return TakeContributionBack(*said, payload["parts"], payload.get("name", ""))
         parts = tuple((index, value) for index, value in payload["parts"])
         return Contribute(*said, payload["sort"], parts, UUID(payload["member"]))
-    reached = payload["instance"], payload["step"], payload["micros"]
+    # What was recorded before there were turns has none.
+    reached = payload["instance"], payload["step"], payload["micros"], payload.get("turn", 0)
     if name == REWARD:
         return RewardWithTeam(payload["quest"], UUID(payload["group"]), *reached)
     return LoseWithTeam(payload["quest"], UUID(payload["group"]), *reached)

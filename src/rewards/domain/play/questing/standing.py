@@ -16,27 +16,65 @@ TAILS_MAX: Final = 250
 """Contributions that all quests of a member keep in order, together."""
 
 
+UNCOUNTED: Final = 1 << 30
+"""Contributions of one who was written down before they were counted: more than can be taken back."""
+Contributors = tuple[tuple[str, int], ...]
+"""Names in order of appearance, each with the number of its contributions; negative as long as none of them has moved
+anything, for such a one is no contributor."""
+
+
 class Attempt(NamedTuple):
     """A quest under way: since `began`, until `ends` (exclusive), in microseconds.
 
     `counts` holds what each step has counted: a number, or the sorted different values, none of which is changed in place.
-    `done` has a bit for each step reached. `by` names who contributed, in a team quest.
+    `done` has a bit for each step reached. `by` says whose the contributions are, in a team quest.
     """
 
     began: int
     ends: int | None
     counts: list[Any]
     done: int
-    by: tuple[str, ...] = ()
+    by: Contributors = ()
 
     def plain(self) -> list[Any]:
         written = [self.began, self.ends, self.counts, self.done]
-        return [*written, list(self.by)] if self.by else written
+        return [*written, [list(each) for each in self.by]] if self.by else written
 
     @classmethod
     def of(cls, plain: list[Any]) -> Self:
         began, ends, counts, done, *by = plain
-        return cls(began, ends, counts, done, tuple(by[0]) if by else ())
+        return cls(began, ends, counts, done, contributors_of(by[0]) if by else ())
+
+
+def contributors_of(plain: list[Any]) -> Contributors:
+    """As they are written down; once they were names alone."""
+    return tuple((each, UNCOUNTED) if isinstance(each, str) else (each[0], each[1]) for each in plain)
+
+
+def with_contribution(by: Contributors, name: str, *, moved: bool) -> Contributors:
+    """One contribution more; `moved` says whether it changed what was counted."""
+    count = dict(by).get(name, 0)
+    more = abs(count) + 1 if moved or count > 0 else count - 1
+    return _with_count(by, name, more)
+
+
+def without_contribution(by: Contributors, name: str) -> Contributors:
+    """One contribution less; who has none left is not named any more."""
+    count = dict(by).get(name, 0)
+    return _with_count(by, name, count - 1 if count > 0 else min(count + 1, 0))
+
+
+def named(by: Contributors) -> tuple[str, ...]:
+    """Who has contributed."""
+    return tuple(name for name, count in by if count > 0)
+
+
+def _with_count(by: Contributors, name: str, count: int) -> Contributors:
+    if not count:
+        return tuple(each for each in by if each[0] != name)
+    if any(each[0] == name for each in by):
+        return tuple((name, count) if each[0] == name else each for each in by)
+    return (*by, (name, count))
 
 
 class Standing(NamedTuple):

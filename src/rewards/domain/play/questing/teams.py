@@ -7,7 +7,7 @@ group that was.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from rewards.domain.group_commands import Contribute, LoseWithTeam, RewardWithTeam, TakeContributionBack
 from rewards.domain.outcome import EventRecord, Outcome
@@ -16,20 +16,20 @@ from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.counting import count, is_locked, why_never
 from rewards.domain.play.questing.keeping import MECHANIC, kept_of, tell
 from rewards.domain.play.questing.sending import name_of
-from rewards.domain.play.questing.standing import Entry
+from rewards.domain.play.questing.shares import Share, Shares
+from rewards.domain.play.questing.standing import Entry, contributors_of
 from rewards.domain.play.questing.undoing import lose, undo
 from rewards.domain.profile import TIME_PASSED, finish_profile
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
-NAME: Final = "team_quests"
-"""Where a member remembers what it was rewarded with its groups, by quest."""
 AHEAD: Final = "team_taken_back"
 """Where a group remembers which contributions were taken back before they came, by quest."""
 CONTRIBUTORS_MAX: Final = 500
 """Who contributes to what a group has under way, in all its quests together. Beyond that contributions count, and whose
 they are is not kept: they are not rewarded."""
 REMEMBERED_MAX: Final = 50
+"""Contributions to one quest that were taken back before they came."""
 
 
 def decide_contribution(work: Work, command: Contribute) -> Outcome:
@@ -65,7 +65,7 @@ def _has_room(work: Work, quest: Quest, name: str) -> bool:
     for key, plain in work.play.get(MECHANIC, {}).items():
         _, base, head, tail, *_ = plain
         attempts = [standing[3] for standing in (base, head) if standing is not None and standing[3] is not None]
-        names = {each for attempt in attempts if len(attempt) > 4 for each in attempt[4]}
+        names = {name for attempt in attempts for name, _ in contributors_of(attempt[4] if len(attempt) > 4 else [])}
         names |= {entry[5] for entry in tail if len(entry) > 5}
         if key == quest.key and name in names:
             return True
@@ -78,7 +78,7 @@ def decide_taken_back(work: Work, command: TakeContributionBack) -> Outcome:
     quest = _quest(work, command.quest)
     if quest is not None and quest.definition == command.definition:
         at = from_epoch_micros(command.micros)
-        if not undo(work, quest, Stored(at, command.event.hex, [command.definition, command.parts])):
+        if not undo(work, quest, Stored(at, command.event.hex, [command.definition, command.parts]), command.name):
             before = work.play.get(AHEAD, {}).get(quest.key, [])
             work.set_play(AHEAD, quest.key, [*before, command.event.hex][-REMEMBERED_MAX:])
             work.trace.append({"quest": quest.key, "result": "not_counted"})
@@ -94,61 +94,49 @@ def _was_taken_back_before(work: Work, command: Contribute) -> bool:
 
 
 def decide_reward(work: Work, command: RewardWithTeam) -> Outcome:
-    """What the group has reached is the member's as well, once for each of the group's completions and their steps."""
+    """What the group has reached is the member's as well, unless the group is known to have said something else since."""
     quest = _quest(work, command.quest)
     if quest is None or command.step > len(quest.steps):
         work.trace.append({"quest": command.quest, "result": "removed"})
         return _explained(work)
-    mine, at = _place(work, command)
-    group, number, own, bits = mine[at]
-    if bits >> command.step & 1:
-        work.trace.append({"quest": quest.key, "result": "rewarded_before"})
+    shares = Shares(work, quest.key)
+    share = shares.of(name_of(command.group), command.instance)
+    rewarded = share.is_rewarded(command.step)
+    if _is_overtaken(share, command):
+        work.trace.append({"quest": quest.key, "result": "rewarded_before" if rewarded else "overtaken"})
         return _explained(work)
-    mine[at] = [group, number, own, bits | 1 << command.step]
-    work.set_play(NAME, quest.key, mine[-REMEMBERED_MAX:])
-    tell(work, quest, own, command.step, command.micros)
+    own = share.own or shares.next_own
+    shares.keep(share.having_heard(command.step, command.turn).rewarded(command.step, own))
+    if rewarded:
+        work.trace.append({"quest": quest.key, "result": "rewarded_before"})
+    else:
+        tell(work, quest, own, command.step, command.micros)
     return _explained(work)
 
 
 def decide_loss(work: Work, command: LoseWithTeam) -> Outcome:
-    """What the group has lost is taken back, if the member was rewarded for it."""
+    """What the group has lost is taken back, if the member was rewarded for it; if not, it is not rewarded for it any more."""
     quest = _quest(work, command.quest)
-    mine, at = _place(work, command)
-    group, number, own, bits = mine[at]
-    if quest is None or not bits >> command.step & 1:
-        work.trace.append({"quest": command.quest, "result": "not_rewarded"})
+    if quest is None:
+        work.trace.append({"quest": command.quest, "result": "removed"})
         return _explained(work)
-    mine[at] = [group, number, own, bits & ~(1 << command.step)]
-    work.set_play(NAME, quest.key, mine)
-    lose(work, quest, own, command.step, command.micros)
+    shares = Shares(work, quest.key)
+    share = shares.of(name_of(command.group), command.instance)
+    if _is_overtaken(share, command):
+        work.trace.append({"quest": quest.key, "result": "overtaken"})
+        return _explained(work)
+    if share.is_rewarded(command.step) or command.turn:
+        shares.keep(share.having_heard(command.step, command.turn).lost(command.step))
+    if share.is_rewarded(command.step):
+        lose(work, quest, share.own, command.step, command.micros)
+    else:
+        work.trace.append({"quest": quest.key, "result": "not_rewarded"})
     return _explained(work)
 
 
-def _place(work: Work, command: RewardWithTeam | LoseWithTeam) -> tuple[list[list[Any]], int]:
-    """What the member remembers of the quest, as [group, its completion, the member's own, what was rewarded] with a bit
-    for the completion and for each step; and where in it that completion of that group is."""
-    mine = list(work.play.get(NAME, {}).get(command.quest, []))
-    named = [name_of(command.group), command.instance]
-    at = next((at for at, each in enumerate(mine) if each[:2] == named), None)
-    if at is not None:
-        return mine, at
-    own = 1 + max((each[2] for each in mine), default=0)
-    return [*mine, [*named, own, 0]], len(mine)
-
-
-def merge(work: Work, other: dict[str, Any]) -> None:
-    """What either remembers, both do: for one completion of a group nobody is rewarded twice."""
-    for key, theirs in other.items():
-        mine = list(work.play.get(NAME, {}).get(key, []))
-        known = {(each[0], each[1]): at for at, each in enumerate(mine)}
-        last = max((each[2] for each in mine), default=0)
-        for group, number, own, bits in theirs:
-            at = known.get((group, number))
-            if at is None:
-                mine.append([group, number, last + own, bits])
-            else:
-                mine[at] = [*mine[at][:3], mine[at][3] | bits]
-        work.set_play(NAME, key, mine[-REMEMBERED_MAX:])
+def _is_overtaken(share: Share, command: RewardWithTeam | LoseWithTeam) -> bool:
+    """Whether what the group said later was heard before, or the same was. Without a turn nobody can tell."""
+    return command.turn != 0 and command.turn <= share.heard(command.step)
 
 
 def _quest(work: Work, key: str) -> Quest | None:
