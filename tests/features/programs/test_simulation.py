@@ -190,6 +190,22 @@ async def test_whoever_was_merged_counts_as_the_one_at_the_end(
         assert found.after.results["play", "fired"] == 2 + 1
 
 
+@pytest.mark.parametrize(
+    ("declared", "statuses"), [(b"{client: true, ", {"processed": 2}), (b"{", {"processed": 1, "rejected": 1})]
+)
+async def test_what_browsers_sent_is_decided_as_theirs(
+    migrated_url: str, redis_url: str, declared: bytes, statuses: dict[str, int]
+) -> None:
+    open_to_browsers = DOCUMENT.replace(b"played: {", b"played: {client: true, ")
+    async with live(service_settings(migrated_url, redis_url), open_to_browsers) as running:
+        for key in (running.public_key, running.server_key):  # the same id, of two senders
+            event = {"id": "p", "type": "played", "member": "ada", "properties": {"minutes": 10}}
+            answer = await running.client.post("/v1/events", json=event, headers={"Authorization": f"Bearer {key}"})
+            assert answer.json()["status"] == "processed"
+        found = await _simulated(running, migrated_url, DOCUMENT.replace(b"played: {", b"played: " + declared))
+        assert found.after.statuses == statuses
+
+
 async def merge(running: Live, member: str, into: str, number: int) -> None:
     published = await running.service.programs.get(running.program_id)
     target = MemberRef.parse(into)
