@@ -503,6 +503,45 @@ def test_what_was_spent_of_a_lost_reward_is_owed_by_the_currencys_own_policy() -
     assert (stars.available, stars.debt) == (0, 18)  # two for `keeper` were left
 
 
+@pytest.mark.parametrize(
+    ("clawback", "spends", "stars"),
+    [
+        # Taken back in full, also what is owed: given again each time.
+        ("allow_debt", False, 20),
+        ("allow_debt", True, 0),
+        ("within_balance", False, 20),
+        # What could not be taken back is still the member's: it is not given a second time.
+        ("within_balance", True, 0),
+        ("pending_only", False, 20),
+        ("pending_only", True, 0),
+    ],
+)
+def test_a_level_that_is_lost_and_earned_again_and_again_pays_once(clawback: str, stars: int, *, spends: bool) -> None:
+    """Neither points that were spent meanwhile, nor freezes, which nobody takes back."""
+    text = REVOCABLE.replace("stars: {clawback: allow_debt}", f"stars: {{clawback: {clawback}}}")
+    text = text.replace("amount: 20}}]}]", "amount: 20}}, {streak: {key: daily, freezes: 1}}]}]")
+    text = text.replace("\nbadges:", "\nstreaks: {daily: {on: spent, freezes: {most: 10}}}\nbadges:")
+    text = text[: text.index("  keeper:")] + text[text.index("  spender:") :]
+    world = Shop(compiled(text))
+    outcomes = [world.buy(order, hour) for hour, order in enumerate(["a", "b", "c0"])]
+    if spends:
+        world.happen("spent", 3)
+    for again in range(3):
+        world.give_back(f"c{again}", 4 + again)
+        outcomes.append(world.buy(f"c{again + 1}", 4.5 + again))
+    account = world.member().state.wallet.accounts["stars"]
+    assert (world.levels()["buyer"], account.available, account.debt) == (2, stars, 0)
+    effects = [effect for outcome in outcomes for effect in outcome.effects]
+    assert sum(effect["given"] for effect in effects if effect["type"] == "streak_freezes") == 1
+    assert [effect["level"] for effect in effects if effect["type"] == "badge" and effect["key"] == "buyer"] == [
+        1,
+        2,
+        2,
+        2,
+        2,
+    ]
+
+
 def test_a_segment_is_left_with_the_badge_that_it_asks_for() -> None:
     world = Shop()
     world.buy("a", 0)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import Refusal
+from rewards.domain.ledger.reverse import asked
 from rewards.domain.outcome import Achievement
 from rewards.domain.play.actions import Firing, performs
 from rewards.domain.play.facts import EventFacts
@@ -23,8 +24,10 @@ from rewards.domain.play.recounting import counted_since
 from rewards.domain.play.reversing import take_back
 from rewards.domain.play.rewards import give
 from rewards.domain.play.windows import slotless
-from rewards.domain.program.badge import AWARDED, KIND, REVOKED, Badge, BadgeAction
-from rewards.domain.program.compiled import Cause, Metric
+from rewards.domain.program.badge import AWARDED, KIND, REVOKED, Badge, BadgeAction, Level
+from rewards.domain.program.board import ScoreAction
+from rewards.domain.program.compiled import Action, Cause, EarnAction, Metric
+from rewards.domain.program.streak import FreezesAction
 from rewards.domain.work import Work
 
 
@@ -99,8 +102,27 @@ def _award(work: Work, badge: Badge, at: datetime, *, cause: Cause | None = None
     work.effects.append(effect)
     work.trace.append({KIND: badge.key, "level": level.number, "result": "awarded"})
     work.emitted.append((AWARDED, {"badge": badge.key, "level": level.number}))
-    give(work, badge.cause, level.rewards, at=at, reference=badge.reference(level.number))
+    rewards = level.rewards if mine.instance(level.number) == 1 else _again(work, badge, level, mine)
+    give(work, badge.cause, rewards, at=at, reference=badge.reference(level.number))
     return True
+
+
+def _again(work: Work, badge: Badge, level: Level, mine: Held) -> tuple[Action, ...]:
+    """What is given for a level that was lost and is reached again: nothing that the member still has of the first time.
+
+    That is what nobody takes back (freezes, scores, points under a reference of their own), and the points of which some
+    were spent where the currency's clawback leaves it at that.
+    """
+    left_out = (FreezesAction, ScoreAction, EarnAction) if level.number in mine.paid else (FreezesAction, ScoreAction)
+    rewards = tuple(
+        action
+        for action in level.rewards
+        if not isinstance(action, left_out) and not (isinstance(action, EarnAction) and action.reference is not None)
+    )
+    if len(rewards) < len(level.rewards):
+        left = len(level.rewards) - len(rewards)
+        work.trace.append({KIND: badge.key, "level": level.number, "result": "kept_from_before", "rewards": left})
+    return rewards
 
 
 def _achievement(work: Work, badge: Badge, mine: Held, level: int, at: datetime) -> Achievement:
@@ -183,8 +205,12 @@ def _revoke(work: Work, badge: Badge, mine: Held) -> None:
     line: dict[str, Any] = {KIND: badge.key, "level": level, "result": "revoked"}
     point = work.savepoint()
     try:
-        take_back(work, badge.reference(level), source=badge.cause.source, cause=badge.cause)
+        made = take_back(work, badge.reference(level), source=badge.cause.source, cause=badge.cause)
+        forgiven = sum(asked(each) - each.amount for each in made)
     except Refusal as refusal:
         work.rollback(point)
         line |= {"code": refusal.code, "why": refusal.message}
+        forgiven = 1
+    if forgiven:
+        work.set_play(MECHANIC, badge.key, held(work.play, badge.key).keeping_paid(level).packed())
     work.trace.append(line)

@@ -1,7 +1,8 @@
 """Which badges a member holds: what the member's document keeps of each.
 
-It is `[moments, times]` under the badge's key: when each held level was reached, the lowest first (seconds since 1970), and
-how many times each level was, left out while that is once.
+It is `[moments, times, paid]` under the badge's key: when each held level was reached, the lowest first (seconds since 1970);
+how many times each level was, left out while that is once; and the levels that were lost while some of the points given for
+them stayed with the member, left out while there is none.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ Play = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One badge of a member. `times` counts how often each level was reached, the lost ones included."""
+    """One badge of a member. `times` counts how often each level was reached, the lost ones included.
+
+    `paid` are the levels whose points were not all taken back when they were lost.
+    """
 
     moments: tuple[int, ...] = ()
     times: tuple[int, ...] = ()
+    paid: tuple[int, ...] = ()
 
     @property
     def level(self) -> int:
@@ -52,8 +57,14 @@ class Held:
         """One level less."""
         return replace(self, moments=self.moments[:-1])
 
+    def keeping_paid(self, level: int) -> Held:
+        """Some of what was given for a level that is lost stays with the member."""
+        return replace(self, paid=tuple(sorted({*self.paid, level})))
+
     def packed(self) -> list[Any]:
         """As the document keeps it."""
+        if self.paid:
+            return [list(self.moments), list(self.times), list(self.paid)]
         kept = [list(self.moments)]
         return kept if self.times == (1,) * self.level else [*kept, list(self.times)]
 
@@ -75,8 +86,8 @@ def level_held(play: Play, key: str) -> int:
 
 def unpacked(kept: list[Any]) -> Held:
     """As `Held.packed` made it."""
-    moments = tuple(kept[0])
-    return Held(moments, tuple(kept[1]) if len(kept) > 1 else (1,) * len(moments))
+    moments, times, paid = [*kept, None, None][:3]
+    return Held(tuple(moments), (1,) * len(moments) if times is None else tuple(times), tuple(paid or ()))
 
 
 def keys_held(play: Play) -> list[str]:
@@ -91,4 +102,5 @@ def together(one: Held, other: Held) -> Held:
     return Held(
         moments=tuple(min(each.moments[at] for each in both if at < each.level) for at in range(level)),
         times=tuple(max(each.instance(at + 1) for each in both) for at in range(max(len(one.times), len(other.times)))),
+        paid=tuple(sorted({*one.paid, *other.paid})),
     )
