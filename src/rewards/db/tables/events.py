@@ -110,4 +110,4 @@ due = Table(
     Column("failure", Text, nullable=True),
     comment="Commands to come: accepted for later, for another member, or at a moment.",
 )
-Index("due_ready_idx", due.c.due_at)
+Index("due_ready_idx", due.c.program_id, due.c.due_at)

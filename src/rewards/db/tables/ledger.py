@@ -50,7 +50,7 @@ Index(
     lot.c.due_at,
     postgresql_where=(lot.c.pending + lot.c.available + lot.c.held > 0),
 )
-Index("lot_due_idx", lot.c.due_at, postgresql_where=lot.c.due_at.isnot(None))
+Index("lot_due_idx", lot.c.program_id, lot.c.due_at, postgresql_where=lot.c.due_at.isnot(None))
 
 hold = Table(
     "hold",
@@ -75,7 +75,12 @@ Index(
     hold.c.member_id,
     postgresql_where=(hold.c.captured + hold.c.released < hold.c.amount),
 )
-Index("hold_due_idx", hold.c.expires_at, postgresql_where=(hold.c.captured + hold.c.released < hold.c.amount))
+Index(
+    "hold_due_idx",
+    hold.c.program_id,
+    hold.c.expires_at,
+    postgresql_where=(hold.c.captured + hold.c.released < hold.c.amount),
+)
 
 transaction = Table(
     "transaction",

@@ -40,20 +40,30 @@ _HAPPENS_TO_MEMBERS: Final = sending.NAMES | {WAKE, "prize"}
 POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
 """Nothing is wrong with the command itself: it is tried again when its lease ends."""
 
-CLAIM: Final = """
+_READY: Final = """c.due_at <= p.now AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())"""
+
+CLAIM: Final = f"""
+WITH waiting AS MATERIALIZED (
+    SELECT p.id, p.now, greatest($1::int / count(*) OVER (), 1) AS share
+    FROM (SELECT id, now() + clock_offset AS now FROM program WHERE $3::int IS NULL OR id = $3 OFFSET 0) p
+    CROSS JOIN LATERAL (SELECT 1 FROM due c WHERE c.program_id = p.id AND {_READY} ORDER BY c.due_at LIMIT 1) c
+)
 UPDATE due d SET leased_until = now() + make_interval(secs => $2), attempts = least(d.attempts + 1, 1000)
 FROM (
-    SELECT c.program_id, c.bucket, c.member_id, c.key, extract(epoch FROM now() + p.clock_offset - c.due_at)::float8 AS late_seconds
-    FROM due c JOIN program p ON p.id = c.program_id
-    WHERE c.due_at <= now() + (SELECT max(clock_offset) FROM program) AND c.due_at <= now() + p.clock_offset
-      AND ($3::int IS NULL OR c.program_id = $3) AND c.failure IS NULL AND (c.leased_until IS NULL OR c.leased_until < now())
-    ORDER BY c.due_at LIMIT $1
-    FOR UPDATE OF c SKIP LOCKED
+    SELECT c.*, extract(epoch FROM p.now - c.due_at)::float8 AS late_seconds
+    FROM waiting p
+    CROSS JOIN LATERAL (
+        SELECT c.program_id, c.bucket, c.member_id, c.key, c.due_at FROM due c
+        WHERE c.program_id = p.id AND {_READY}
+        ORDER BY c.due_at LIMIT p.share
+        FOR UPDATE SKIP LOCKED
+    ) c
 ) ready
 WHERE d.program_id = ready.program_id AND d.bucket = ready.bucket AND d.member_id = ready.member_id AND d.key = ready.key
 RETURNING d.program_id, d.bucket, d.member_id, d.key, d.name, d.payload, d.due_at, ready.late_seconds
 """
-"""The first condition is one value for all programs: there the index is read up to, and no further into what is to come."""
+"""Each program by its own clock, so that none reads what is still to come in another, and those for which something is due
+share what one claim may take: no backlog of one keeps the others waiting. Of a program what was due first comes first."""
 
 SET_ASIDE: Final = """
 UPDATE due SET failure = $5, due_at = 'infinity'
@@ -105,7 +115,7 @@ class DueCommands:
 
         claimed: list[Any] = await transact(self.engine, claim)
         by_program: dict[int, list[Any]] = {}
-        for row in claimed:
+        for row in sorted(claimed, key=lambda row: row.due_at):
             by_program.setdefault(row.program_id, []).append(row)
         return sum([await self._run_program(program_id, rows) for program_id, rows in by_program.items()])
 

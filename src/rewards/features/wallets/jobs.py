@@ -25,17 +25,22 @@ from rewards.pipeline.submission import Submission
 SWEEP_MAX: Final = 500
 
 DUE_WALLETS: Final = """
+WITH p AS MATERIALIZED (SELECT id, now() + clock_offset AS now FROM program WHERE $2::int IS NULL OR id = $2)
 SELECT DISTINCT program_id, member_id FROM (
-    (SELECT l.program_id, l.member_id FROM lot l JOIN program p ON p.id = l.program_id
-     WHERE l.due_at <= now() + (SELECT max(clock_offset) FROM program) AND l.due_at <= now() + p.clock_offset
-       AND ($2::int IS NULL OR l.program_id = $2) ORDER BY l.due_at LIMIT $1)
+    (SELECT l.program_id, l.member_id FROM p CROSS JOIN LATERAL (
+        SELECT l.program_id, l.member_id, row_number() OVER (ORDER BY l.due_at) AS turn FROM lot l
+        WHERE l.program_id = p.id AND l.due_at <= p.now ORDER BY l.due_at LIMIT $1
+     ) l ORDER BY l.turn LIMIT $1)
     UNION ALL
-    (SELECT h.program_id, h.member_id FROM hold h JOIN program p ON p.id = h.program_id
-     WHERE h.captured + h.released < h.amount AND h.expires_at <= now() + (SELECT max(clock_offset) FROM program)
-       AND h.expires_at <= now() + p.clock_offset AND ($2::int IS NULL OR h.program_id = $2) ORDER BY h.expires_at LIMIT $1)
+    (SELECT h.program_id, h.member_id FROM p CROSS JOIN LATERAL (
+        SELECT h.program_id, h.member_id, row_number() OVER (ORDER BY h.expires_at) AS turn FROM hold h
+        WHERE h.program_id = p.id AND h.captured + h.released < h.amount AND h.expires_at <= p.now
+        ORDER BY h.expires_at LIMIT $1
+     ) h ORDER BY h.turn LIMIT $1)
 ) ready
 """
-"""The moment that is one value for all programs ends the reading of the indexes; what is to come stays unread."""
+"""Each program by its own clock, so that none reads what is still to come in another. Programs take turns, and what was due
+first comes first."""
 
 INACTIVE_WALLETS: Final = """
 SELECT a.bucket, a.member_id FROM account a JOIN program p ON p.id = a.program_id
