@@ -190,6 +190,9 @@ class World:
         self.members.advance(self.now)
         command: Any = Event(f"e{len(self.seen)}", kind, at, {"what": what, "much": much})
         if kind in {"joined", "left"}:
+            # Never at the very moment of an event: what came before it is not kept for a quest that nobody has joined.
+            self.now += timedelta(microseconds=1)
+            self.members.advance(self.now)
             command, at = (JoinQuest if kind == "joined" else LeaveQuest)("asked"), self.now
         try:
             outcome = self.members.decide(self.member, command, self.now)
