@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -61,6 +62,11 @@ from rewards.http.problems import problem_handlers
 from rewards.service import Service
 
 
+def _board_reader(service: Service) -> BoardReader:
+    kept = timedelta(days=service.settings.board_retention_days)
+    return BoardReader(service.engine, service.programs, Ranking(service.valkey), kept=kept)
+
+
 def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextManager[None]]) -> Edge:
     """The ASGI application around a service. What is `alongside` (the worker) lives while the lanes run."""
 
@@ -71,7 +77,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
         limiter=RateLimiter(service.valkey),
     )
 
-    board_reader = BoardReader(service.engine, service.programs, Ranking(service.valkey))
+    board_reader = _board_reader(service)
     feeds = Feeds(board_reader, service.valkey)
 
     @asynccontextmanager

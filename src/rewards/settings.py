@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     event_retention_days: Positive = 400
     trace_retention_days: Positive = 90
     outbox_retention_days: Positive = 30
+    board_retention_days: Annotated[int, Field(ge=30, le=36_500)] = 1100
+    """Results of closed leaderboard periods, once their prizes are paid. More than late events may ever count for."""
+    job_retention_days: Positive = 90
+    """Backfills that have ended."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db import tables
 from rewards.db.partitions import ensure_partitions
-from rewards.db.retention import drop_expired, forget_traces
+from rewards.db.retention import drop_expired, drop_jobs, drop_results, forget_traces
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
 from rewards.features.backfills.running import Backfills
@@ -27,7 +27,6 @@ from rewards.features.events.jobs import DueCommands
 from rewards.features.leaderboards.closing import Closings
 from rewards.features.leaderboards.projecting import Projector
 from rewards.features.members.jobs import rank_segments
-from rewards.features.tokens.queries import forget_expired_tokens
 from rewards.features.wallets.jobs import Sweep
 from rewards.service import Service, owner_database
 from rewards.valkey import end
@@ -108,24 +107,36 @@ class Worker:
 
     async def _upkeep(self) -> int:
         now = datetime.now(UTC)
+        settings = self._service.settings
         made = await transact(self._owner, lambda connection: ensure_partitions(connection, now))
         dropped = await transact(
             self._owner,
             lambda connection: drop_expired(
                 connection,
                 now,
-                event_days=self._service.settings.event_retention_days,
-                outbox_days=self._service.settings.outbox_retention_days,
+                event_days=settings.event_retention_days,
+                outbox_days=settings.outbox_retention_days,
             ),
         )
-        await transact(self._service.engine, forget_expired_tokens)
-        trace_days = self._service.settings.trace_retention_days
         forgotten = await transact(
-            self._owner, lambda connection: forget_traces(connection, now, trace_days=trace_days)
+            self._owner, lambda connection: forget_traces(connection, now, trace_days=settings.trace_retention_days)
         )
-        if made or dropped or forgotten:
-            log.info("upkeep", partitions_made=made, partitions_dropped=dropped, traces_forgotten=forgotten)
-        return forgotten
+        results = await transact(
+            self._owner, lambda connection: drop_results(connection, board_days=settings.board_retention_days)
+        )
+        jobs = await transact(
+            self._owner, lambda connection: drop_jobs(connection, now, job_days=settings.job_retention_days)
+        )
+        if made or dropped or forgotten or results or jobs:
+            log.info(
+                "upkeep",
+                partitions_made=made,
+                partitions_dropped=dropped,
+                traces_forgotten=forgotten,
+                results_dropped=results,
+                jobs_dropped=jobs,
+            )
+        return forgotten + results + jobs
 
 
 async def published(engine: AsyncEngine) -> list[int]:

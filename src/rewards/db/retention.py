@@ -1,4 +1,5 @@
-"""Retention: history that may go is dropped by the month, whole partitions at a time. The ledger is never touched."""
+"""Retention: history that may go is dropped by the month, whole partitions at a time; what is not kept by the month, some
+rows at a time. The ledger is never touched."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from rewards.domain.ids import id_floor
 
 PAGES_PER_STEP: Final = 500
 """Some thousands of events."""
+RESULTS_PER_STEP: Final = 10_000
+JOBS_PER_STEP: Final = 1_000
 
 _PARTITION: Final = re.compile(r"(?P<table>event|answer|outbox)_(?P<year>\d{4})_(?P<month>\d{2})")
 _FORGOTTEN: Final = "traces forgotten"
@@ -30,6 +33,42 @@ ORDER BY c.relname
 
 _FORGET_TAKEN_BACK: Final = text("DELETE FROM taken_back_event WHERE event_id < :end")
 """An event that is recorded no more cannot be taken back again."""
+
+
+# A prize that could not be paid is set aside, due at no time.
+_OLD_PERIOD: Final = text("""
+SELECT p.program_id, p.board, p.period
+FROM leaderboard_period p JOIN program o ON o.id = p.program_id
+WHERE p.closed_at <= clock_timestamp() + o.clock_offset - make_interval(days => :days) AND p.cleared_at IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM due d
+      WHERE d.program_id = p.program_id AND d.name = 'prize' AND (d.due_at <= p.closed_at OR d.due_at = 'infinity')
+        AND d.payload ->> 'board' = p.board AND d.payload ->> 'period' = p.period
+  )
+LIMIT 1 FOR UPDATE OF p SKIP LOCKED
+""")
+
+_DROP_RESULTS: Final = text("""
+DELETE FROM leaderboard_result
+WHERE ctid = ANY(ARRAY(
+    SELECT r.ctid FROM leaderboard_result r
+    WHERE r.program_id = :program_id AND r.board = :board AND r.period = :period LIMIT :rows
+))
+""")
+
+_DROP_PERIOD: Final = text(
+    "DELETE FROM leaderboard_period WHERE program_id = :program_id AND board = :board AND period = :period"
+)
+
+_DROP_JOBS: Final = text("""
+DELETE FROM job_state
+WHERE (program_id, job) IN (
+    SELECT j.program_id, j.job FROM job_state j
+    WHERE j.job LIKE 'backfill:%' AND j.state ->> 'state' IN ('done', 'cancelled')
+      AND j.updated_at <= :before
+    LIMIT :rows FOR UPDATE SKIP LOCKED
+)
+""")
 
 
 async def drop_expired(connection: AsyncConnection, now: datetime, *, event_days: int, outbox_days: int) -> list[str]:
@@ -52,6 +91,28 @@ async def drop_expired(connection: AsyncConnection, now: datetime, *, event_days
             if found["table"] == "event":
                 await connection.execute(_FORGET_TAKEN_BACK, {"end": id_floor(_end(found))})
     return dropped
+
+
+async def drop_results(connection: AsyncConnection, *, board_days: int) -> int:
+    """Drops some results of one leaderboard period that closed more than `board_days` ago by its program's clock, and with
+    the last of them the period; returns how many rows, zero when nothing is left to drop.
+
+    A period stays while it is open, while scores of it are left, and while a prize is not paid. Nobody else changes its rows
+    any more, and nobody reads them: to readers it is gone as soon as it is that old.
+    """
+    period = (await connection.execute(_OLD_PERIOD, {"days": board_days})).mappings().one_or_none()
+    if period is None:
+        return 0  # or another worker is at it
+    dropped = (await connection.execute(_DROP_RESULTS, {**period, "rows": RESULTS_PER_STEP})).rowcount
+    if dropped < RESULTS_PER_STEP:
+        dropped += (await connection.execute(_DROP_PERIOD, dict(period))).rowcount
+    return dropped
+
+
+async def drop_jobs(connection: AsyncConnection, now: datetime, *, job_days: int) -> int:
+    """Drops some backfills that ended more than `job_days` ago; returns how many. One that runs stays, however old."""
+    before = now - timedelta(days=job_days)
+    return (await connection.execute(_DROP_JOBS, {"before": before, "rows": JOBS_PER_STEP})).rowcount
 
 
 async def forget_traces(connection: AsyncConnection, now: datetime, *, trace_days: int) -> int:

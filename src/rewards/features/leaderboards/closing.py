@@ -63,6 +63,7 @@ class Closings:
         published = await self.programs.get(program_id)
         found = published.program.boards
         if found is None:
+            await self._clear(program_id)
             return 0
         boards = found.by_key
         await self._notice(published, boards)

@@ -97,10 +97,12 @@ class Places:
 class BoardReader:
     """Reads boards by key. Of a live program's current period nothing is asked of PostgreSQL."""
 
-    def __init__(self, engine: AsyncEngine, programs: Programs, ranking: Ranking) -> None:
+    def __init__(self, engine: AsyncEngine, programs: Programs, ranking: Ranking, *, kept: timedelta) -> None:
+        """`kept` is for how long after its end a period is read."""
         self._engine = engine
         self._programs = programs
         self._ranking = ranking
+        self._kept = kept
 
     async def published(self, program_id: int) -> tuple[Published, datetime]:
         """The program and its moment."""
@@ -127,8 +129,8 @@ class BoardReader:
             before = board.schedule.before(current)
             if before is None:
                 raise InvalidInput("This leaderboard has one period: all time.", path="query.period", expected=CURRENT)
-            return await self._past(published, board, before.key, part)
-        return await self._past(published, board, period, part)
+            return await self._past(published, board, before.key, part, now)
+        return await self._past(published, board, period, part, now)
 
     async def read(self, view: View, work: Callable[[View], Awaitable[T]]) -> tuple[View, T]:
         """What `work` reads. A board that is not there may be kept in another way by a newer version: then by that.
@@ -211,19 +213,19 @@ class BoardReader:
             return view, found.state.id
         return await self.view(program_id, view.board.key, view.period.key, part[0].part), found.state.id
 
-    async def _past(self, published: Published, board: Board, key: str, part: str) -> View:
+    async def _past(self, published: Published, board: Board, key: str, part: str, now: datetime) -> View:
         async with reading(self._engine) as connection:
-            found = await Frozen.of(connection, published.program_id, board.key, key, part)
-        if found is not None:
-            return View(published, board, found.period, part, found)
-        period = board.schedule.named(key)
+            frozen = await Frozen.of(connection, published.program_id, board.key, key, part)
+        period = frozen.period if frozen is not None else board.schedule.named(key)
         if period is None:
             raise InvalidInput(
                 "The leaderboard has no period of that name.",
                 path="query.period",
                 expected=f"`{CURRENT}`, `{PREVIOUS}`, or a name such as `{board.schedule.at(datetime.now(UTC)).key}`",
             )
-        return View(published, board, period, part, None)
+        if period.ends_at is not None and period.ends_at < now - self._kept:
+            raise NotFound(f"Results of leaderboards are kept for {self._kept.days} days: {key} is too long ago.")
+        return View(published, board, period, part, frozen)
 
     async def _newest(self, program_id: int) -> tuple[Published, datetime]:
         async with reading(self._engine) as connection:
