@@ -80,7 +80,7 @@ def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, 
     for title, told in (
         ("events", _statuses),
         ("firings", _firings),
-        ("points by rule", _points),
+        ("points by what gave them", _points),
         ("budget used", lambda side: _budgets(side, budgets)),
     ):
         _table(out, title, names, _counts(told(before) if before else None, told(after)))

@@ -31,6 +31,7 @@ from rewards.domain.program.currency import (
 
 REJECTED: Final = "rejected"
 DUPLICATE: Final = "duplicate"
+_GIVERS: Final = ("badge", "quest", "streak", "tier", "leaderboard")
 _NAMES: Final = frozenset({"transaction", "reverses"})
 
 
@@ -54,7 +55,7 @@ class Flow:
 
 @dataclass(slots=True)
 class Tally:
-    """What was counted. `results` is by rule and result, `points` what a rule issued by (rule, currency).
+    """What was counted. `results` is by rule and result, `points` what was issued by (rule, or `badge:reviewer`, and currency).
 
     `liability` is what the outstanding points are worth, in minor units of the program's money.
     """
@@ -82,7 +83,7 @@ class Tally:
                 results[key] = results.get(key, 0) + 1
         for effect in effects:
             if effect["type"] == "earn":
-                of = (effect["rule"], effect["currency"])
+                of = (_giver(effect), effect["currency"])
                 self.points[of] = self.points.get(of, 0) + effect["amount"]
 
     def add(self, other: Tally) -> None:
@@ -99,6 +100,15 @@ class Tally:
         for currency, flow in other.currencies.items():
             self.currencies.setdefault(currency, Flow()).add(flow)
         self.liability += other.liability
+
+
+def _giver(effect: Effect) -> str:
+    """The rule's key, or `badge:reviewer` and the like for what no rule gave."""
+    rule = effect.get("rule")
+    if rule is not None:
+        return str(rule)
+    kind = next((kind for kind in _GIVERS if kind in effect), "other")
+    return f"{kind}:{effect.get(kind, '')}"
 
 
 def _add(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:
@@ -121,7 +131,7 @@ def members_apart(program: Program) -> bool:
 
 
 class Marks:
-    """What each member got, by the member's number, as running checksums: 4 bytes a member, 0 for nothing."""
+    """What each member got, by events and by time, as running checksums by the member's number: 4 bytes each, 0 for nothing."""
 
     __slots__ = ("marks",)
 
@@ -171,6 +181,7 @@ class Simulation:
         self._horizon = horizon
         self._current: tuple[int, Member] | None = None
         self._by_number: dict[int, Member] = {}
+        self._numbers: dict[UUID, int] = {}
         self._now: datetime | None = None
 
     def event(
@@ -188,10 +199,7 @@ class Simulation:
         except RewardsError:
             self.tally.count(REJECTED)
             return
-        tally = self.tally
-        tally.count(outcome.status.value)
-        if outcome.effects:
-            self.marks.add(number, outcome.effects)
+        self.tally.count(outcome.status.value)
 
     def duplicate(self) -> None:
         """An event that was seen before: it does nothing."""
@@ -202,22 +210,27 @@ class Simulation:
             current = self._current
             if current is None or current[0] != number:
                 self._close_current()
-                current = self._current = (number, self._new(person))
+                current = self._current = (number, self._new(number, person))
             return current[1]
         found = self._by_number.get(number)
         if found is None:
-            found = self._by_number[number] = self._new(person)
+            found = self._by_number[number] = self._new(number, person)
         return found
 
-    def _new(self, person: Person) -> Member:
+    def _new(self, number: int, person: Person) -> Member:
         self.tally.members += 1
+        self._numbers[person.identifier] = number
         member = self._members.member(person.identifier, person.ref)
         state = member.state
         state.attributes, state.locale, state.timezone = dict(person.attributes), person.locale, person.timezone
         return member
 
-    def _heard(self, _: Member, __: Command, outcome: Outcome) -> None:
+    def _heard(self, member: Member, _: Command, outcome: Outcome) -> None:
+        """Whatever an event or time did: what waited is told by no event of its own."""
         self.tally.explain(outcome.trace, outcome.effects)
+        number = self._numbers.get(member.state.id)  # groups have none
+        if outcome.effects and number is not None:
+            self.marks.add(number, outcome.effects)
 
     def finish(self) -> Tally:
         """Lets time run to the horizon and counts what members have then."""
@@ -237,6 +250,7 @@ class Simulation:
             self._members.advance(self._horizon)
             self._settle(member)
             self._members.forget(member)
+            del self._numbers[member.state.id]
             self._current = None
         self._now = None
 

@@ -115,6 +115,50 @@ def test_processes_of_their_own_give_the_same(tmp_path: Path, monkeypatch: pytes
     assert done[-1] == ("deciding", 600, 600)
 
 
+WAITING: Final = (
+    DOCUMENT
+    + b"""
+  - {key: nudge, on: played, quiet: {for: 2h, of: played}, then: [{earn: {currency: coins, amount: 3}}]}
+badges:
+  player: {levels: [{at: 2, rewards: [{earn: {currency: coins, amount: 5}}]}], metric: plays}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "affected"),
+    [
+        (WAITING, WAITING, 0),
+        (WAITING, WAITING.replace(b"amount: 3", b"amount: 4"), 2),
+        (WAITING, WAITING.replace(b"for: 2h", b"for: 4h"), 1),     # only one is silent for as long
+        (WAITING, WAITING.replace(b"for: 2h", b"for: 90m"), 0),    # both are still told the same, only sooner
+        (WAITING, WAITING.replace(b"amount: 5", b"amount: 6"), 1),  # what a badge gives
+    ],
+)  # fmt: skip
+def test_whoever_gets_something_else_by_waiting_is_affected(
+    tmp_path: Path, before: bytes, after: bytes, affected: int
+) -> None:
+    """Ada plays twice, three hours apart, and Ben once, six hours before the end; Cleo does something else."""
+    told = [("ada", "played", 0), ("ada", "played", 3), ("ben", "played", 6), ("cleo", "bought", 12)]
+    lines = [
+        {
+            "id": f"e{number}",
+            "type": kind,
+            "member": member,
+            "occurred_at": (START + timedelta(hours=hour)).isoformat(),
+            "properties": {"minutes": 1} if kind == "played" else {"order": "o", "total": 1},
+        }
+        for number, (member, kind, hour) in enumerate(told)
+    ]
+    file = written(tmp_path / "events.jsonl", iter(lines))
+    apart = simulate_file(file, Written(after), Written(before), silent)
+    shared = simulate_file(file, Written(after.replace(*BUDGET)), Written(before), silent)
+    assert (apart.affected, shared.affected) == (affected, affected)
+    assert apart.after.results["nudge", "fired"] == apart.after.points["nudge", "coins"] // (
+        3 + (b"amount: 4" in after)
+    )
+
+
 def test_a_budget_is_shared_in_time_order(tmp_path: Path) -> None:
     lines = [
         {
