@@ -182,6 +182,92 @@ def test_what_falls_due_at_one_moment_goes_by_priority_and_then_by_order() -> No
     assert [rule for _, rule, _ in world.paid] == ["d_first", "b_second", "c_third", "a_last"]
 
 
+def program_of(*rules: str) -> Program:
+    """The same events, other rules."""
+    head = DOCUMENT.split("rules:")[0]
+    report = check(read_document("\n".join([f"{head}rules:", *(f"  - {{{rule}}}" for rule in rules)]).encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
+
+
+@pytest.mark.parametrize(
+    ("rules", "results"),
+    [
+        # Of those that fall due at one moment the one of the highest priority acts.
+        ({"a": "delay: 1h, exclusive: g", "b": "delay: 1h, exclusive: g, priority: 9"}, {"b": "fired", "a": "exclusive"}),
+        ({"a": "delay: 1h, exclusive: g", "b": "quiet: {for: 1h, of: clicked}, exclusive: g"}, {"a": "fired", "b": "exclusive"}),
+        # One that is blocked leaves its place to the next.
+        (
+            {"a": "delay: 1h, exclusive: g", "b": "delay: 1h, exclusive: g, priority: 9, still: metrics.cart > 50"},
+            {"b": "condition_false", "a": "fired"},
+        ),
+        ({"a": "delay: 1h, exclusive: g", "b": "delay: 1h, exclusive: h"}, {"a": "fired", "b": "fired"}),
+        ({"a": "delay: 1h, exclusive: g", "b": "delay: 2h, exclusive: g"}, {"a": "fired", "b": "fired"}),
+        # One that acts at once is of another moment.
+        ({"a": "exclusive: g", "b": "delay: 1h, exclusive: g"}, {"a": "fired", "b": "fired"}),
+    ],
+)  # fmt: skip
+def test_of_an_exclusive_group_one_acts_at_a_moment(rules: dict[str, str], results: dict[str, str]) -> None:
+    then = "then: [{earn: {currency: points, amount: 1}}]"
+    world = World()
+    told: list[tuple[str, str]] = []
+
+    def heard(_member: Member, _command: Command, outcome: Outcome) -> None:
+        told.extend((line["rule"], line["result"]) for line in outcome.trace if line["result"] != "waiting")
+
+    written = [f"key: {key}, on: scratched, {terms}, {then}" for key, terms in rules.items()]
+    world.members = Members(program_of(*written), heard=heard)
+    world.happen(0, "scratched")
+    world.until(3 * 60)
+    assert told == list(results.items())
+
+
+def test_who_begins_to_wait_later_is_of_another_moment() -> None:
+    rule = "delay: 1h, exclusive: g, then: [{earn: {currency: points, amount: 1}}]"
+    world = World()
+    world.members = Members(
+        program_of(f"key: a, on: scratched, {rule}", f"key: b, on: clicked, {rule}"), heard=world._hear
+    )
+    world.happen(0, "scratched")
+    world.happen(1, "clicked")
+    world.members._wakes.clear()  # one command finds both over
+    world.happen(100, "help_opened")
+    assert [rule for _, rule, _ in world.paid] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("on", "when", "result"),
+    [
+        ("scratched", "", "fired"),
+        ("[clicked, scratched]", "", "fired"),
+        ("clicked", "", "rule_changed"),
+        ("ordered", "when: event.total > 5,", "rule_changed"),  # not that its condition was false
+    ],
+)
+def test_what_waits_of_a_rule_that_something_else_starts_now_ends(on: str, when: str, result: str) -> None:
+    world = World()
+    rule = "key: a, on: {}, {} delay: 1h, then: [{{earn: {{currency: points, amount: 1}}}}]"
+    world.members = Members(program_of(rule.format("scratched", "")), heard=world._hear)
+    world.happen(0, "scratched")
+    world.members.program = program_of(rule.format(on, when))
+    world.until(60)
+    assert world.results == ["waiting", result]
+    assert len(world.paid) == (result == "fired")
+    assert MECHANIC not in world.member().state.play
+
+
+@pytest.mark.parametrize(
+    ("other", "warned"),
+    [("delay: 1h, exclusive: g", []), ("delay: 1h", ["rules.a.exclusive"]), ("exclusive: g", ["rules.a.exclusive"])],
+)
+def test_a_group_of_one_that_waits_is_warned_of(other: str, warned: list[str]) -> None:
+    then = "then: [{earn: {currency: points, amount: 1}}]"
+    head = DOCUMENT.split("rules:")[0]
+    rules = f"  - {{key: a, on: scratched, delay: 1h, exclusive: g, {then}}}\n  - {{key: b, on: scratched, {other}, {then}}}\n"
+    report = check(read_document(f"{head}rules:\n{rules}".encode()))
+    assert [each.path for each in report.warnings if each.code == "no-effect"] == warned
+
+
 def test_what_fires_is_traced_to_the_event_that_began_it() -> None:
     world = World()
     began = world.happen(0, "cart_updated", total=80)

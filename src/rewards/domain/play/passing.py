@@ -24,9 +24,10 @@ MOMENTS_MAX: Final = 200
 
 def pass_time(work: Work) -> None:
     """Does what fell due by `work.now`, in the order in which it fell due."""
+    taken: dict[int, set[str]] = {}
     for _ in range(MOMENTS_MAX):
         work.effects_before = len(work.effects)
-        if not _pass_one(work):
+        if not _pass_one(work, taken):
             break
     work.effects_before = len(work.effects)
     place_in_segments(work)
@@ -34,8 +35,8 @@ def pass_time(work: Work) -> None:
     work.effects_before = len(work.effects)
 
 
-def _pass_one(work: Work) -> bool:
-    """Does what fell due first; False when nothing is due."""
+def _pass_one(work: Work, taken: dict[int, set[str]]) -> bool:
+    """Does what fell due first; False when nothing is due. `taken` are the exclusive groups of rules, by moment."""
     over = timers.next_at(work)
     playing = mechanics.next_of(work)
     if playing is not None and (over is None or playing[0] < over):
@@ -48,16 +49,17 @@ def _pass_one(work: Work) -> bool:
     waited = timers.take_due(work)
     if waited is None:
         return False
-    _end_waiting(work, *waited)
+    _end_waiting(work, *waited, taken)
     return True
 
 
-def _end_waiting(work: Work, rule_key: str, waited: timers.Waiting) -> None:
+def _end_waiting(work: Work, rule_key: str, waited: timers.Waiting, taken: dict[int, set[str]]) -> None:
     rule = work.program.rules[rule_key]
     facts = EventFacts(work, event=waited.properties, context=waited.context, at=waited.due_at)
     _split(work, waited.event_type, facts)
     work.cause = waited.event_id
-    run_waited(work, rule, work.program.bind(waited.event_type, facts), waited)
+    of_moment = taken.setdefault(waited.due_micros, set())
+    run_waited(work, rule, work.program.bind(waited.event_type, facts), waited, of_moment)
     work.cause = work.id
     follow_emitted(work, waited.due_at)
 

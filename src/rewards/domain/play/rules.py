@@ -1,7 +1,8 @@
 """Which rules fire for an event, and why the others do not.
 
 Gates are asked in one order: paused, schedule, condition, exclusive, limit, cooldown, budget. The trace names the first
-that said no, with what it saw. A rule that waits does so once its condition holds, and asks the rest when that is over.
+that said no, with what it saw. A rule that waits does so once its condition holds, and asks the rest when that is over;
+of an exclusive group one acts for an event, and of those that wait one at a moment.
 
 A rule whose actions change nothing has `no_effect`: an amount that comes to zero, an attribute that has the value already,
 nothing to take back. It uses up no limit, cooldown or budget, for the member got nothing; of an exclusive group it is the
@@ -34,11 +35,14 @@ def run_rules(work: Work, rules: tuple[Rule, ...], bound: Bound, facts: EventFac
         work.trace.append(line)
 
 
-def run_waited(work: Work, rule: Rule, bound: Bound, waited: timers.Waiting) -> None:
-    """Decides a rule whose waiting is over, at the moment when it was."""
+def run_waited(work: Work, rule: Rule, bound: Bound, waited: timers.Waiting, taken: set[str]) -> None:
+    """Decides a rule whose waiting is over, at the moment when it was. `taken` are the exclusive groups of that moment."""
     at = waited.due_at
     line: dict[str, Any] = {"rule": rule.key, "event": str(waited.event_id), "due_at": at.isoformat()}
-    line["result"] = _closed(work, rule, at) or _after_waiting(work, rule, bound, at, line)
+    if waited.event_type not in rule.triggers:
+        line["result"] = "rule_changed"  # the event that began it starts this rule no more, and tells it nothing
+    else:
+        line["result"] = _closed(work, rule, at) or _after_waiting(work, rule, bound, at, taken, line)
     work.trace.append(line)
 
 
@@ -92,11 +96,11 @@ def _holds(condition: Condition, bound: Bound, line: dict[str, Any]) -> bool:
     return verdict is True
 
 
-def _after_waiting(work: Work, rule: Rule, bound: Bound, at: datetime, line: dict[str, Any]) -> str:
+def _after_waiting(work: Work, rule: Rule, bound: Bound, at: datetime, taken: set[str], line: dict[str, Any]) -> str:
     assert rule.wait is not None
     if rule.wait.still is not None and not _holds(rule.wait.still, bound, line):
         return "condition_false"
-    return _fire(work, rule, bound, at, set(), line)
+    return _fire(work, rule, bound, at, taken, line)
 
 
 def _fire(work: Work, rule: Rule, bound: Bound, at: datetime, taken: set[str], line: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ class RuleBuilder:
         scope = self.scopes.rule(triggers, rule)
         out_of_reach = splits_out_of_reach(self.metrics, triggers)
         when = self._condition(rule.when, f"{path}.when", rule, scope, out_of_reach)
-        actions = ActionBuilder(self.context, self.catalogue, scope, out_of_reach)
+        actions = ActionBuilder(self.context, self.catalogue, scope, out_of_reach, triggers or ())
         then = self._actions(actions, rule.then, f"{path}.then")
         otherwise = self._actions(actions, rule.otherwise, f"{path}.otherwise")
         of = resolve_events(self.context, self.catalogue, _silence_of(rule), f"{path}.quiet.of")
@@ -173,9 +173,11 @@ class RuleBuilder:
             warn(f"{path}.limit", "never-fires", "a limit of 0 switches the rule off")
         if not rule.then and not rule.otherwise:
             warn(f"{path}.then", "no-effect", "the rule does nothing")
-        if rule.exclusive is not None and (rule.delay is not None or rule.quiet is not None):
-            message = "a rule that waits acts by itself when that is over: exclusive keeps no other rule from acting"
-            warn(f"{path}.exclusive", "no-effect", message)
+        if rule.exclusive is not None and _waits(rule):
+            group = [each for each in self.context.document.rules if each.exclusive == rule.exclusive and _waits(each)]
+            if len(group) == 1:
+                message = "of its group it alone waits, and at the moment at which that is over it keeps no other rule from acting"
+                warn(f"{path}.exclusive", "no-effect", message)
         if rule.otherwise and rule.when is None:
             warn(f"{path}.otherwise", "never-fires", "without a condition there is no otherwise")
 
@@ -184,6 +186,10 @@ class RuleBuilder:
             return None
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)
+
+
+def _waits(rule: written.Rule) -> bool:
+    return rule.delay is not None or rule.quiet is not None
 
 
 def _silence_of(rule: written.Rule) -> list[str]:
