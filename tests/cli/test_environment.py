@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.service import SECRET_KEY
 
+from rewards.cli import failures
 from rewards.cli.local import Keys, _welcome
 from rewards.cli.root import main
 from rewards.local import LocalServers
@@ -118,3 +122,34 @@ def test_a_database_without_our_tables_says_migrate(servers: LocalServers) -> No
     environment = {"REWARDS_DATABASE_URL": nothing_there, "REWARDS_REDIS_URL": servers.redis_url}
     result = told("ledger verify --program shop", environment)
     assert (result.exit_code, "run `rewards migrate` first" in result.output) == (1, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize(
+    "line", ["program schema", "program docs {seed}", "program test {seed}", "program check {seed}"]
+)
+def test_a_full_disk_is_one_line(line: str) -> None:
+    seed = Path(__file__).parents[2] / "seeds" / "fitness.yaml"
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "rewards.cli", *line.format(seed=seed).split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (1, "Error: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "members.csv.errors.csv"), "members.csv.errors.csv: Is a directory"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/a.csv"), "/srv/a.csv: Permission denied"),
+        (OSError(errno.EBADF, "Bad file descriptor"), None),  # ours, and worth its traceback
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_is_named(error: OSError, line: str | None) -> None:
+    said = failures.told(error)
+    assert (None if said is None else said.message) == line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 import click
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +13,8 @@ from rewards.cli.root import explained
 from rewards.db.transact import StorageError, sqlstate
 from rewards.domain.errors import RewardsError
 from rewards.settings import SettingsError
+
+_SAID_BY_ITSELF: Final = frozenset({errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def told(error: Exception) -> click.ClickException | None:
@@ -27,6 +30,7 @@ def told(error: Exception) -> click.ClickException | None:
         return click.ClickException(f"The database refused: {why(error)}")
     if isinstance(error, RewardsError):
         return click.ClickException(explained(error))
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return click.ClickException(str(error.strerror))
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _SAID_BY_ITSELF):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return click.ClickException(f"{where}{error.strerror}")
     return None
