@@ -27,11 +27,12 @@ async def test_boards_are_on_several_nodes(clustered: Boards) -> None:
     assert await clustered.places("/shared") == [(1, "bob", 9), (2, "ada", 5)]
     valkey = clustered.live.service.valkey
     assert isinstance(valkey, RedisCluster)
-    found = [
-        (await valkey.scan(target_nodes=node, match="rewards:board:*entries*", count=10_000))[1]
-        for node in valkey.get_primaries()
-    ]
-    assert len([keys for keys in found if keys]) == 3
+    owners = {}
+    for node in valkey.get_primaries():
+        keys = (await valkey.scan(target_nodes=node, match="rewards:board:*entries*", count=10_000))[1]
+        owners.update(dict.fromkeys(keys, node))
+    assert len(owners) == 3
+    assert {key: valkey.get_node_from_key(key.decode()) for key in owners} == owners
 
 
 async def test_the_whole_way(clustered: Boards) -> None:

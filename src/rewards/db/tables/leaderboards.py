@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 
 from rewards.db.tables.base import member_key, metadata, moment
 
@@ -32,14 +45,17 @@ Index(
 leaderboard_dirty = Table(
     "leaderboard_dirty",
     metadata,
-    *member_key(),
+    Column("program_id", Integer, primary_key=True),
     Column("board", Text, primary_key=True),
-    Column("period", Text, primary_key=True),
-    Column("part", Text, primary_key=True),
-    Column("version", BigInteger, nullable=False, comment="of the transaction that marked it last"),
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("period", Text, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("buckets", ARRAY(SmallInteger), nullable=False),
+    Column("members", ARRAY(Uuid), nullable=False),
     moment("marked_at"),
-    postgresql_with={"fillfactor": "50"},
-    comment="Scores that changed (or went from this part). Whoever has projected one deletes the mark of that version.",
+    # A queue: nearly all of its rows are dead, and whoever reads it reads past them.
+    postgresql_with={"autovacuum_vacuum_threshold": "1000", "autovacuum_vacuum_scale_factor": "0"},
+    comment="Whose scores a batch changed (or took from this part). Never updated; deleted by whoever has projected them.",
 )
 
 leaderboard_period = Table(

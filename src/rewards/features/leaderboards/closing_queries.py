@@ -175,10 +175,8 @@ WITH outdated AS (
     WHERE s.ctid = old.ctid
     RETURNING s.bucket, s.member_id, s.part
 )
-INSERT INTO leaderboard_dirty (program_id, bucket, member_id, board, period, part, version, marked_at)
-SELECT $1, bucket, member_id, $2, $3, part, pg_current_xact_id()::text::bigint, clock_timestamp() FROM outdated
-ON CONFLICT (program_id, bucket, member_id, board, period, part)
-DO UPDATE SET version = excluded.version, marked_at = excluded.marked_at
+INSERT INTO leaderboard_dirty (program_id, board, period, part, buckets, members, marked_at)
+SELECT $1, $2, $3, part, array_agg(bucket), array_agg(member_id), clock_timestamp() FROM outdated GROUP BY part
 RETURNING 1
 """
 

@@ -1,7 +1,7 @@
 """The projector: carries scores from PostgreSQL to Valkey as they change.
 
-An award marks what it changed, in its own transaction. The projector reads the marks with the scores as they are now,
-writes these to Valkey, and deletes the marks that are still what it read. It writes absolute values, so order and
+A batch of awards leaves marks of what it changed, in its own transaction. The projector reads the marks, then the scores
+as they are by then, writes these to Valkey, and deletes the marks it read. It writes absolute values, so order and
 repetition do no harm; whatever fails is found marked the next time. A board that Valkey does not hold whole is built
 again, while the others go on.
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -27,7 +28,7 @@ from rewards.domain.errors import RewardsError
 from rewards.domain.ids import BUCKETS
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, known_boards, score_of, writing
-from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, SetId
+from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, Score, SetId
 from rewards.features.leaderboards.rebuilding import compare, rebuild
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs
@@ -150,35 +151,39 @@ class Projector:
         cleared = 0
         for _ in range(PAGES_MAX):
             began = time.perf_counter()
-            marks = await rows(connection, queries.MARKS, board.id.program_id, board.id.key, board.board.id, MARKS_MAX)
-            by_set: dict[SetId, list[Any]] = {}
-            for mark in marks:
-                by_set.setdefault(SetId(board.id, mark.period, mark.part), []).append(mark)
-            for of, some in by_set.items():
-                there = [score_of(mark) for mark in some if _is_shown(mark)]
-                gone = [mark.member_id for mark in some if not _is_shown(mark)]
-                await self._ranking.write(of, fence, there, gone)
-            if marks:
-                self._metrics.turn_seconds.observe(time.perf_counter() - began)
-                await self._clear(board, marks)
-                cleared += len(marks)
-            if len(marks) < MARKS_MAX:
-                if marks:
-                    await self._ranking.vouch(board.id, marks[0].now)
+            marks = await rows(connection, queries.MARKS, board.id.program_id, board.id.key, MARKS_MAX)
+            if not marks:
+                break
+            await self._carry(board, connection, fence, marks)
+            self._metrics.turn_seconds.observe(time.perf_counter() - began)
+            await self._clear(board, [mark.id for mark in marks])
+            cleared += len(marks)
+            if sum(len(mark.members) for mark in marks) < MARKS_MAX:
+                await self._ranking.vouch(board.id, marks[0].now)
                 break
         return cleared
 
-    async def _clear(self, board: Kept, marks: Sequence[Any]) -> None:
-        columns = [
-            list(column)
-            for column in zip(
-                *((mark.bucket, mark.member_id, mark.period, mark.part, mark.version) for mark in marks), strict=True
-            )
-        ]
+    async def _carry(self, board: Kept, connection: Any, fence: str, marks: Sequence[Any]) -> None:
+        """The members of some marks as they stand by now; who has no score that is shown is taken out."""
+        marked: dict[SetId, dict[UUID, int]] = {}
+        for mark in marks:
+            members = marked.setdefault(SetId(board.id, mark.period, mark.part), {})
+            members.update(zip(mark.members, mark.buckets, strict=True))
+        asked = [(of.period, of.part, bucket, member) for of, some in marked.items() for member, bucket in some.items()]
+        columns = map(list, zip(*asked, strict=True))
+        of_board = (board.id.program_id, board.id.key, board.board.id)
+        found: dict[SetId, list[Score]] = {}
+        for row in await rows(connection, queries.MARKED_SCORES, *of_board, *columns):
+            found.setdefault(SetId(board.id, row.period, row.part), []).append(score_of(row))
+        for of, some in marked.items():
+            scores = found.get(of, [])
+            gone = some.keys() - {score.member for score in scores}
+            await self._ranking.write(of, fence, scores, gone)
 
+    async def _clear(self, board: Kept, marks: list[int]) -> None:
         async def work(connection: Any) -> None:
             await execute(connection, queries.NO_WAIT_FOR_DISK)
-            await rows(connection, queries.CLEAR, board.id.program_id, board.id.key, *columns)
+            await rows(connection, queries.CLEAR, board.id.program_id, board.id.key, marks)
 
         await transact(self._engine, work)
 
@@ -262,7 +267,3 @@ def _came_well(results: Iterable[int | BaseException]) -> Iterator[int]:
         if isinstance(result, BaseException):
             raise result
         yield result
-
-
-def _is_shown(mark: Any) -> bool:
-    return mark.score is not None and mark.external_id is not None

@@ -15,7 +15,7 @@ PUBLISHED: Final = "SELECT id, revision FROM program WHERE published IS NOT NULL
 MARKED: Final = """
 SELECT statement_timestamp() AS now, marked.program_id, marked.board, marked.count
 FROM (SELECT 1) AS one LEFT JOIN (
-    SELECT program_id, board, count(*) AS count FROM leaderboard_dirty GROUP BY program_id, board
+    SELECT program_id, board, sum(cardinality(members)) AS count FROM leaderboard_dirty GROUP BY program_id, board
 ) AS marked ON true
 """
 
@@ -24,35 +24,38 @@ TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1, $2) AS mine"
 LOCKED_AT: Final = "SELECT clock_timestamp() AS now"
 UNLOCK: Final = "SELECT pg_advisory_unlock($1, $2)"
 
-# A mark with the score as it is now; without one the member is to be taken out of the set.
+# The oldest marks of a board, up to so many members and one mark at least.
 MARKS: Final = """
-SELECT statement_timestamp() AS now, d.bucket, d.member_id, d.period, d.part, d.version,
-       s.score, s.achieved_at, m.kind, m.external_id
-FROM leaderboard_dirty d
-LEFT JOIN leaderboard_score s
-    ON s.program_id = d.program_id AND s.bucket = d.bucket AND s.member_id = d.member_id AND s.board = d.board
-   AND s.period = d.period AND s.part = d.part AND s.shown AND s.definition = $3
-LEFT JOIN member m
-    ON m.program_id = d.program_id AND m.bucket = d.bucket AND m.member_id = d.member_id AND m.merged_into IS NULL
-   AND m.erased_at IS NULL
-WHERE d.program_id = $1 AND d.board = $2
-LIMIT $4
+SELECT statement_timestamp() AS now, id, period, part, buckets, members
+FROM (
+    SELECT id, period, part, buckets, members, sum(cardinality(members)) OVER (ORDER BY id) AS so_far
+    FROM (
+        SELECT id, period, part, buckets, members FROM leaderboard_dirty
+        WHERE program_id = $1 AND board = $2 ORDER BY id LIMIT $3
+    ) AS oldest
+) AS counted
+WHERE so_far - cardinality(members) < $3
 """
 
-# A mark that somebody holds is about to be a newer one, and stays.
-CLEAR: Final = """
-DELETE FROM leaderboard_dirty d USING (
-    SELECT x.program_id, x.bucket, x.member_id, x.board, x.period, x.part
-    FROM unnest($3::smallint[], $4::uuid[], $5::text[], $6::text[], $7::bigint[])
-        AS done (bucket, member_id, period, part, version)
-    JOIN leaderboard_dirty x
-        ON x.program_id = $1 AND x.board = $2 AND x.bucket = done.bucket AND x.member_id = done.member_id
-       AND x.period = done.period AND x.part = done.part AND x.version = done.version
-    FOR UPDATE OF x SKIP LOCKED
-) ready
-WHERE d.program_id = ready.program_id AND d.bucket = ready.bucket AND d.member_id = ready.member_id
-  AND d.board = ready.board AND d.period = ready.period AND d.part = ready.part
+# The scores of these members as they are now; who has none, or none that is shown, is missing.
+MARKED_SCORES: Final = """
+SELECT k.period, k.part, k.member_id, s.score, s.achieved_at, m.kind, m.external_id
+FROM unnest($4::text[], $5::text[], $6::smallint[], $7::uuid[]) AS k (period, part, bucket, member_id)
+CROSS JOIN LATERAL (
+    SELECT s.part, s.score, s.achieved_at, s.shown, s.definition FROM leaderboard_score s
+    WHERE s.program_id = $1 AND s.bucket = k.bucket AND s.member_id = k.member_id AND s.board = $2
+      AND s.period = k.period
+    LIMIT 1
+) s
+CROSS JOIN LATERAL (
+    SELECT m.kind, m.external_id, m.merged_into, m.erased_at FROM member m
+    WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+    LIMIT 1
+) m
+WHERE s.part = k.part AND s.shown AND s.definition = $3 AND m.merged_into IS NULL AND m.erased_at IS NULL
 """
+
+CLEAR: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2 AND id = ANY ($3::bigint[])"
 
 # A mark that comes back after a crash is projected once more, so nobody need wait for the disk.
 NO_WAIT_FOR_DISK: Final = "SET LOCAL synchronous_commit = off"
@@ -78,7 +81,9 @@ ORDER BY s.bucket, s.member_id, s.period LIMIT $8
 SCORES_OF_BUCKET: Final = _SCORES + "  AND s.bucket = $5"
 
 MARKED_MEMBERS: Final = """
-SELECT member_id, period, part FROM leaderboard_dirty WHERE program_id = $1 AND bucket = $2 AND board = $3
+SELECT marked.member_id, d.period, d.part
+FROM leaderboard_dirty d, unnest(d.buckets, d.members) AS marked (bucket, member_id)
+WHERE d.program_id = $1 AND marked.bucket = $2 AND d.board = $3
 """
 
 # Of those members, the ones that have neither a score that is shown nor a mark.
@@ -87,8 +92,7 @@ SELECT asked.member_id
 FROM unnest($5::smallint[], $6::uuid[]) AS asked (bucket, member_id)
 WHERE NOT EXISTS (
     SELECT FROM leaderboard_dirty d
-    WHERE d.program_id = $1 AND d.bucket = asked.bucket AND d.member_id = asked.member_id AND d.board = $2
-      AND d.period = $3 AND d.part = $4
+    WHERE d.program_id = $1 AND d.board = $2 AND d.period = $3 AND d.part = $4 AND asked.member_id = ANY (d.members)
 ) AND NOT EXISTS (
     SELECT FROM leaderboard_score s JOIN member m
         ON m.program_id = s.program_id AND m.bucket = s.bucket AND m.member_id = s.member_id

@@ -1,8 +1,8 @@
 """What a batch writes for leaderboards: scores as they are now, marks for those who project them, removals and their audit.
 
-Scores are absolute and written under the member's lock, so that neither order nor repetition does any harm. A mark carries
-the number of the transaction that set it: whoever has projected a score deletes the mark of the version that was read
-before the score, and one that was set anew meanwhile stays.
+Scores are absolute and written under the member's lock, so that neither order nor repetition does any harm. A batch leaves
+one mark a board, period and part, with all members whose scores it changed there: whoever has read it reads scores that
+are at least as new, and deletes it once they are projected. A later change leaves a mark of its own.
 """
 
 from __future__ import annotations
@@ -55,16 +55,19 @@ def _gone(writes: Writes) -> Iterator[Row]:
 
 
 def _marks(writes: Writes) -> Iterator[Row]:
-    marks: dict[tuple[UUID, str, str, str], Row] = {}
+    marks: dict[tuple[str, str, str], dict[UUID, int]] = {}
+    moment = None
     for decided in writes.decided:
         outcome = decided.outcome
         for row in outcome.scores if outcome is not None else ():
             assert outcome is not None
-            member = outcome.state.id
-            for part in {row.part, row.left_part}:
-                mark = (outcome.state.bucket, member, row.board, row.period, part, outcome.now)
-                marks[member, row.board, row.period, part] = mark
-    yield from marks.values()
+            moment = outcome.now
+            member, bucket = outcome.state.id, outcome.state.bucket
+            marks.setdefault((row.board, row.period, row.part), {})[member] = bucket
+            if row.left_part != row.part:
+                marks.setdefault((row.board, row.period, row.left_part), {})[member] = bucket
+    for place, members in marks.items():
+        yield *place, list(members.values()), list(members), moment
 
 
 def _last_removals(writes: Writes) -> dict[tuple[UUID, str], tuple[str | None, Decided]]:
@@ -126,7 +129,14 @@ _SCORE: Final = (
 )
 _CHANGING: Final = ("part", "score", "achieved_at", "shown", "definition", "updated_at")
 _GONE: Final = (*MEMBER_COLUMNS, ("board", "text"), ("period", "text"))
-_MARK: Final = (*_GONE, ("part", "text"), ("marked_at", "timestamptz"))
+_MARK: Final = (
+    ("board", "text"),
+    ("period", "text"),
+    ("part", "text"),
+    ("buckets", "smallint[]"),
+    ("members", "uuid[]"),
+    ("marked_at", "timestamptz"),
+)
 _REMOVAL: Final = (
     *MEMBER_COLUMNS,
     ("board", "text"),
@@ -160,15 +170,7 @@ ROWS: Final = (
         " AND s.member_id = r.member_id AND s.board = r.board AND s.period = r.period",
         _gone,
     ),
-    Rows(
-        "leaderboard_marks",
-        _MARK,
-        "INSERT INTO leaderboard_dirty (program_id, bucket, member_id, board, period, part, version, marked_at)"
-        " SELECT $1, bucket, member_id, board, period, part, pg_current_xact_id()::text::bigint, marked_at FROM :rows"
-        " ON CONFLICT (program_id, bucket, member_id, board, period, part)"
-        " DO UPDATE SET version = excluded.version, marked_at = excluded.marked_at",
-        _marks,
-    ),
+    Rows("leaderboard_marks", _MARK, insert("leaderboard_dirty", _MARK), _marks, version=2),
     Rows(
         "leaderboard_removals",
         _REMOVAL,
