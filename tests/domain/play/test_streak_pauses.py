@@ -11,6 +11,9 @@ from rewards.domain.outcome import Outcome
 from rewards.domain.periods import epoch_seconds
 from rewards.domain.play.streaking.pauses import left_seconds
 from rewards.domain.program import check, read_document
+from rewards.domain.program.diff import diff
+from rewards.domain.program.docs import render
+from rewards.domain.program.models import Document
 from rewards.domain.streak_moves import StreakPausesUsedUp
 
 WEEK: Final = "pause: {longest: 7d, per_year: 10d}"
@@ -142,3 +145,28 @@ def test_what_is_wrong_is_said(pause_terms: str, path: str, code: str) -> None:
     text = f"{HEAD.replace('LATE', '72h')}streaks:\n  s: {{on: ran, pause: {pause_terms}}}\n"
     report = check(read_document(text.encode()))
     assert [(each.path, each.code) for each in report.errors] == [(path, code)]
+
+
+def document(streak: str) -> Document:
+    text = f"{HEAD.replace('LATE', '72h')}streaks:\n  s: {{on: ran, {streak}}}\n"
+    found = check(read_document(text.encode())).document
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("streak", "told"),
+    [
+        (WEEK, "up to 7d each time, 10d a calendar year"),
+        ("pause: {}", "up to 30d each time, 60d a calendar year"),
+        ("pause: {longest: 300d}", "up to 300d each time, 366d a calendar year"),
+        ("per: week, pause: {longest: 10d}", "up to 10d each time, 28d a calendar year"),
+    ],
+)
+def test_people_read_how_long_a_streak_can_be_paused(streak: str, told: str) -> None:
+    assert f"| can be paused | {told} |" in render(document(streak))
+
+
+def test_a_diff_names_the_bound() -> None:
+    [change] = diff(document("pause: {}"), document("pause: {per_year: 40d}"))
+    assert str(change) == "~ streaks.s\n    pause.per_year: nothing → 40d"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Self
 
 from rewards.domain.periods import Calendar
 from rewards.domain.program.compiled import Action, Cause, Condition, Value
@@ -34,6 +34,9 @@ USUAL_SECONDS: Final[Mapping[Calendar, int]] = {
 }
 
 
+YEAR_SECONDS: Final = 366 * 86_400
+
+
 @dataclass(frozen=True, slots=True)
 class PauseTerms:
     """How long one pause may last, and how long all may that begin in one calendar year of the member."""
@@ -41,6 +44,14 @@ class PauseTerms:
     per: Calendar
     longest: timedelta
     per_year_seconds: int
+
+    @classmethod
+    def of(cls, per: Calendar, longest: timedelta, per_year: timedelta | None) -> Self:
+        """Where nothing is said of the year: two of the longest pauses, up to a year."""
+        if per_year is not None:
+            return cls(per, longest, int(per_year.total_seconds()))
+        most = cls(per, longest, 0).counted_seconds(int(longest.total_seconds()))
+        return cls(per, longest, max(most, min(2 * most, YEAR_SECONDS)))
 
     def counted_seconds(self, seconds: int) -> int:
         """What a pause counts for: whole usual periods, each begun one."""

@@ -84,7 +84,10 @@ async def place_hold(request: ApiRequest, member: MemberPath, data: JSONBody[Hol
 async def reverse_reference(
     request: ApiRequest, member: MemberPath, data: JSONBody[ReverseReferenceIn]
 ) -> Response[MoveOut]:
-    """Take back what is left of every transaction of the member that carries the reference."""
+    """Take back what is left of every transaction of the member that carries the reference.
+
+    One that paid for freezes of a streak which are used stays as it is, told as `not_reversed` among the effects.
+    """
     command = ReverseReference(data.reference, _policy(data.policy), data.cause(request.auth.actor))
     return await _move(request, member_ref(member), command, content_of("reverse_reference", data))
 
@@ -109,7 +112,10 @@ async def release(request: ApiRequest, hold: FromPath[UUID], data: JSONBody[Rele
     "/transactions/{transaction:uuid}/reverse", operation_id="reverse_transaction", status_code=200, responses=_REFUSALS
 )
 async def reverse(request: ApiRequest, transaction: FromPath[UUID], data: JSONBody[ReverseIn]) -> Response[MoveOut]:
-    """Take a transaction back, wholly or in part: points earned are clawed back, points spent are given back."""
+    """Take a transaction back, wholly or in part: points earned are clawed back, points spent are given back.
+
+    What paid for freezes of a streak is taken back with them, as a whole, and not once they are used (`not-reversible`).
+    """
     ref = await _owner(request, TRANSACTION_OWNER, transaction, "transaction")
     command = Reverse(transaction, data.amount, _policy(data.policy), data.cause(request.auth.actor))
     return await _move(request, ref, command, content_of("reverse", data, transaction=transaction))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -25,7 +25,6 @@ from rewards.domain.program.streak import Freezes, Milestone, PauseTerms, Streak
 from rewards.domain.program.values import CelValue, FieldValue, compile_value
 
 PAUSE_MAX: Final = timedelta(days=400)
-YEAR_SECONDS: Final = 366 * 86_400
 _SHORTEST: Final = {
     Calendar.DAY: timedelta(hours=23),
     Calendar.WEEK: timedelta(days=7, hours=-1),
@@ -132,17 +131,14 @@ class StreakBuilder:
         assert longest is not None
         if longest > PAUSE_MAX:
             self.context.problems.error(f"{path}.longest", "too-long", "a pause is at most 400 days")
-        terms = PauseTerms(Calendar(each.per), longest, 0)
+        terms = PauseTerms.of(Calendar(each.per), longest, per_year)
         needed = terms.counted_seconds(int(longest.total_seconds()))
-        if per_year is None:
-            return replace(terms, per_year_seconds=max(needed, min(2 * needed, YEAR_SECONDS)))
-        seconds = int(per_year.total_seconds())
-        if per_year > PAUSE_MAX:
+        if per_year is not None and per_year > PAUSE_MAX:
             self.context.problems.error(f"{path}.per_year", "too-long", "of a year at most 400 days can be paused")
-        elif seconds < needed:
+        elif terms.per_year_seconds < needed:
             message = f"the longest pause counts for {in_words(needed)}, which is more than per_year allows"
             self.context.problems.error(f"{path}.per_year", "too-short", message)
-        return replace(terms, per_year_seconds=seconds)
+        return terms
 
     def _remarks(self, each: written.Streak, path: str) -> None:
         warn_before = duration(each.warn_before)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from rewards.domain.periods import Calendar
+from rewards.domain.program.durations import in_words, parse_duration
 from rewards.domain.program.flowchart import told_action
 from rewards.domain.program.markdown import code, say, table, titled
 from rewards.domain.program.models import Document
 from rewards.domain.program.models.actions import Action
-from rewards.domain.program.models.streaks import Freezes, Milestone, Streak
+from rewards.domain.program.models.base import duration
+from rewards.domain.program.models.streaks import Freezes, Milestone, Pause, Streak
+from rewards.domain.program.streak import PauseTerms
 
 
 def streaks(document: Document, locale: str) -> list[str]:
@@ -30,8 +34,7 @@ def _terms(each: Streak) -> list[tuple[str, str]]:
     if each.freezes is not None:
         rows.append(("bridged by freezes", _freezes(each.freezes)))
     if each.pause is not None:
-        per_year = each.pause.per_year or "twice that"
-        rows.append(("can be paused", f"up to {each.pause.longest} each time, {per_year} a calendar year"))
+        rows.append(("can be paused", _pauses(each.pause, Calendar(each.per))))
     if each.warn_before:
         rows.append(("warns", f"{each.warn_before} before it breaks"))
     if each.rewards:
@@ -46,6 +49,11 @@ def _freezes(freezes: Freezes) -> str:
     if freezes.price is not None:
         told.append(f"{freezes.price.amount} {freezes.price.currency} each")
     return ", ".join(told)
+
+
+def _pauses(pause: Pause, per: Calendar) -> str:
+    terms = PauseTerms.of(per, parse_duration(pause.longest), duration(pause.per_year))
+    return f"up to {pause.longest} each time, {in_words(terms.per_year_seconds)} a calendar year"
 
 
 def _length(milestone: Milestone) -> str:
