@@ -1,7 +1,7 @@
 """The command line on the database of these tests."""
 
 import pytest
-from tests.features.ledger.command import Command, rewards
+from tests.command import Command, rewards
 
 
 @pytest.fixture

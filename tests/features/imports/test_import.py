@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.features.ledger.command import Command, start
+from tests.command import Command, start
 from tests.service import Live, live, publish, service_settings
 
 from rewards.domain.commands import MemberRef

@@ -47,9 +47,9 @@ async def test_a_board_is_verified_and_rebuilt(boards: Boards) -> None:
     of = await set_of(boards, "shared")
     entries: Any = await valkey.zrange(of.entries, 0, -1)
     await valkey.zincrby(of.entries, 1, entries[0])  # a wrong score
-    stranger = b"\x00" * 8 + b"s" * 16
-    await valkey.zadd(of.entries, {stranger: -9.0})
-    await valkey.hset(of.members, stranger[8:], stranger[:8] + b"user:nobody")
+    moment, stranger, name = b"\x00" * 8, b"s" * 16, b"user:nobody"
+    await valkey.zadd(of.entries, {moment + stranger + name: -9.0})
+    await valkey.hset(of.members, stranger, moment + name)
     wrong = await command(boards, "verify", "--board", "shared", "--json")
     assert (wrong.returncode, wrong.stderr.strip()) == (1, "")
     found = json.loads(wrong.stdout)["shared"]

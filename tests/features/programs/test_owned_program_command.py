@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.service import SECRET_KEY
+from tests.command import environment, run
 
 from rewards.cli.owned_program import summary
 from rewards.domain.program.diff import RESTARTS, Change, FieldChange
@@ -23,22 +20,8 @@ rules:
 
 
 def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path) -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "REWARDS_DATABASE_URL": migrated_url,
-        "REWARDS_REDIS_URL": redis_url,
-        "REWARDS_SECRET_KEY": SECRET_KEY,
-    }
-
     def rewards(*arguments: str) -> tuple[int, str, str]:
-        ran = subprocess.run(
-            [sys.executable, "-m", "rewards.cli", "program", *arguments],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-            timeout=100,
-        )
+        ran = run("program", *arguments, environment=environment(migrated_url, redis_url))
         return ran.returncode, ran.stdout, ran.stderr
 
     def written(amount: str) -> str:

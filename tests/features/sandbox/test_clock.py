@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from tests.service import SECRET_KEY, Live, create_database, live, service_settings
+from tests.command import rewards
+from tests.service import Live, create_database, live, service_settings
 
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.ledger.verification import Verification
@@ -148,16 +146,8 @@ async def test_the_clock_needs_the_scope_program(sandbox: Live) -> None:
 
 async def test_a_sandbox_is_made_from_a_program(migrated_url: str, redis_url: str) -> None:
     async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "REWARDS_DATABASE_URL": migrated_url,
-            "REWARDS_REDIS_URL": redis_url,
-            "REWARDS_SECRET_KEY": SECRET_KEY,
-        }
-        command = [sys.executable, "-m", "rewards.cli", "sandbox", "create", "--program", running.program_key]
-        made = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, env=environment, check=False, timeout=60
-        )
+        command = rewards(migrated_url, redis_url)
+        made = await command("sandbox", "create", "--program", running.program_key)
         assert made.returncode == 0, made.stderr
         assert f"`{running.program_key}_sandbox` decides by version 1" in made.stderr
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
