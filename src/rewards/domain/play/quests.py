@@ -13,12 +13,13 @@ from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.counting import count, is_locked, why_never
+from rewards.domain.play.questing.following import completion_behind, joining
 from rewards.domain.play.questing.gates import is_admitted
 from rewards.domain.play.questing.joining import begin
 from rewards.domain.play.questing.keeping import MECHANIC, as_defined, keep, kept_of
 from rewards.domain.play.questing.merging import merge
 from rewards.domain.play.questing.sending import contribute, name_of, send_back
-from rewards.domain.play.questing.standing import BEGINS, COUNTS, Entry, Kept, ends_micros
+from rewards.domain.play.questing.standing import BEGINS, COUNTS, Entry, Kept, ends_micros, untied
 from rewards.domain.play.questing.undoing import undo
 from rewards.domain.play.questing.word import REWARDED
 from rewards.domain.program.compiled import Bound, Missing
@@ -69,10 +70,14 @@ class Quests(Mechanic):
                 work.trace.append({"quest": key, "result": "expired", "at": from_epoch_micros(ends).isoformat()})
 
     def merge(self, work: Work, other: Mapping[str, Any]) -> None:
+        # Completions are numbered anew: what followed from one stays where that was.
+        for key, plain in work.play.get(MECHANIC, {}).items():
+            work.set_play(MECHANIC, key, [*plain[:3], list(untied(plain[3])), *plain[4:]])
         for key, plain in other.items():
             quest = work.program.quests.quests.get(key)
             if quest is not None:
-                merge(work, quest, Kept.of(plain))
+                kept = Kept.of(plain)
+                merge(work, quest, kept._replace(tail=untied(kept.tail)))
 
     def drop_removed(self, work: Work) -> None:
         """Quests that are gone, and the progress of those whose steps have changed; what was completed stays so."""
@@ -131,7 +136,12 @@ def _contribute(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at
 def _begin(firing: Firing, action: BeginQuest) -> None:
     work = firing.work
     quest = work.program.quests.quests[action.quest]
-    if begin(work, quest, firing.occurred_at):
+    at, entry = firing.occurred_at, None
+    completion = completion_behind(firing, action)
+    if completion is not None:
+        entry = joining(work, completion)
+        at = from_epoch_micros(entry.micros)
+    if begin(work, quest, at, entry):
         work.effects.append({"type": "quest_started", "key": quest.key, firing.cause.kind: firing.cause.key})
     else:
         work.trace.append({"quest": quest.key, "result": "not_begun", firing.cause.kind: firing.cause.key})

@@ -56,7 +56,7 @@ class Again:
 class Quest:
     """`definition` is the hash of what is counted: progress is kept under it, and starts over when it changes.
 
-    `joined_by_rule`: some rule can begin it, also by an event that comes late. `team`: groups follow it, not single members.
+    `joined_by_rule`: some rule or reward can begin it, also by an event that comes late. `team`: groups follow it, not single members.
     """
 
     key: str
@@ -93,10 +93,14 @@ class Quest:
 
 @dataclass(frozen=True, slots=True)
 class BeginQuest:
-    """The action of a rule that begins a quest for the member."""
+    """The action of a rule that begins a quest for the member.
+
+    `after` reads the quest and the number of the completion that the rule may follow from.
+    """
 
     quest: str
     bind: str | None = None
+    after: tuple[Value, Value] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ class QuestBook:
     by_event: Mapping[str, tuple[tuple[Quest, tuple[Step, ...]], ...]] = field(init=False)
     for_teams: bool = field(init=False)
     unlocked_by: Mapping[str, tuple[Quest, ...]] = field(init=False)
+    joined: tuple[Quest, ...] = field(init=False)
+    """Those that a rule or a reward can begin for a member."""
 
     def __post_init__(self) -> None:
         by_event: dict[str, dict[str, list[Step]]] = {}
@@ -122,5 +128,7 @@ class QuestBook:
             for event, each in by_event.items()
         }
         object.__setattr__(self, "by_event", concerned)
+        joined = tuple(quest for quest in self.quests.values() if quest.joined_by_rule and not quest.team)
+        object.__setattr__(self, "joined", joined)
         object.__setattr__(self, "for_teams", any(quest.team for quest in self.quests.values()))
         object.__setattr__(self, "unlocked_by", {key: tuple(each) for key, each in unlocked_by.items()})

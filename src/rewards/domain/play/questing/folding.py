@@ -47,7 +47,8 @@ COMPLETED: Final = "completed"
 class Happening(NamedTuple):
     """An attempt began, a step was reached, or the quest was completed; `instance` counts completions from 1.
 
-    `by` names who contributed to the attempt until then, in a team quest.
+    `by` names who contributed to the attempt until then, in a team quest. `high` and `low` are the id of the event that did it,
+    but for what an event began.
     """
 
     what: str
@@ -55,6 +56,8 @@ class Happening(NamedTuple):
     step: int
     micros: int
     by: tuple[str, ...] = ()
+    high: int = 0
+    low: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +98,12 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
         if not done >> index & 1 and reached(step.kind, counts[index], step.goal):
             done |= 1 << index
             steps.append(step.number)
-    if entry.by:
+    if entry.by and entry.parts:
         by = with_contribution(by, entry.by, moved=counts != before)
     who = named(by) if by else ()
-    happened += [Happening(STEP, instance, number, entry.micros, who) for number in steps]
+    happened += [Happening(STEP, instance, number, entry.micros, who, entry.high, entry.low) for number in steps]
     if done and (quest.order is Order.ANY or done == quest.all_done):
-        happened.append(Happening(COMPLETED, instance, 0, entry.micros, who))
+        happened.append(Happening(COMPLETED, instance, 0, entry.micros, who, entry.high, entry.low))
         first = entry.micros if standing.first is None else standing.first
         return Standing(instance, first, entry.micros, None), happened
     completed, earliest, last, _ = standing

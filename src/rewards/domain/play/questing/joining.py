@@ -67,8 +67,8 @@ def quest_of(work: Work, key: str) -> Quest:
     return quest
 
 
-def begin(work: Work, quest: Quest, at: datetime) -> bool:
-    """Begins an attempt as of `at`; False if there is one already, or none may begin."""
+def begin(work: Work, quest: Quest, at: datetime, joining: Entry | None = None) -> bool:
+    """Begins an attempt as of `at`, or of the place of `joining`; False if there is one already, or none may begin."""
     if quest.team and work.state.kind != GROUP:
         return False
     kept = kept_of(work, quest)
@@ -76,8 +76,7 @@ def begin(work: Work, quest: Quest, at: datetime) -> bool:
         return False
     if not is_admitted(work, quest, at):
         return False
-    entry = Entry.made(epoch_micros(at), work.id, JOINS)
-    _, news = add(work, quest, kept, entry)
+    _, news = add(work, quest, kept, joining or Entry.made(epoch_micros(at), work.id, JOINS))
     return any(each.what is STARTED for each in news)
 
 

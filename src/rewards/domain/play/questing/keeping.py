@@ -14,7 +14,7 @@ from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.questing.folding import STARTED, STEP, Happening, Terms, advance, fold
 from rewards.domain.play.questing.sending import reward_all
-from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept, Standing
+from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept, Standing, with_joins_at
 from rewards.domain.play.rewards import give
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.quest import Quest
@@ -75,13 +75,15 @@ def add(work: Work, quest: Quest, kept: Kept, entry: Entry) -> tuple[Kept, list[
     return became(work, quest, kept._replace(head=head, tail=tail), happened)
 
 
-def fold_anew(work: Work, quest: Quest, kept: Kept) -> tuple[Kept, list[Happening]]:
-    """After the tail, the base or the terms have changed."""
+def fold_anew(work: Work, quest: Quest, kept: Kept, behind: tuple[str, ...] = ()) -> tuple[Kept, list[Happening]]:
+    """After the tail, the base or the terms have changed, because the quests `behind` have."""
     head, happened = fold(quest, kept.base, kept.tail, terms_of(work, quest))
-    return became(work, quest, kept._replace(head=head), happened)
+    return became(work, quest, kept._replace(head=head), happened, behind)
 
 
-def became(work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening]) -> tuple[Kept, list[Happening]]:
+def became(
+    work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening], behind: tuple[str, ...] = ()
+) -> tuple[Kept, list[Happening]]:
     """Remembers where a quest stands now, tells and pays what is new of `happened`, and returns both."""
     before = kept.first
     kept, news = _news(kept, happened)
@@ -96,8 +98,30 @@ def became(work: Work, quest: Quest, kept: Kept, happened: Sequence[Happening]) 
         for waiting in work.program.quests.unlocked_by.get(quest.key, ()):
             held = kept_of(work, waiting)
             if held.tail:
-                fold_anew(work, waiting, held)
+                fold_anew(work, waiting, held, (*behind, quest.key))
+    if happened and work.program.quests.joined:
+        _move_joined(work, happened, (*behind, quest.key))
     return kept, news
+
+
+def link(quest: str, instance: int, step: int) -> str:
+    """What a joining carries that follows from a completion, or with `step` (from 1) from a step on the way to it."""
+    return f"{quest}:{instance}:{step}"
+
+
+def _move_joined(work: Work, happened: Sequence[Happening], behind: tuple[str, ...]) -> None:
+    """What follows from completions of the last quest of `behind` begins where these are now."""
+    key = behind[-1]
+    places = {
+        link(key, each.instance, each.step): (each.micros, each.high, each.low)
+        for each in happened
+        if each.what is not STARTED
+    }
+    for follower in work.program.quests.joined if places else ():
+        plain = work.play.get(MECHANIC, {}).get(follower.key)
+        tail = None if plain is None or follower.key in behind else with_joins_at(plain[3], places)
+        if tail is not None:
+            fold_anew(work, follower, kept_of(work, follower)._replace(tail=tail), behind)
 
 
 def _place(plain: list[Any]) -> tuple[int, int, int]:

@@ -7,6 +7,8 @@ what is younger than the late window, and what counts for the attempt that is un
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from operator import eq
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
@@ -105,7 +107,8 @@ LEAVES: Final = 3
 
 class Entry(NamedTuple):
     """One contribution: when, the event's id in two halves (by which those of one moment are ordered), what it may do,
-    and what it adds to which steps, as (index, payload). `by` names whose it is, in a team quest."""
+    and what it adds to which steps, as (index, payload). `by` names whose it is, in a team quest; of a joining that
+    follows from another quest it says from which completion, and the joining has the place of that."""
 
     micros: int
     high: int
@@ -133,6 +136,25 @@ class Entry(NamedTuple):
     def of(cls, plain: list[Any]) -> Self:
         micros, high, low, sort, parts, *by = plain
         return cls(micros, high, low, sort, tuple((index, payload) for index, payload in parts), by[0] if by else "")
+
+
+def with_joins_at(
+    tail: Sequence[list[Any]], places: Mapping[str, tuple[int, int, int]]
+) -> tuple[list[Any], ...] | None:
+    """The tail with the joinings that follow from completions at the places of these; None where they are there."""
+    moved = [
+        [*places[plain[5]], *plain[3:]] if len(plain) > 5 and plain[3] == JOINS and plain[5] in places else plain
+        for plain in tail
+    ]
+    if all(map(eq, moved, tail)):
+        return None
+    # What completes a quest is not yet of one that follows from it.
+    return tuple(sorted(moved, key=lambda plain: (*plain[:3], plain[3] == JOINS)))
+
+
+def untied(tail: Sequence[list[Any]]) -> tuple[list[Any], ...]:
+    """The tail with its joinings where they are, whatever they followed from."""
+    return tuple(plain[:5] if plain[3] == JOINS else plain for plain in tail)
 
 
 NOTHING: Final = Standing().plain()

@@ -26,6 +26,7 @@ from rewards.domain.program.compiling.currencies import build_own_expiry
 from rewards.domain.program.compiling.events import Catalogue
 from rewards.domain.program.compiling.segments import check_memberships, check_splits
 from rewards.domain.program.expressions.fields import Kind
+from rewards.domain.program.expressions.nodes import ExpressionError
 from rewards.domain.program.expressions.scope import Scope
 from rewards.domain.program.models import actions as written
 from rewards.domain.program.models.base import duration
@@ -40,13 +41,14 @@ AnyValue = FieldValue | CelValue | Constant
 class ActionBuilder:
     """Builds actions of one rule; `needs` gathers what must be bound for them.
 
-    `out_of_reach` are metrics that the rule cannot read, and why.
+    `out_of_reach` are metrics that the rule cannot read, and why; `triggers` the events that it is about, if any.
     """
 
     context: Context
     catalogue: Catalogue
     scope: Scope
     out_of_reach: Mapping[str, str]
+    triggers: tuple[str, ...] = ()
     needs: list[Needs] = field(default_factory=list)
 
     def build(self, action: written.Action, path: str) -> Action | None:
@@ -65,7 +67,7 @@ class ActionBuilder:
             return self._badge(content, path)
         if isinstance(content, written.BeginQuest):
             known = self.context.refers(f"{path}.key", "quest", "quests", content.key, self.context.document.quests)
-            return BeginQuest(content.key, content.bind) if known else None
+            return BeginQuest(content.key, content.bind, self._completion()) if known else None
         if isinstance(content, written.Score):
             return self._score(content, path)
         if isinstance(content, written.GiveFreezes):
@@ -148,6 +150,17 @@ class ActionBuilder:
             message = f"{content.key} has {most} level{'s' if most > 1 else ''}"
             self.context.problems.error(f"{path}.level", "value", message)
         return BadgeAction(content.key, content.level, content.bind)
+
+    def _completion(self) -> tuple[AnyValue, AnyValue] | None:
+        """What reads the completion that the rule may follow from; None where it can follow from none."""
+        if "quest.completed" not in self.triggers:
+            return None
+        try:
+            quest, instance = (compile_value(f"event.{name}", self.scope) for name in ("quest", "instance"))
+        except ExpressionError:
+            return None  # events of one rule that mean different things by it
+        self.needs += [quest.needs, instance.needs]
+        return quest, instance
 
     def _score(self, content: written.Score, path: str) -> ScoreAction | None:
         declared = self.context.document.leaderboards

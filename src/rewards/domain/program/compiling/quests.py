@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
 
 from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.program.binding import Needs, Plans
@@ -22,6 +24,7 @@ from rewards.domain.program.compiling.segments import MEMBER, check_memberships,
 from rewards.domain.program.conditions import CelCondition, compile_condition
 from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.models import quests as written
+from rewards.domain.program.models.actions import Action
 from rewards.domain.program.models.base import Localised, span, texts
 from rewards.domain.program.quest import DISTINCT_TARGET_MAX, Again, Order, Quest, QuestBook, Step
 from rewards.domain.program.values import compile_value
@@ -46,12 +49,7 @@ class QuestBuilder:
         document = self.context.document
         for key in _cyclic(document.quests):
             self.context.problems.error(f"quests.{key}.requires.quests", "cycle", f"quest {key} waits for itself")
-        joined = {
-            action.quest.key
-            for rule in document.rules
-            for action in (*rule.then, *rule.otherwise)
-            if action.quest is not None
-        }
+        joined = {action.quest.key for action in _actions_of(document) if action.quest is not None}
         built = {}
         for key, each in sorted(document.quests.items()):
             quest = self._quest(key, each, by_rule=key in joined)
@@ -195,6 +193,21 @@ class QuestBuilder:
         moment = datetime.fromisoformat(text)
         zone = ZoneInfo(self.context.document.program.timezone)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+
+
+def _actions_of(written: Any) -> Iterator[Action]:
+    """All actions within a part of the document: of rules, and all rewards."""
+    if isinstance(written, Action):
+        yield written
+    elif isinstance(written, BaseModel):
+        for name in type(written).model_fields:
+            yield from _actions_of(getattr(written, name))
+    elif isinstance(written, list | tuple):
+        for each in written:
+            yield from _actions_of(each)
+    elif isinstance(written, dict):
+        for each in written.values():
+            yield from _actions_of(each)
 
 
 def _texts(localised: Localised | None, locale: str) -> dict[str, str]:
