@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from rewards.features.keys.controller import keys_router
 from rewards.features.keys.queries import find_caller
 from rewards.features.leaderboards.closing import Closings
 from rewards.features.leaderboards.controller import leaderboards_router
+from rewards.features.leaderboards.direct import UNDER, DirectBoards
 from rewards.features.leaderboards.feeds import Feeds
 from rewards.features.leaderboards.me import my_leaderboards_router
 from rewards.features.leaderboards.ranking import Ranking
@@ -53,7 +54,7 @@ from rewards.features.wallets.me import my_wallet_router
 from rewards.features.wallets.moving import moving_router
 from rewards.http.auth import ApiKeys
 from rewards.http.bodies import StrictBody
-from rewards.http.edge import Edge, HttpMetrics
+from rewards.http.edge import Direct, Edge, HttpMetrics
 from rewards.http.limits import RateLimiter
 from rewards.http.member_tokens import MemberTokens
 from rewards.http.openapi import openapi_config, reference_router
@@ -82,7 +83,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with service.running(), feeds.running(), AsyncExitStack() as stack:
+        async with service.running(), aclosing(board_reader), feeds.running(), AsyncExitStack() as stack:
             stack.push_async_callback(checker.close)
             for also in alongside:
                 await stack.enter_async_context(also())
@@ -125,8 +126,13 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
         request_max_body_size=service.settings.body_bytes_max,
         logging_config=None,
     )
+    return Edge(app, HttpMetrics(service.registry), direct=_short_ways(service, keys, board_reader))
+
+
+def _short_ways(service: Service, keys: ApiKeys, boards: BoardReader) -> dict[tuple[str, str], Direct]:
+    """Past the framework; see docs/decisions/0009."""
     direct = DirectEvents(service.intake, keys, body_bytes_max=service.settings.body_bytes_max)
-    return Edge(app, HttpMetrics(service.registry), direct={("POST", PATH): direct})
+    return {("POST", PATH): direct, ("GET", UNDER): DirectBoards(boards, keys)}
 
 
 def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:

@@ -39,7 +39,7 @@ _set = object.__setattr__
 _UNKNOWN: Final = SafeUUID.unknown
 
 
-def _uuid(value: int) -> UUID:
+def uuid_of(value: int) -> UUID:
     """A UUID of 128 bits that are known to be in range: the constructor's checks would cost more than all the rest."""
     made = UUID.__new__(UUID)
     _set(made, "int", value)
@@ -53,7 +53,7 @@ _FIXED: Final = 0x8 << 76 | 0x2 << 62
 
 def uuid8(unix_ms: int, bucket: int, rest: int) -> UUID:
     """A UUIDv8 of a moment and a bucket; `rest` fills what is left: four bits beside the bucket, 62 behind the variant."""
-    return _uuid(_head(unix_ms, bucket) | _spread(rest))
+    return uuid_of(_head(unix_ms, bucket) | _spread(rest))
 
 
 def _head(unix_ms: int, bucket: int) -> int:
@@ -82,12 +82,12 @@ class Ids:
 
     def next(self) -> UUID:
         self._ordinal = ordinal = self._ordinal + 1
-        return _uuid(self._base | (ordinal & 0x3FFF) << 38)
+        return uuid_of(self._base | (ordinal & 0x3FFF) << 38)
 
     def lot(self, member: UUID, material: str) -> UUID:
         """The id of a lot that merges: the same material gives the same lot of the member."""
         digest = blake2b(material.encode(), key=member.bytes, digest_size=16).digest()
-        return _uuid(int.from_bytes(digest, "big"))
+        return uuid_of(int.from_bytes(digest, "big"))
 
 
 def unix_ms(moment: datetime) -> int:

@@ -96,7 +96,8 @@ class HttpMetrics:
 class Edge:
     """Wraps the application: `app = Edge(litestar, HttpMetrics(registry))`.
 
-    `direct` has the first word on requests of its methods and paths, before the application hears of them.
+    `direct` has the first word on requests of its methods and paths, before the application hears of them; where a path
+    ends with a slash, on those of all that begin so.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Edge:
         self.app = app
         self._metrics = metrics
         self._direct = direct
+        self._direct_under = [(*where, how) for where, how in direct.items() if where[1].endswith("/")]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -133,7 +135,7 @@ class Edge:
             else:
                 if ESCAPED_SLASH.search(scope.get("raw_path") or b""):
                     scope["path"] = _path_of(scope["raw_path"])
-                direct = self._direct.get((scope["method"], scope["path"]))
+                direct = self._direct_of(scope["method"], scope["path"])
                 left = receive if direct is None else await direct(scope, receive, send_on)
                 if left is not None:
                     await self.app(scope, left, send_on)
@@ -143,6 +145,12 @@ class Edge:
             self._metrics.observe(scope["method"], route, status, seconds)
             if status >= INTERNAL_ERRORS or (seconds > SLOW_SECONDS and LASTING not in scope):
                 log.warning("slow or failed", method=scope["method"], route=route, status=status, seconds=seconds)
+
+    def _direct_of(self, method: str, path: str) -> Direct | None:
+        for begins, under, direct in self._direct_under:
+            if method == begins and path.startswith(under):
+                return direct
+        return self._direct.get((method, path))
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

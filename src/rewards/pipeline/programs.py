@@ -57,6 +57,10 @@ class Programs:
         """The newest version known here. Raises `NothingPublished`."""
         return self._current.get(program_id) or await self.refresh(program_id)
 
+    def at_hand(self, program_id: int) -> Published | None:
+        """The newest version known here, if there is one."""
+        return self._current.get(program_id)
+
     async def refresh(self, program_id: int, *, at_least: int = 0) -> Published:
         """Loads and compiles the published version unless one of at least this revision is at hand."""
         async with self._locks.setdefault(program_id, asyncio.Lock()):

@@ -53,9 +53,10 @@ scores = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([0.1 + 0.2, 0.3, float(2**53), float(2**53 - 1), -0.0, math.pi, 5e-324]),
 )
+names = st.sampled_from([None, "user:renamed", "ä/\U0001f600", ""])
 writes = st.lists(
     st.one_of(
-        st.builds(score, st.integers(1, 12), scores, after=st.integers(-3, 3)),
+        st.builds(score, st.integers(1, 12), scores, after=st.integers(-3, 3), name=names),
         st.integers(1, 12),
     ),
     max_size=30,

@@ -17,6 +17,7 @@ from rewards.features.events.controller import addressed, answer_bytes
 from rewards.features.events.schemas import EventIn
 from rewards.http.auth import ApiKeys, Caller
 from rewards.http.decoding import decoder_for
+from rewards.http.direct import JSON, answer, known_caller
 from rewards.http.edge import INTERNAL_ERRORS, Message, Receive, Send
 from rewards.http.problems import MEDIA_TYPE, problem_bytes, problem_headers, status_of
 from rewards.http.request_ids import request_id_of
@@ -26,8 +27,6 @@ log = structlog.get_logger("rewards.http")
 
 PATH: Final = "/v1/events"
 _TRACE: Final = {b"": False, b"trace=true": True}
-_BEARER: Final = b"Bearer "
-_JSON: Final = b"application/json"
 _LEFT_TO_THE_FRAMEWORK: Final = frozenset({b"content-encoding", b"transfer-encoding", b"origin"})
 _decode = decoder_for(EventIn).decode
 
@@ -80,7 +79,7 @@ class DirectEvents:
         except RewardsError as error:
             await _refuse(scope, send, error)
         else:
-            await _answer(send, 200, answer_bytes(receipt, trace=trace), _JSON)
+            await answer(send, 200, answer_bytes(receipt, trace=trace), JSON)
         return None
 
     def _caller(self, headers: list[tuple[bytes, bytes]]) -> Caller | None:
@@ -92,14 +91,9 @@ class DirectEvents:
                 token = value
             elif name == b"content-length":
                 length = int(value) if value.isdigit() else -1
-            elif name in _LEFT_TO_THE_FRAMEWORK or (name == b"content-type" and value != _JSON):
+            elif name in _LEFT_TO_THE_FRAMEWORK or (name == b"content-type" and value != JSON):
                 return None
-        if token is None or not token.startswith(_BEARER) or not 0 < length <= self._body_bytes_max:
-            return None
-        caller = self._keys.known(token[len(_BEARER) :].decode("latin-1"))
-        if caller is None or caller.kind != "secret" or caller.rate_per_second is not None:
-            return None
-        return caller if "events" in caller.scopes else None
+        return known_caller(self._keys, token, "events") if 0 < length <= self._body_bytes_max else None
 
 
 async def _read(receive: Receive) -> Body:
@@ -112,16 +106,6 @@ async def _read(receive: Receive) -> Body:
     return Body(b"".join(parts), complete=message["type"] == "http.request")
 
 
-async def _answer(send: Send, status: int, body: bytes, media_type: bytes, *more: tuple[bytes, bytes]) -> None:
-    headers: list[tuple[bytes, bytes]] = [
-        (b"content-type", media_type),
-        (b"content-length", str(len(body)).encode()),
-        *more,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
 async def _refuse(scope: Message, send: Send, error: RewardsError) -> None:
     status = status_of(error)
     request_id = request_id_of(scope)
@@ -129,4 +113,4 @@ async def _refuse(scope: Message, send: Send, error: RewardsError) -> None:
         log.warning("request failed", code=error.code, detail=error.message, request_id=request_id)
     body = problem_bytes(error, instance=f"urn:rewards:request:{request_id}")
     more = [(name.lower().encode(), value.encode()) for name, value in problem_headers(error, status).items()]
-    await _answer(send, status, body, MEDIA_TYPE.encode(), *more)
+    await answer(send, status, body, MEDIA_TYPE.encode(), *more)

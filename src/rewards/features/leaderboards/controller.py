@@ -14,6 +14,7 @@ from rewards.features.leaderboards.naming import names_of
 from rewards.features.leaderboards.reading import CURRENT, BoardReader, Excerpt, View
 from rewards.features.leaderboards.schemas import (
     ENTRIES_DEFAULT,
+    RADIUS_DEFAULT,
     AmongIn,
     BoardKey,
     BoardsOut,
@@ -32,7 +33,6 @@ from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, member_ref
 
-RADIUS_DEFAULT = 3
 LocaleQuery = FromQuery[
     Annotated[str | None, Parameter(max_length=35, description="A BCP 47 tag; without it, the program's locale.")]
 ]

@@ -11,12 +11,13 @@ from litestar.params import JSONBody
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import MemberErased
 from rewards.domain.program.board import Shown
-from rewards.features.leaderboards.controller import RADIUS_DEFAULT, LocaleQuery, among, around, reader, standing
+from rewards.features.leaderboards.controller import LocaleQuery, among, around, reader, standing
 from rewards.features.leaderboards.moderation import MY_OPT_OUT
 from rewards.features.leaderboards.naming import names_of
 from rewards.features.leaderboards.reading import CURRENT, Excerpt, View
 from rewards.features.leaderboards.schemas import (
     ENTRIES_DEFAULT,
+    RADIUS_DEFAULT,
     AmongIn,
     BoardKey,
     BoardsOut,

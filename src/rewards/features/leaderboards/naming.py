@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import reading
-from rewards.domain.ids import bucket_of, keyed_hash
+from rewards.domain.ids import bucket_of
 from rewards.domain.program.board import Board, Shown
 from rewards.features.leaderboards import queries
 from rewards.pipeline.identity import Identity
@@ -17,6 +19,8 @@ from rewards.pipeline.load import rows
 
 NAME_LENGTH_MAX: Final = 64
 NUMBERS: Final = 10_000
+_PSEUDONYM: Final = b"pseudonym"
+_MEMBER_BYTES: Final = 16
 
 _ADJECTIVES: Final = (
     "Able Agile Amber Ample Azure Bold Brave Breezy Bright Brisk Calm Candid Cheery Clever Cosmic Cosy Crisp Curious "
@@ -39,10 +43,27 @@ def pseudonym(identity: Identity, member: UUID) -> str:
 
     Made by a keyed hash, so nobody without the program's secret can tell whose it is, or link it to anything.
     """
-    number = int.from_bytes(keyed_hash(identity.secret, b"pseudonym", member.bytes)[:8], "big")
+    hashed = _pseudonyms(identity.secret).copy()
+    hashed.update(member.bytes)
+    number = int.from_bytes(hashed.digest()[:8], "big")
     number, adjective = divmod(number, len(ADJECTIVES))
     number, animal = divmod(number, len(ANIMALS))
     return f"{ADJECTIVES[adjective]} {ANIMALS[animal]} {number % NUMBERS:04}"
+
+
+@lru_cache(maxsize=1024)
+def _pseudonyms(secret: bytes) -> Any:
+    """What `keyed_hash` makes of everything before the member, which is the same for all members of a program."""
+    begun = blake2b(key=secret, digest_size=16)
+    begun.update(len(_PSEUDONYM).to_bytes(4, "big") + _PSEUDONYM + _MEMBER_BYTES.to_bytes(4, "big"))
+    return begun
+
+
+def name_of(identity: Identity, board: Board, member: UUID, ref: str | None) -> str:
+    """What a member is called before others where nothing need be read for it: on boards that show no attribute."""
+    if board.names.shown is Shown.EXTERNAL_ID and ref is not None:
+        return ref
+    return pseudonym(identity, member)
 
 
 async def names_of(
@@ -51,11 +72,9 @@ async def names_of(
     """What each member is called before others, by what identifies it (None: erased). Whoever has no name of the kind
     that the board shows has a pseudonym."""
     shown: dict[UUID, str] = {}
-    if board.names.shown is Shown.EXTERNAL_ID:
-        shown = {member: ref for member, ref in members.items() if ref is not None}
-    elif board.names.shown is Shown.ATTRIBUTE and members:
+    if board.names.shown is Shown.ATTRIBUTE and members:
         shown = await _attributes(engine, program_id, board.names.attribute or "", list(members))
-    return {member: shown.get(member) or pseudonym(identity, member) for member in members}
+    return {member: shown.get(member) or name_of(identity, board, member, ref) for member, ref in members.items()}
 
 
 async def _attributes(engine: AsyncEngine, program_id: int, attribute: str, members: Sequence[UUID]) -> dict[UUID, str]:

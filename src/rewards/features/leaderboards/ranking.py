@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
+from msgspec import Struct
+
 from rewards.domain.errors import RewardsError
+from rewards.domain.ids import uuid_of
 from rewards.features.leaderboards import scripts
+from rewards.features.leaderboards.asking import Answer, Asking, Question
 from rewards.valkey import VALKEY_ERRORS, Valkey
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 WRITTEN_AT_ONCE_MAX: Final = 250
 """Members that one call of a script writes: it keeps the server from everybody else for about a millisecond."""
 SCANNED_AT_ONCE: Final = 500
 BUILT_KEPT_SECONDS: Final = 6 * 3600
 """What a rebuild that never ended has left goes by itself."""
 
-_PACKED: Final = Struct(">dH8x16s")
+_MOMENT_BYTES: Final = 8
+_NAME_AT: Final = 24
+"""In an entry: after the moment and the member."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MOMENT_ZERO: Final = 1 << 62
@@ -94,6 +99,14 @@ class SetId:
         return f"{self.period}/{self.part}"
 
     @property
+    def layout(self) -> str:
+        return self.board.layout
+
+    @property
+    def read_from(self) -> tuple[str, str, str]:
+        return self.board.meta, self.entries, self.members
+
+    @property
     def entries(self) -> str:
         return f"{self.board.prefix}entries/{self.name}"
 
@@ -119,8 +132,7 @@ class Score:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A member on a board. `position` counts from 0 and differs for all; `before` members have a strictly better score."""
 
     member: UUID
@@ -186,6 +198,7 @@ class Ranking:
 
     def __init__(self, valkey: Valkey) -> None:
         self._valkey = valkey
+        self._asking = Asking(valkey)
 
     async def write(self, of: SetId, fence: str, scores: Iterable[Score], gone: Iterable[UUID] = ()) -> int:
         """Writes absolute scores, and takes out who is gone; returns how many changed. Raises Fenced, Incomplete.
@@ -213,24 +226,24 @@ class Ranking:
 
     async def page(self, of: SetId, offset: int, limit: int) -> Reading:
         """The entries from a position on. Raises BoardUnavailable."""
-        return _reading(of.board, await self._read(scripts.PAGE, of, offset, limit))
+        return _reading(of.board, await self._asked(of, Question("page", offset, limit)))
 
     async def around(self, of: SetId, member: UUID, radius: int) -> Reading:
         """The member with up to `radius` neighbours on each side; no entries if the member is not in the set."""
-        return _reading(of.board, await self._read(scripts.AROUND, of, member.bytes, radius))
+        return _reading(of.board, await self._asked(of, Question("around", member.bytes, radius)))
 
     async def standings(self, of: SetId, members: Sequence[UUID]) -> Standings:
         """Raises BoardUnavailable."""
-        found = await self._read(scripts.STANDINGS, of, *(member.bytes for member in members))
-        as_of, version, total, rows = found
-        return Standings(from_microseconds(int(as_of)), int(version), total, [_standing(of.board, row) for row in rows])
+        answer = await self._asked(of, Question("places", b"".join(member.bytes for member in members), b""))
+        standings = [_standing(of.board, row) for row in answer.found]
+        return Standings(from_microseconds(int(answer.as_of)), int(answer.version), answer.total, standings)
 
     async def scores(self, of: SetId, members: Sequence[UUID]) -> list[Score]:
         """What was written of those members that are in the set. Raises BoardUnavailable."""
-        found = await self._read(scripts.SCORES, of, *(member.bytes for member in members))
+        answer = await self._asked(of, Question("scores", b"".join(member.bytes for member in members), b""))
         return [
-            Score(UUID(bytes=member), of.board.stored(float(score)), _moment_of(known), known[8:].decode())
-            for member, known, score in found
+            Score(UUID(bytes=member), of.board.stored(float(score)), _moment_of(known), _name_of(known))
+            for member, known, score in answer.found
             if score is not None
         ]
 
@@ -260,15 +273,18 @@ class Ranking:
         layout, version = found
         return int(version) if layout == board.layout.encode() else None
 
-    async def _read(self, script: Any, of: SetId, *args: bytes | float) -> Any:
-        keys = (of.board.meta, of.entries, of.members)
+    async def aclose(self) -> None:
+        """Leaves unanswered what is being asked."""
+        await self._asking.aclose()
+
+    async def _asked(self, of: SetId, question: Question) -> Answer:
         try:
-            found = await script(self._valkey, keys, of.board.layout, *args)
+            answer = await self._asking.ask(of, question)
         except VALKEY_ERRORS as error:
             raise BoardUnavailable("The board cannot be read: Valkey does not answer.") from error
-        if found is None:
+        if answer is None:
             raise BoardUnavailable("The board is being built; it will be here soon.")
-        return found
+        return answer
 
 
 class Build:
@@ -294,13 +310,12 @@ class Build:
             entries, members = of.built(self._fence)
             for some in _chunks(scores):
                 pipeline = self._valkey.pipeline(transaction=False)
-                stamped = [(each, each.member.bytes, _moment_bytes(each.achieved_at)) for each in some]
-                pipeline.zadd(
-                    entries, {moment + member: self._board.stored(each.score) for each, member, moment in stamped}
-                )
-                pipeline.hset(
-                    members, mapping={member: moment + each.name.encode() for each, member, moment in stamped}
-                )
+                known = [(each, _moment_bytes(each.achieved_at), each.name.encode()) for each in some]
+                scored = {
+                    moment + each.member.bytes + name: self._board.stored(each.score) for each, moment, name in known
+                }
+                pipeline.zadd(entries, scored)
+                pipeline.hset(members, mapping={each.member.bytes: moment + name for each, moment, name in known})
                 if of not in self._sets:
                     pipeline.expire(entries, BUILT_KEPT_SECONDS)
                     pipeline.expire(members, BUILT_KEPT_SECONDS)
@@ -328,9 +343,13 @@ def ranked(entries: Iterable[Entry], *, shared: bool) -> Iterable[tuple[int, Ent
 
 def _moment_of(known: bytes) -> datetime:
     try:
-        return from_microseconds(int.from_bytes(known[:8], "big") - _MOMENT_ZERO)
+        return from_microseconds(int.from_bytes(known[:_MOMENT_BYTES], "big") - _MOMENT_ZERO)
     except OverflowError:  # nothing that we wrote
         return datetime.min.replace(tzinfo=UTC)
+
+
+def _name_of(known: bytes) -> str:
+    return known[_MOMENT_BYTES:].decode()
 
 
 def _chunks(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
@@ -345,24 +364,23 @@ def _obeyed(answer: int) -> int:
     return answer
 
 
-def _reading(board: BoardId, found: Any) -> Reading:
-    as_of, version, total, position, before, packed = found
+def _reading(board: BoardId, answer: Answer) -> Reading:
+    position, before, found = answer.found
     entries: list[Entry] = []
-    at = 0
-    while at < len(packed):
-        score, name_size, member = _PACKED.unpack_from(packed, at)
-        at += _PACKED.size
-        value = board.stored(score)
-        if entries and entries[-1].score != value:
+    last: bytes | None = None
+    values = iter(found)
+    for entry, score in zip(values, values, strict=True):
+        if last is not None and score != last:
             before = position
-        entries.append(Entry(UUID(bytes=member), position, before, value, packed[at : at + name_size].decode()))
-        at += name_size
+        last = score
+        member = uuid_of(int.from_bytes(entry[_MOMENT_BYTES:_NAME_AT], "big"))
+        entries.append(Entry(member, position, before, board.stored(float(score)), entry[_NAME_AT:].decode()))
         position += 1
-    return Reading(from_microseconds(int(as_of)), int(version), total, entries)
+    return Reading(from_microseconds(int(answer.as_of)), int(answer.version), answer.total, entries)
 
 
 def _standing(board: BoardId, row: Any) -> Standing:
     member, position, before, score, known, neighbour, better, better_before = row
-    entry = Entry(UUID(bytes=member), position, before, board.stored(float(score)), known[8:].decode())
+    entry = Entry(UUID(bytes=member), position, before, board.stored(float(score)), _name_of(known))
     ahead = [board.stored(float(each)) if each is not None else None for each in (neighbour, better)]
     return Standing(entry, ahead[0], ahead[1], better_before)

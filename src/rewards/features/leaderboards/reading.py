@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import reading, snapshot
@@ -30,6 +31,7 @@ STALE_AFTER: Final = timedelta(seconds=5)
 """The projector vouches for every board each second; when it has not for this long, something is in its way."""
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
+VIEWS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,13 @@ class View:
     period: Period
     part: str
     frozen: Frozen | None
+    set: SetId = field(init=False)
 
-    @property
-    def set(self) -> SetId:
-        return SetId(board_id(self.published, self.board), self.period.key, self.part)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "set", SetId(board_id(self.published, self.board), self.period.key, self.part))
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(Struct, frozen=True):
     """A member with its rank, from 1. `ref` is what identifies it to the app; None once it is erased."""
 
     member: UUID
@@ -103,6 +104,11 @@ class BoardReader:
         self._programs = programs
         self._ranking = ranking
         self._kept = kept
+        self._views: dict[tuple[int, str, str], View] = {}
+
+    async def aclose(self) -> None:
+        """Leaves unanswered what is being asked."""
+        await self._ranking.aclose()
 
     async def published(self, program_id: int) -> tuple[Published, datetime]:
         """The program and its moment."""
@@ -124,13 +130,23 @@ class BoardReader:
             raise InvalidInput("This leaderboard has no parts.", path="query.part", expected="no `part`")
         current = board.schedule.at(now)
         if period in {CURRENT, current.key}:
-            return View(published, board, current, part, None)
+            return self._current(published, board, current, part)
         if period == PREVIOUS:
             before = board.schedule.before(current)
             if before is None:
                 raise InvalidInput("This leaderboard has one period: all time.", path="query.period", expected=CURRENT)
             return await self._past(published, board, before.key, part, now)
         return await self._past(published, board, period, part, now)
+
+    def at_hand(self, program_id: int, key: str, part: str) -> View | None:
+        """The view of the current period, if it can be told without reading anything."""
+        published = self._programs.at_hand(program_id)
+        if published is None or published.sandbox:
+            return None
+        board = _board(published, key)
+        if board is None or (part and board.attribute is None):
+            return None
+        return self._current(published, board, board.schedule.at(datetime.now(UTC)), part)
 
     async def read(self, view: View, work: Callable[[View], Awaitable[T]]) -> tuple[View, T]:
         """What `work` reads. A board that is not there may be kept in another way by a newer version: then by that.
@@ -212,6 +228,17 @@ class BoardReader:
         if not part:
             return view, found.state.id
         return await self.view(program_id, view.board.key, view.period.key, part[0].part), found.state.id
+
+    def _current(self, published: Published, board: Board, period: Period, part: str) -> View:
+        """Kept, since most reads are of the same few."""
+        key = (published.program_id, board.key, part)
+        known = self._views.get(key)
+        if known is not None and known.published is published and known.period == period:
+            return known
+        if len(self._views) >= VIEWS_MAX:
+            self._views.clear()
+        view = self._views[key] = View(published, board, period, part, None)
+        return view
 
     async def _past(self, published: Published, board: Board, key: str, part: str, now: datetime) -> View:
         async with reading(self._engine) as connection:

@@ -19,6 +19,7 @@ from rewards.http.decoding import SAFE_INTEGER_MAX, Body
 ENTRIES_MAX: Final = 100
 ENTRIES_DEFAULT: Final = 10
 OFFSET_MAX: Final = 1_000_000_000
+RADIUS_DEFAULT: Final = 3
 RADIUS_MAX: Final = 50
 AMONG_MAX: Final = 200
 TEXT_LENGTH_MAX: Final = 200

@@ -10,8 +10,9 @@ cluster. A board has
 - `sets`, the names of its sets.
 - for each set a sorted set of entries, and a hash from the member to its entry's moment and its name.
 
-An entry is the moment of the score (8 bytes) and the member (16 bytes): equal scores stand in lexicographic order of
-their entries, which is who came first, and then the member.
+An entry is the moment of the score (8 bytes), the member (16 bytes) and the member's name: equal scores stand in
+lexicographic order of their entries, which is who came first, and then the member. A page is read from the sorted set
+alone, since looking up each name elsewhere took longer than all the rest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ CHANGED_CHANNEL: Final = "rewards:boards:changed"
 FENCED: Final = -1
 INCOMPLETE: Final = -2
 
+# What is known of a member is the moment and the name of its entry.
+_ENTRY: Final = """
+local function entry(known, member) return string.sub(known, 1, 8) .. member .. string.sub(known, 9) end
+"""
+
 _OWN: Final = """
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local meta = redis.call('HMGET', KEYS[1], 'fence', 'layout', 'run', 'version')
@@ -38,6 +44,7 @@ RUN: Final = Script(_OWN + "return run")
 # empty moment takes the member out. Returns how many changed.
 WRITE: Final = Script(
     _OWN
+    + _ENTRY
     + """
 if meta[1] and meta[1] > ARGV[1] then return -1 end
 if meta[2] ~= ARGV[2] or meta[3] ~= run then return -2 end
@@ -45,20 +52,20 @@ local changed = 0
 for i = 4, #ARGV, 4 do
   local member, moment = ARGV[i], ARGV[i + 1]
   local old = redis.call('HGET', KEYS[4], member)
-  local was = old and string.sub(old, 1, 8)
+  local new = moment .. ARGV[i + 3]
   local differs = 0
-  if was and was ~= moment then
-    redis.call('ZREM', KEYS[3], was .. member)
+  if old and old ~= new then
+    redis.call('ZREM', KEYS[3], entry(old, member))
     differs = 1
   end
   if moment == '' then
     if old then redis.call('HDEL', KEYS[4], member) end
   else
-    if old ~= moment .. ARGV[i + 3] then
-      redis.call('HSET', KEYS[4], member, moment .. ARGV[i + 3])
+    if old ~= new then
+      redis.call('HSET', KEYS[4], member, new)
       differs = 1
     end
-    if redis.call('ZADD', KEYS[3], 'CH', ARGV[i + 2], moment .. member) == 1 then differs = 1 end
+    if redis.call('ZADD', KEYS[3], 'CH', ARGV[i + 2], entry(new, member)) == 1 then differs = 1 end
   end
   changed = changed + differs
 end
@@ -129,80 +136,76 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return redis.call('PEXPIRE', KEYS[3], ARGV[2])
 """)
 
-# KEYS: meta, entries, members. ARGV: layout, …. Answers false for a board that is not complete. A page is one string,
-# since a client takes longer to read many short values: of each entry the score as a double, the length of the name in
-# two bytes, the entry and the name.
-_READ: Final = """
-local meta = redis.call('HMGET', KEYS[1], 'layout', 'as_of', 'version')
+# KEYS: meta, entries, members. ARGV: layout, then questions of three values each: what, and two that it takes.
+#
+#   page    offset, how many          {position of the first, how many have a better score, entry and score in turns}
+#   around  member, how many aside    the same; of a member who is not in the set, with nothing in it
+#   places  members one after another, ''   for each who is in the set: {member, position, how many have a better score,
+#                                     score, what is known of it, and the two scores before it: of the entry right
+#                                     before, and of the nearest with another score with how many have a better one}
+#   scores  the same                  for each who is in the set: {member, what is known of it, score}
+#
+# Answers what all of them share (as_of, version, total), then each answer; false for a board that is not complete.
+READ: Final = Script(
+    _ENTRY
+    + """
+local call = redis.call
+local meta = call('HMGET', KEYS[1], 'layout', 'as_of', 'version')
 if meta[1] ~= ARGV[1] then return false end
-local total = redis.call('ZCARD', KEYS[2])
+local answers = {meta[2], meta[3], call('ZCARD', KEYS[2])}
+local entries = KEYS[2]
+
+local function better(score) return call('ZCOUNT', entries, '-inf', '(' .. score) end
+
 local function page(first, last)
-  local found = redis.call('ZRANGE', KEYS[2], first, last, 'WITHSCORES')
-  if #found == 0 then return {meta[2], meta[3], total, first, 0, ''} end
-  local members = {}
-  for i = 1, #found, 2 do members[#members + 1] = string.sub(found[i], 9) end
-  local before = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. found[2])
-  local names = redis.call('HMGET', KEYS[3], unpack(members))
-  for i = 1, #names do
-    local name = string.sub(names[i], 9)
-    names[i] = struct.pack('>dI2', tonumber(found[2 * i]), #name) .. found[2 * i - 1] .. name
+  local found = call('ZRANGE', entries, first, last, 'WITHSCORES')
+  return {first, found[2] and better(found[2]) or 0, found}
+end
+
+local function around(member, aside)
+  local known = call('HGET', KEYS[3], member)
+  if not known then return {0, 0, {}} end
+  local position = call('ZRANK', entries, entry(known, member))
+  return page(math.max(0, position - aside), position + aside)
+end
+
+local function place(member)
+  local known = call('HGET', KEYS[3], member)
+  if not known then return nil end
+  local position = call('ZRANK', entries, entry(known, member))
+  local score = call('ZSCORE', entries, entry(known, member))
+  local before = better(score)
+  local neighbour, ahead, beyond = {}, {}, 0
+  if position > 0 then neighbour = call('ZRANGE', entries, position - 1, position - 1, 'WITHSCORES') end
+  if before == position then
+    ahead = neighbour
+  elseif before > 0 then
+    ahead = call('ZRANGE', entries, before - 1, before - 1, 'WITHSCORES')
   end
-  return {meta[2], meta[3], total, first, before, table.concat(names)}
+  if ahead[2] then beyond = better(ahead[2]) end
+  return {member, position, before, score, known, neighbour[2] or false, ahead[2] or false, beyond}
 end
-local function entry_of(member)
-  local known = redis.call('HGET', KEYS[3], member)
-  return known and string.sub(known, 1, 8) .. member, known
+
+local function score(member)
+  local known = call('HGET', KEYS[3], member)
+  return known and {member, known, call('ZSCORE', entries, entry(known, member))}
 end
-"""
 
-# … offset, how many.
-PAGE: Final = Script(_READ + "return page(tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1)")
-
-# … member, how many on each side. A member who is not in the set gets a page of nothing.
-AROUND: Final = Script(
-    _READ
-    + """
-local entry = entry_of(ARGV[2])
-if not entry then return {meta[2], meta[3], total, 0, 0, ''} end
-local position = redis.call('ZRANK', KEYS[2], entry)
-return page(math.max(0, position - ARGV[3]), position + ARGV[3])
-"""
-)
-
-# … members. For each: position, how many are strictly before, score, what is known of it, and the two scores before it:
-# of the entry right before, and of the nearest with another score with how many are strictly before that.
-STANDINGS: Final = Script(
-    _READ
-    + """
-local rows = {}
-for i = 2, #ARGV do
-  local entry, known = entry_of(ARGV[i])
-  if entry then
-    local position = redis.call('ZRANK', KEYS[2], entry)
-    local score = redis.call('ZSCORE', KEYS[2], entry)
-    local before = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. score)
-    local neighbour, better, beyond = {}, {}, 0
-    if position > 0 then neighbour = redis.call('ZRANGE', KEYS[2], position - 1, position - 1, 'WITHSCORES') end
-    if before > 0 then
-      better = redis.call('ZRANGE', KEYS[2], before - 1, before - 1, 'WITHSCORES')
-      beyond = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. better[2])
-    end
-    rows[#rows + 1] = {ARGV[i], position, before, score, known, neighbour[2] or false, better[2] or false, beyond}
-  end
+local function each(members, look)
+  local rows = {}
+  for i = 1, #members, 16 do rows[#rows + 1] = look(string.sub(members, i, i + 15)) or nil end
+  return rows
 end
-return {meta[2], meta[3], total, rows}
-"""
-)
 
-# … members. For each that is in the set: the member, what is known of it, and the score of its entry.
-SCORES: Final = Script(
-    _READ
-    + """
-local rows = {}
-for i = 2, #ARGV do
-  local entry, known = entry_of(ARGV[i])
-  if entry then rows[#rows + 1] = {ARGV[i], known, redis.call('ZSCORE', KEYS[2], entry)} end
+for i = 2, #ARGV, 3 do
+  local what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local answer
+  if what == 'page' then answer = page(tonumber(first), first + second - 1)
+  elseif what == 'around' then answer = around(first, tonumber(second))
+  elseif what == 'places' then answer = each(first, place)
+  else answer = each(first, score) end
+  answers[#answers + 1] = answer
 end
-return rows
+return answers
 """
 )
