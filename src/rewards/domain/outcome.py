@@ -62,7 +62,8 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Achievement:
-    """Something that a member has achieved, kept for good: a badge's level, a quest or a step of it, a milestone, a tier.
+    """Something that a member has achieved, kept for good: a badge's level, a quest or a step of it, a milestone, a tier, a
+    leaderboard's prize.
 
     `instance` counts how many times the same was achieved, from 1. What was not `announced` is no news to the member.
     """

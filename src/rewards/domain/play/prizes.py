@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rewards.domain.commands import AwardPrize, ModerateBoard, OptOut
 from rewards.domain.errors import Refusal
-from rewards.domain.outcome import BoardNotice, EventRecord, Outcome, Status
+from rewards.domain.outcome import Achievement, BoardNotice, EventRecord, Outcome, Status
 from rewards.domain.play.boards import NAME, OPTED_OUT, REMOVED, opted_out, removals
 from rewards.domain.play.rewards import give
 from rewards.domain.profile import TIME_PASSED, finish_profile
 from rewards.domain.work import Work
+
+PRIZE: Final = "prize"
+"""The kind of achievement: its key is the board's and the period's, its level the rank, its instance the prize's number from 1."""
 
 
 class UnknownBoard(Refusal):
@@ -28,7 +33,9 @@ def decide_prize(work: Work, command: AwardPrize) -> Outcome:
     else:
         work.trace.append({**told, "result": "won"})
         prize = board.prizes[command.prize]
-        give(work, board.cause, prize.then, at=work.now, reference=board.reference(command.period))
+        if give(work, board.cause, prize.then, at=work.now, reference=board.reference(command.period)):
+            key = f"{board.key}/{command.period}"
+            work.achieve(Achievement(PRIZE, key, command.rank, prize.number + 1, work.now, event=work.cause))
     outcome = finish_profile(work)
     name = f"{TIME_PASSED}:{outcome.id}"
     outcome.event = EventRecord(TIME_PASSED, name, work.now, told, {}, work.contributions)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from litestar import Router, get, post
 from litestar.params import JSONBody
+from msgspec.structs import replace
 
 from rewards.db.transact import reading, transact
 from rewards.domain.commands import check_moment
 from rewards.domain.errors import InvalidInput
-from rewards.features.news.naming import named
+from rewards.domain.play.prizes import PRIZE
+from rewards.features.news.naming import currency_name, named
 from rewards.features.news.queries import Awarded, see, unseen
-from rewards.features.news.schemas import NewsItem, NewsOut, Seen
+from rewards.features.news.schemas import NewsItem, NewsOut, Seen, Won
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, PageSize
@@ -20,7 +22,7 @@ from rewards.pipeline.lookup import FoundWallet, find_wallet
 
 @get("/news", operation_id="get_my_news", responses=also(404, 409, 410))
 async def get_my_news(request: ApiRequest, limit: PageSize = PAGE_ITEMS_DEFAULT) -> NewsOut:
-    """Points, badges, quests, milestones and tiers that the member has not seen yet, the newest first.
+    """Points, badges, quests, milestones, tiers and prizes that the member has not seen yet, the newest first.
 
     What was taken back is no news any more, and what was not announced never was.
     """
@@ -60,19 +62,26 @@ async def _member(request: ApiRequest) -> FoundWallet:
 
 def _item(wallet: FoundWallet, awarded: Awarded) -> NewsItem:
     name, image = named(wallet.program, awarded, wallet.found.state.locale)
-    return NewsItem(
+    item = NewsItem(
         id=awarded.id,
         kind=awarded.kind,
-        key=awarded.key,
+        key=awarded.subject,
         name=name,
         occurred_at=awarded.occurred_at,
         recorded_at=awarded.recorded_at,
         image=image,
         amount=awarded.amount,
         source=awarded.source,
-        level=awarded.level,
-        instance=awarded.instance,
     )
+    if awarded.kind == PRIZE:
+        return replace(item, period=awarded.period, rank=awarded.level, won=_won(wallet, awarded))
+    return replace(item, level=awarded.level, instance=awarded.instance)
+
+
+def _won(wallet: FoundWallet, awarded: Awarded) -> list[Won]:
+    locale = wallet.found.state.locale
+    paid = zip(awarded.currencies or (), awarded.amounts or (), strict=True)
+    return [Won(currency, currency_name(wallet.program, currency, locale), amount) for currency, amount in paid]
 
 
 def news_router() -> Router:

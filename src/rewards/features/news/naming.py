@@ -15,6 +15,12 @@ class Named(NamedTuple):
     image: str | None
 
 
+def currency_name(program: Program, key: str, locale: str | None) -> str:
+    """In the member's language, else the program's; its key, where the program has it no more."""
+    currency = program.currencies.get(key)
+    return (worded(currency.name, locale, program.locale) if currency is not None else None) or key
+
+
 _Texts = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
 """A name and an image, by locale."""
 
@@ -23,7 +29,7 @@ def named(program: Program, awarded: Awarded, locale: str | None) -> Named:
     """In the member's language, else the program's; by its key, where the program has it no more."""
     names, images = _texts(program, awarded)
     name = worded(names, locale, program.locale) if names else None
-    return Named(name or awarded.key, worded(images, locale, program.locale) if images else None)
+    return Named(name or awarded.subject, worded(images, locale, program.locale) if images else None)
 
 
 def _texts(program: Program, awarded: Awarded) -> _Texts:
@@ -40,6 +46,9 @@ def _texts(program: Program, awarded: Awarded) -> _Texts:
         case "tier":
             levels = program.tiers.levels if program.tiers is not None else ()
             return next(((tier.name, tier.image) for tier in levels if tier.key == awarded.key), (None, None))
+        case "prize":
+            board = program.boards.by_key.get(awarded.subject) if program.boards is not None else None
+            return (board.name, board.image) if board is not None else (None, None)
         case _:
             return None, None
 

@@ -22,15 +22,9 @@ WITH named AS (
     FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
     LEFT JOIN member_news own ON own.program_id = $1 AND own.bucket = k.bucket AND own.member_id = k.member_id
     LEFT JOIN member_news became ON became.program_id = $1 AND became.bucket = $4 AND became.member_id = $5
-)
-SELECT * FROM (
-    SELECT concat_ws('/', a.kind, a.key, a.level, a.instance, left(a.member_id::text, 8)) AS id, a.kind, a.key, a.level,
-           a.instance, NULL::bigint AS amount, NULL::text AS source, a.achieved_at AS occurred_at, a.recorded_at
-    FROM named m
-    JOIN achievement a ON a.program_id = $1 AND a.bucket = m.bucket AND a.member_id = m.member_id
-    WHERE a.announced AND a.revoked_at IS NULL AND (m.seen_until IS NULL OR a.recorded_at > m.seen_until)
-    UNION ALL
-    SELECT t.id::text, 'points', t.currency, NULL, NULL, t.amount - coalesce(r.reversed, 0), t.source, t.effective_at, t.recorded_at
+), earned AS (
+    SELECT t.id, t.currency, t.amount - coalesce(r.reversed, 0) AS amount, t.source, t.event_id, t.effective_at, t.recorded_at,
+           m.seen_until IS NULL OR t.recorded_at > m.seen_until AS is_new
     FROM named m
     CROSS JOIN LATERAL (
         SELECT newest.* FROM transaction newest
@@ -39,7 +33,25 @@ SELECT * FROM (
         LIMIT $6
     ) t
     LEFT JOIN reversal r ON r.program_id = $1 AND r.bucket = m.bucket AND r.member_id = m.member_id AND r.transaction_id = t.id
-    WHERE t.kind = 'earn' AND t.amount > coalesce(r.reversed, 0) AND (m.seen_until IS NULL OR t.recorded_at > m.seen_until)
+    WHERE t.kind = 'earn'
+)
+SELECT * FROM (
+    SELECT concat_ws('/', a.kind, a.key, a.level, a.instance, left(a.member_id::text, 8)) AS id, a.kind, a.key, a.level,
+           a.instance, NULL::bigint AS amount, NULL::text AS source, a.achieved_at AS occurred_at, a.recorded_at,
+           paid.currencies, paid.amounts
+    FROM named m
+    JOIN achievement a ON a.program_id = $1 AND a.bucket = m.bucket AND a.member_id = m.member_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS entries, array_agg(e.currency ORDER BY e.id) FILTER (WHERE e.amount > 0) AS currencies,
+               array_agg(e.amount ORDER BY e.id) FILTER (WHERE e.amount > 0) AS amounts
+        FROM earned e WHERE a.kind = 'prize' AND e.event_id = a.event_id
+    ) paid
+    WHERE a.announced AND a.revoked_at IS NULL AND (m.seen_until IS NULL OR a.recorded_at > m.seen_until)
+      AND (paid.entries = 0 OR paid.amounts IS NOT NULL)
+    UNION ALL
+    SELECT e.id::text, 'points', e.currency, NULL, NULL, e.amount, e.source, e.effective_at, e.recorded_at, NULL, NULL
+    FROM earned e
+    WHERE e.amount > 0 AND e.is_new
 ) found
 ORDER BY found.recorded_at DESC, found.id DESC
 LIMIT $7
@@ -53,7 +65,10 @@ RETURNING seen_until
 
 
 class Awarded(NamedTuple):
-    """Something a member was awarded: points (`key` is the currency), or an achievement."""
+    """Something a member was awarded: points (`key` is the currency), or an achievement.
+
+    `currencies` and `amounts` are what is left of the points that came with a prize; None where it came with none.
+    """
 
     id: str
     kind: str
@@ -64,6 +79,18 @@ class Awarded(NamedTuple):
     source: str | None
     occurred_at: datetime
     recorded_at: datetime
+    currencies: list[str] | None
+    amounts: list[int] | None
+
+    @property
+    def subject(self) -> str:
+        """What in the program it is: of a prize the leaderboard."""
+        return self.key.partition("/")[0]
+
+    @property
+    def period(self) -> str:
+        """Of a prize, the period of its leaderboard."""
+        return self.key.partition("/")[2]
 
 
 async def unseen(
