@@ -34,6 +34,9 @@ run: $(READY) ## start PostgreSQL, Valkey and the service on this machine; Ctrl-
 # A process for each core, at most four, and a file of tests in one of them: each has servers of its own.
 SPREAD  := --numprocesses logical --maxprocesses 4 --dist loadfile
 
+# Tests start many processes, and each would compile all modules again where the environment forbids keeping them.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(READY) ## the fast tests
 	@$(BIN)/python -m tests.left_out
 	@$(BIN)/python -m pytest -m "not slow" $(SPREAD) $(ARGS)
