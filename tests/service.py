@@ -115,6 +115,16 @@ async def publish(
     return await transact(service.engine, store), chosen
 
 
+async def publish_next(live: Live, source: str) -> None:
+    """Publishes another version of a program, beside whatever knows the one before."""
+    draft = Draft(document=check_bytes(source.encode()).data, source=None, author="tests", note=None)
+
+    async def store(connection: Any) -> None:
+        await publish_version(connection, live.program_id, await add_version(connection, live.program_id, draft))
+
+    await transact(live.service.engine, store)
+
+
 @asynccontextmanager
 async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     """The application's lifespan in a task of its own: a fixture may be left by another task than entered it."""

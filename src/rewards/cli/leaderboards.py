@@ -115,7 +115,7 @@ async def _rebuild(place: Place, board: Kept, told: Any) -> int:
     """Waits its turn: the projector has the board for moments only."""
     for _ in range(TRIES_MAX):
         try:
-            async with writing(place.engine, board) as mine:
+            async with writing(place.engine, board.id) as mine:
                 if mine is not None:
                     return await rebuild(*mine, place.valkey, board, told=told)
         except (Fenced, Incomplete):  # Valkey has lost what was built, or somebody went on without our right

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.features.leaderboards.boards import Boards
+from tests.features.leaderboards.boards import PROGRAM, Boards
+from tests.service import publish_next
 
 from rewards.db.engine import database_url as driver_url
 from rewards.features.leaderboards.projecting import Projector, ProjectorMetrics
@@ -185,6 +187,33 @@ async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> N
         )
     await boards.project()
     assert await marks(boards) == 0
+
+
+async def keys_of(boards: Boards, board: str) -> list[str]:
+    """What Valkey holds of a board, after the board's prefix."""
+    of = f"{boards.live.program_id}:{board}}}:"
+    found = [key.decode() async for key in boards.live.service.valkey.scan_iter(match=f"rewards:board:*{of}*")]
+    return sorted(key.partition(of)[2] for key in found)
+
+
+@pytest.mark.parametrize("unseen", [True, False])
+async def test_a_board_that_is_taken_out_leaves_nothing_and_comes_back_whole(boards: Boards, *, unseen: bool) -> None:
+    """Taken out by mistake and rolled back: what was not projected in between is not lost with its mark."""
+    live = boards.live
+    await boards.score("ada", 3)
+    await boards.project()
+    assert await keys_of(boards, "shared") == ["entries/all_time/", "members/all_time/", "meta", "sets"]
+    if unseen:
+        await boards.score("bob", 5)
+    lines = PROGRAM.splitlines(keepends=True)
+    await publish_next(live, "".join(line for line in lines if not line.startswith("  shared:")))
+    await boards.project()
+    assert (await keys_of(boards, "shared"), await marks(boards)) == ([], 0)
+    assert await keys_of(boards, "first") != []
+    await publish_next(live, PROGRAM)
+    await boards.score("cem", 4)
+    await boards.project()
+    assert await shown(boards) == await expected(boards)
 
 
 async def test_flushed_under_load_no_event_fails_and_boards_come_back(boards: Boards) -> None:

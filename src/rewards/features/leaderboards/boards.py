@@ -33,17 +33,22 @@ class Kept:
     id: BoardId
     board: Board
 
-    @property
-    def lock(self) -> tuple[int, int]:
-        """The board's advisory lock. Boards that share a number by chance take turns, which is all that it costs."""
-        number = zlib.crc32(self.id.tag.encode())
-        return queries.LOCK_CLASS, number - (1 << 32 if number >= 1 << 31 else 0)
-
 
 def board_id(published: Published, board: Board) -> BoardId:
     """Where the board is kept."""
     realm = _realm(published.identity.secret)
     return BoardId(published.program_id, board.key, ascending=board.ascending, definition=board.id, realm=realm)
+
+
+def gone_board(published: Published, key: str) -> BoardId:
+    """Where a board was kept that the program has no more."""
+    return BoardId(published.program_id, key, realm=_realm(published.identity.secret))
+
+
+def _lock(board: BoardId) -> tuple[int, int]:
+    """The board's advisory lock. Boards that share a number by chance take turns, which is all that it costs."""
+    number = zlib.crc32(board.tag.encode())
+    return queries.LOCK_CLASS, number - (1 << 32 if number >= 1 << 31 else 0)
 
 
 @lru_cache(maxsize=1024)
@@ -63,14 +68,14 @@ async def known_boards(connection: AsyncConnection, programs: Programs) -> dict[
 
 
 @asynccontextmanager
-async def writing(engine: AsyncEngine, board: Kept) -> AsyncIterator[tuple[AsyncConnection, str] | None]:
+async def writing(engine: AsyncEngine, board: BoardId) -> AsyncIterator[tuple[AsyncConnection, str] | None]:
     """The right to write the board, as a connection and the writer's token; None while another process has it.
 
     PostgreSQL lets one in at a time. The token is for a writer that lost its connection, and with it the right, and
     does not know yet: its token is older than that of whoever came after it, and Valkey refuses what it sends.
     """
     async with reading(engine) as connection:
-        [locked] = await rows(connection, queries.TRY_LOCK, *board.lock)
+        [locked] = await rows(connection, queries.TRY_LOCK, *_lock(board))
         if not locked.mine:
             yield None
             return
@@ -79,7 +84,7 @@ async def writing(engine: AsyncEngine, board: Kept) -> AsyncIterator[tuple[Async
             yield connection, fence_of(at.now, token_hex(4))
         finally:
             with suppress(DBAPIError, OSError):  # a session that is gone has no locks
-                await rows(connection, queries.UNLOCK, *board.lock)
+                await rows(connection, queries.UNLOCK, *_lock(board))
 
 
 def score_of(row: Any) -> Score:

@@ -28,6 +28,7 @@ from rewards.domain.errors import RewardsError
 from rewards.domain.ids import BUCKETS
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, known_boards, score_of, writing
+from rewards.features.leaderboards.forgetting import forget
 from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, Score, SetId
 from rewards.features.leaderboards.rebuilding import compare, rebuild
 from rewards.pipeline.load import rows
@@ -91,6 +92,7 @@ class Projector:
         self._metrics = metrics
         self._looked = self._retired = float("-inf")
         self._boards: dict[tuple[int, str], Kept] = {}
+        self._gone: set[tuple[int, str]] = set()
         self._rebuilding: dict[tuple[int, str], asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(TURNS_MAX)
         self._slots = asyncio.Semaphore(REBUILDS_MAX)
@@ -105,9 +107,10 @@ class Projector:
                 looks = time.monotonic() - self._looked >= LOOK_SECONDS
                 if looks or not marked.keys() <= self._boards.keys():
                     # After the marks: a board that is unknown now is of no version that could have marked it since.
-                    self._boards = await known_boards(connection, self._programs)
+                    before, self._boards = self._boards, await known_boards(connection, self._programs)
+                    self._gone = (self._gone | before.keys()) - self._boards.keys()
             self._metrics.marks.set(sum(row.count for row in marked.values()))
-            turns = await asyncio.gather(*map(self._turn, marked), return_exceptions=True)
+            turns = await asyncio.gather(*map(self._turn, {*marked, *self._gone}), return_exceptions=True)
             cleared = sum(_came_well(turns))  # only once all have ended
             if looks:
                 self._looked = time.monotonic()
@@ -134,12 +137,13 @@ class Projector:
     async def _turn(self, key: tuple[int, str]) -> int:
         board = self._boards.get(key)
         if board is None:
-            await transact(self._engine, lambda connection: connection.exec_driver_sql(queries.CLEAR_BOARD, key))
+            if await forget(self._engine, self._ranking, self._programs, key):
+                self._gone.discard(key)
             return 0
         if key in self._rebuilding:
             return 0
         try:
-            async with self._turns, writing(self._engine, board) as mine:
+            async with self._turns, writing(self._engine, board.id) as mine:
                 return 0 if mine is None else await self._project(board, *mine)
         except Incomplete:
             self._rebuild(key)
@@ -248,7 +252,7 @@ class Projector:
         board = self._boards.get(key)
         if board is None:
             return "gone"
-        async with writing(self._engine, board) as mine:
+        async with writing(self._engine, board.id) as mine:
             if mine is None:
                 return "left_to_another"
             with suppress(Incomplete):

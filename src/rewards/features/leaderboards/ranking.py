@@ -261,6 +261,10 @@ class Ranking:
         """The set goes after a while, whatever happens."""
         await scripts.RETIRE(self._valkey, (of.board.sets, of.entries, of.members), of.name, seconds * 1000)
 
+    async def forget(self, board: BoardId) -> None:
+        """Nothing is left of the board, how it was written included."""
+        await scripts.FORGET(self._valkey, (board.meta, board.sets), board.prefix)
+
     async def names(self, board: BoardId) -> list[SetId]:
         """The sets that the board has."""
         found: Any = await self._valkey.smembers(board.sets)

@@ -136,6 +136,14 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return redis.call('PEXPIRE', KEYS[3], ARGV[2])
 """)
 
+# KEYS: meta, sets. ARGV: the tag of all keys. The board is no more.
+FORGET: Final = Script("""
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  redis.call('UNLINK', ARGV[1] .. 'entries/' .. name, ARGV[1] .. 'members/' .. name)
+end
+return redis.call('UNLINK', KEYS[1], KEYS[2])
+""")
+
 # KEYS: meta, entries, members. ARGV: layout, then questions of three values each: what, and two that it takes.
 #
 #   page    offset, how many          {position of the first, how many have a better score, entry and score in turns}

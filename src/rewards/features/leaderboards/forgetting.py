@@ -1,0 +1,43 @@
+"""Boards that the program has no more: what Valkey holds of them goes, and their marks.
+
+The board itself goes with its marks. Should a version come that has it again, as by a rollback, it is built from the scores,
+among them those whose marks nobody has projected.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rewards.db.transact import transact
+from rewards.features.leaderboards import queries
+from rewards.features.leaderboards.boards import gone_board, known_boards, writing
+from rewards.features.leaderboards.ranking import Ranking
+from rewards.pipeline.programs import NothingPublished, Programs
+
+
+async def forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key: tuple[int, str]) -> bool:
+    """Whether the board is gone for good or back again; False while another process has it.
+
+    Raises VALKEY_ERRORS.
+    """
+    program_id, board = key
+    try:
+        of = gone_board(await programs.get(program_id), board)
+    except NothingPublished:
+        await _clear(engine, key)
+        return True
+    async with writing(engine, of) as mine:
+        if mine is None:
+            return False
+        # Nobody builds it meanwhile; whoever does so afterwards reads all scores.
+        if key not in await known_boards(mine[0], programs):
+            await _clear(engine, key)
+            await ranking.forget(of)
+    return True
+
+
+async def _clear(engine: AsyncEngine, key: tuple[int, str]) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await connection.exec_driver_sql(queries.CLEAR_BOARD, key)
+
+    await transact(engine, work)
