@@ -100,12 +100,13 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
             steps.append(step.number)
     if entry.by and entry.parts:
         by = with_contribution(by, entry.by, moved=counts != before)
-    who = named(by) if by else ()
-    happened += [Happening(STEP, instance, number, entry.micros, who, entry.high, entry.low) for number in steps]
-    if done and (quest.order is Order.ANY or done == quest.all_done):
-        happened.append(Happening(COMPLETED, instance, 0, entry.micros, who, entry.high, entry.low))
-        first = entry.micros if standing.first is None else standing.first
-        return Standing(instance, first, entry.micros, None), happened
+    if done:
+        who = named(by) if by else ()
+        happened += [Happening(STEP, instance, number, entry.micros, who, entry.high, entry.low) for number in steps]
+        if quest.order is Order.ANY or done == quest.all_done:
+            happened.append(Happening(COMPLETED, instance, 0, entry.micros, who, entry.high, entry.low))
+            first = entry.micros if standing.first is None else standing.first
+            return Standing(instance, first, entry.micros, None), happened
     completed, earliest, last, _ = standing
     return Standing(completed, earliest, last, Attempt(began, ends, counts, done, by)), happened
 
