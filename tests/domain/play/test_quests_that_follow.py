@@ -110,6 +110,18 @@ def test_whatever_the_order(first: str, seed: int) -> None:
     assert stand(program, sorted(((e, min(a, end)) for e, a in sent), key=lambda each: each[1]), end) == in_order
 
 
+def test_what_was_told_stays_told_and_so_does_what_follows_from_it() -> None:
+    """The late event moves the beginning of `second`, whose window now ends before it was complete."""
+    occurring = [*((hour, "did") for hour in (10, 11, 12)), *((hour, "other") for hour in (20, 30, 41)), (5, "did")]
+    end = START + 50 * HOUR
+    program = compiled(ONCE)
+    before, after = (stand(program, [(at(*each), end) for each in occurring[:until]], end) for until in (6, 7))
+    assert (before["second"], before["last"][2]) == ((1, START + 41 * HOUR, None, [0]), 41)
+    assert (after["second"][0], after["last"][2]) == (1, 41)
+    in_order = stand(program, [(at(*each), end) for each in sorted(occurring)], end)
+    assert (in_order["second"][0], in_order["last"][2]) == (0, None)
+
+
 FOLLOWS_TEAM: Final = """
 rewards: 1
 program: {key: club, timezone: UTC, late_window: 72h}
