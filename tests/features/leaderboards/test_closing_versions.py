@@ -24,6 +24,7 @@ from tests.service import Live, create_database, live, service_settings
 
 from rewards.db.transact import transaction
 from rewards.features.leaderboards.closing import Closings
+from rewards.service import Service
 
 SUM: Final = "score: {metric: total}"
 BEST: Final = "score: {metric: total, operator: best}"
@@ -174,6 +175,26 @@ async def test_periods_that_a_board_has_no_more_are_let_go(board: Live) -> None:
     sql = "SELECT count(*) FROM leaderboard_period WHERE program_id = :id"
     async with board.service.engine.connect() as connection:
         assert (await connection.execute(text(sql), {"id": board.program_id})).scalar_one() == 0
+
+
+async def test_a_worker_that_has_not_heard_of_a_version_undoes_nothing(
+    board: Live, database: str, redis_url: str
+) -> None:
+    await scored(board, "ann", 30)
+    other = Service(service_settings(database, redis_url))
+    async with other.running():
+        late = Closings(other.engine, other.programs)
+        await late.run(board.program_id)
+        await publish(board, (SUM, BEST))
+        await scored(board, "ann", 4)
+        await close(board)
+        assert await stored(board) == [("ann", 4)]
+        await late.run(board.program_id)
+        assert await stored(board) == [("ann", 4)]
+        await past_midnight(board, hours=2.5)
+        await late.run(board.program_id)
+        await late.run(board.program_id)
+    assert await results(board) == [("", "ann", 1, 4)]
 
 
 async def test_the_grace_alone_may_change_and_late_events_count(board: Live) -> None:

@@ -10,7 +10,8 @@ the members' locks come first and give a transaction its number, so all of those
 once the period is due. Closing begins one, and waits until no smaller number is left.
 
 A closing counts only if its version is published when it commits: publishing waits for one that is about to, so a version
-that gives late events more time knows what has closed.
+that gives late events more time knows what has closed. The same goes for what leaves a board that counts something else: a
+worker that has not heard of the newest version changes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ PAGE_SCORES: Final = 10_000
 
 
 class Superseded(Exception):
-    """Another version was published while a period was closed by the one before. Nothing was changed."""
+    """Another version was published meanwhile than the one that was gone by. Nothing was changed."""
 
 
 async def _nothing(_: str) -> None:
@@ -60,22 +61,26 @@ class Closings:
 
     async def run(self, program_id: int) -> int:
         """Closes the periods of a program that are due; returns how many this call has closed."""
-        published = await self.programs.get(program_id)
+        [program] = await self._read(queries.REVISION, program_id)
+        published = await self.programs.refresh(program_id, at_least=program.revision)
         found = published.program.boards
-        if found is None:
-            await self._clear(program_id)
+        try:
+            closed = await self._run(published, found.by_key) if found is not None else 0
+        except Superseded:
             return 0
-        boards = found.by_key
+        if not closed:
+            await self._clear(program_id)
+        return closed
+
+    async def _run(self, published: Published, boards: Mapping[str, Board]) -> int:
         await self._notice(published, boards)
         await self._follow_changes(published, boards)
-        due = await self._read(queries.DUE_PERIODS, program_id, list(boards))
+        due = await self._read(queries.DUE_PERIODS, published.program_id, list(boards))
         closed = 0
         if due and await self._all_ended():
             await self.reached("barrier")
             for row in due:
                 closed += await self._close(published, boards[row.board], row.period)
-        if not closed:
-            await self._clear(program_id)
         return closed
 
     async def _notice(self, published: Published, boards: Mapping[str, Board]) -> None:
@@ -99,7 +104,7 @@ class Closings:
         async def work(connection: AsyncConnection) -> None:
             if new:
                 await fetch(connection, queries.ADD_PERIODS, program_id, *map(list, zip(*new, strict=True)))
-            await fetch(connection, queries.MOVE_CLOSINGS, program_id, keys, graces, sealed)
+            await fetch(connection, queries.MOVE_CLOSINGS, program_id, keys, graces, sealed, published.revision)
 
         await transact(self.engine, work)
 
@@ -115,12 +120,13 @@ class Closings:
             board = boards[row.board]
             period = board.schedule.named(row.period)
             arguments = (program_id, board.key, row.period)
-            while await self._write(queries.DROP_OUTDATED, *arguments, board.id, PAGE_SCORES):
+            while await self._change(published, queries.DROP_OUTDATED, *arguments, board.id, PAGE_SCORES):
                 pass
             if period is not None:
-                await self._write(queries.REDEFINE, *arguments, board.id, period.ends_at, board.closes_at(period))
+                closes_at = board.closes_at(period)
+                await self._change(published, queries.REDEFINE, *arguments, board.id, period.ends_at, closes_at)
             else:
-                await self._write(queries.FORGET_PERIOD, *arguments)
+                await self._change(published, queries.FORGET_PERIOD, *arguments)
             log.info("leaderboard_starts_anew", program_id=program_id, leaderboard=board.key, period=row.period)
 
     async def _all_ended(self) -> bool:
@@ -175,8 +181,7 @@ class Closings:
                     timeout_seconds=queries.FREEZE_SECONDS,
                 )
             await self.reached("prizes")
-            if not await fetch(connection, queries.STILL_PUBLISHED, program_id, published.revision):
-                raise Superseded
+            await _hold(connection, published)
             members: int = frozen.members
             return members
 
@@ -205,6 +210,21 @@ class Closings:
 
     async def _write(self, sql: str, *arguments: Any) -> Any:
         return await transact(self.engine, lambda connection: fetch(connection, sql, *arguments))
+
+    async def _change(self, published: Published, sql: str, *arguments: Any) -> Any:
+        """Writes what no other version may be published under. Raises `Superseded`."""
+
+        async def work(connection: AsyncConnection) -> Any:
+            await _hold(connection, published)
+            return await fetch(connection, sql, *arguments)
+
+        return await transact(self.engine, work)
+
+
+async def _hold(connection: AsyncConnection, published: Published) -> None:
+    """Until the transaction ends, no other version is published. Raises `Superseded` if one has been."""
+    if not await fetch(connection, queries.STILL_PUBLISHED, published.program_id, published.revision):
+        raise Superseded
 
 
 def _counted(board: Board, period: Any) -> str:

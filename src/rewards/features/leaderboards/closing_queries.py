@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+REVISION: Final = "SELECT revision FROM program WHERE id = $1"
+
 NEW_PERIODS: Final = """
 WITH RECURSIVE found AS (
     (SELECT s.board, s.period FROM leaderboard_score s WHERE s.program_id = $1 ORDER BY s.board, s.period LIMIT 1)
@@ -38,6 +40,7 @@ FROM unnest($2::text[], $3::float8[], $4::timestamptz[]) AS n (board, grace_seco
 WHERE p.program_id = $1 AND p.board = n.board AND p.closed_at IS NULL
   AND p.closes_at <> p.ends_at + make_interval(secs => n.grace_seconds)
   AND (n.sealed_until IS NULL OR p.ends_at > n.sealed_until)
+  AND EXISTS (SELECT FROM program o WHERE o.id = $1 AND o.revision = $5)
 """
 """A new version may give late events more or less time; what is sealed closes when it was to."""
 
@@ -104,7 +107,7 @@ Of a sealed period nothing is written any more, so removals are asked for themse
 """
 
 STILL_PUBLISHED: Final = "SELECT FROM program WHERE id = $1 AND revision = $2 FOR SHARE"
-"""Whether the version that closes is published still; until this transaction ends, no other is published."""
+"""Whether the version that is gone by is published still; until this transaction ends, no other is published."""
 
 ARRANGE_PRIZES: Final = """
 INSERT INTO due (program_id, bucket, member_id, key, due_at, name, payload)
