@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.domain.play.test_taking_back import ADA, ALL, BEN, HEAD, LATEST, RULES, World, compiled, steps, taken_back
 
+from rewards.domain import memory
 from rewards.domain.commands import Backfill, MemberRef, MergeOut, Reverse, ReverseReference
 from rewards.domain.errors import Refusal
 from rewards.domain.ledger.accounts import Kind
@@ -70,6 +71,33 @@ def test_a_new_metric_counts_what_was_recorded_before_it() -> None:
     assert world.member().state.segments == ("regular",)
     again = fill_in(world, now=4)
     assert (readings(world, 4), again.effects) == ([3, 2, 70, 170], [])
+
+
+@pytest.mark.parametrize(
+    ("before", "live", "filled", "later", "again"),
+    [
+        (0, 6, 6, 2, 8),  # counted from the start, and more than is looked at: nothing of it is lost
+        (0, 3, 3, 4, 7),
+        (2, 3, 4, 0, 4),  # of those from before the metric, what is looked at
+        (9, 1, 4, 3, 7),  # done again, it forgets nothing that it had counted
+    ],
+)
+def test_more_events_than_are_looked_at_lose_nothing_that_was_counted(
+    before: int, live: int, filled: int, later: int, again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "HISTORY_EVENTS_MAX", 4)
+    world = World(BARE)
+    for number in range(before):
+        ordered(world, 0.1 * number, f"before{number}", 60)
+    publish(world, COUNTED)
+    for number in range(live):
+        ordered(world, 1 + 0.1 * number, f"live{number}", 60)
+    fill_in(world, now=3)
+    assert readings(world, 3)[0] == filled
+    for number in range(later):
+        ordered(world, 4 + 0.1 * number, f"later{number}", 60)
+    fill_in(world, now=5)
+    assert readings(world, 5)[0] == again
 
 
 def test_an_event_from_before_the_metric_is_taken_back_from_it_as_well() -> None:

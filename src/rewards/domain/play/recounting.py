@@ -44,8 +44,9 @@ def recount(
 ) -> int:
     """Sets what these metrics are to what the events that still count make of them; returns how many events those were.
 
-    With `fill_in`, also events count that came before the metric did. `members` are those whose events count, by default
-    this one and whom it has absorbed. Raises `Unloaded`.
+    With `fill_in`, also events count that came before the metric did; where there are more events than are looked at, a
+    metric that has counted all of these already keeps what it counted before them. `members` are those whose events count,
+    by default this one and whom it has absorbed. Raises `Unloaded`.
     """
     owners = (work.state.id, *work.absorbed) if members is None else tuple(members)
     history = _history(work, metrics, owners, since=_since(work, metrics), fill_in=fill_in)
@@ -54,6 +55,8 @@ def recount(
         keys = [metric.key for metric in metrics]
         work.trace.append({"metrics": keys, "result": "counted_from_the_newest", "events": len(history.events)})
     for metric in metrics:
+        if fill_in and members is None and not history.complete and _has_counted(work, metric, events):
+            continue
         found = _counted(work, metric, events, fill_in=fill_in)
         state = recompute(metric, found, zone=work.zone, late_seconds=work.program.late_seconds)
         work.set_metric(metric.id, state)
@@ -100,6 +103,20 @@ def recount_earned(work: Work, metric: Metric, currency: str, *, members: Iterab
             found.append(Stored(each.at, each.transaction.hex, kept))
     state = recompute(metric, found, zone=work.zone, late_seconds=work.program.late_seconds)
     work.set_metric(metric.id, state)
+
+
+def _has_counted(work: Work, metric: Metric, events: Iterable[Recorded]) -> bool:
+    """Whether the metric holds all of these by itself: it was filled in before, or none of them came before it."""
+    if work.metrics.get(metric.id) is None:
+        return False
+    if metric.id in work.play.get(FILLED_IN, {}):
+        return True
+    return not any(
+        event.type in metric.events
+        and all(name != metric.id for name, *_ in event.contributions)
+        and _derived(work, metric, event) is not None
+        for event in events
+    )
 
 
 def _since(work: Work, metrics: Sequence[Metric]) -> datetime | None:
