@@ -82,6 +82,8 @@ class Town:
     live: Live
     foreign: Belongings
     revoked: str
+    digests: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The last digest, by the snapshot of the database that it was taken with."""
 
     async def digest(self) -> dict[str, str]:
         """A hash of all rows by table: what was not changed is the same afterwards."""
@@ -89,7 +91,13 @@ class Town:
         rows = "md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), ''))"
         sql = " UNION ALL ".join(f"SELECT '{name}' AS name, {rows} AS digest FROM \"{name}\" t" for name in tables)
         async with self.live.service.engine.connect() as connection:
-            return {row.name: row.digest for row in await connection.execute(text(sql))}
+            # Equal snapshots see the same rows: nothing was committed since they were last read.
+            snapshot = (await connection.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
+            if snapshot not in self.digests:
+                read = {row.name: row.digest for row in await connection.execute(text(sql))}
+                self.digests.clear()
+                self.digests[snapshot] = read
+            return self.digests[snapshot]
 
     async def send(self, request: Request) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.live.server_key}", **request.headers}
