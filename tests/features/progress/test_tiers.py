@@ -7,9 +7,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
+from tests.domain.play.test_tiers import ADA, World, program, walked
 from tests.features.bank import Bank, moment
 from tests.features.customers import stranger
 from tests.service import live, service_settings
+
+from rewards.domain.commands import MemberRef
+from rewards.features.progress.tier_views import standing_of
+from rewards.pipeline.lookup import Found, FoundWallet
 
 DOCUMENT: Final = """
 rewards: 1
@@ -68,11 +73,40 @@ async def test_a_tier_reached_is_told_in_the_members_language_and_to_the_member(
         {"shipping": "Versand frei"},
     )
     assert (told["next"]["remaining"], told["next"]["percent"]) == (1200, 40)
-    assert (told["keep"]["at"], told["keep"]["remaining"], told["keep"]["until"]) == (500, 0, told["keeps_until"])
+    # By then nothing that counts now does.
+    assert (told["keep"]["at"], told["keep"]["remaining"], told["keep"]["until"]) == (500, 500, told["keeps_until"])
     assert [each["tier"] for each in told["history"]] == ["silver"]
     assert told["since"] == told["history"][0]["since"]
     mine = await (await stranger(club.live, "tier-up")).get("/tier")
     assert {**mine, "qualification": None} == {**told, "qualification": None}
+
+
+@pytest.mark.parametrize(
+    ("terms", "orders", "now", "remaining", "until"),
+    [
+        # Earned this year: next year's orders decide, of which there are none yet.
+        ("per: year", "2026-03-01 1200", "2026-06-01", 1_000, "2028-01-01"),
+        # Earned last year: this year's do.
+        ("per: year", "2026-03-01 1200, 2027-02-01 300", "2027-06-01", 700, "2028-01-01"),
+        ("per: year", "2026-03-01 1200, 2027-02-01 1000", "2027-06-01", 1_000, "2029-01-01"),
+        # In the grace, what is earned in the new year saves it.
+        ("per: year; grace: 30d", "2026-03-01 1200, 2027-02-01 900, 2028-01-05 400", "2028-01-10", 600, "2028-01-31"),
+        ("per: year; grace: 30d", "2026-03-01 1200, 2027-02-01 900", "2027-12-31", 100, "2028-01-31"),
+        # Of a window, what will have left it by then is to be earned anew.
+        ("per: 60d", "2026-01-10 700, 2026-02-10 500", "2026-02-12", 500, "2026-03-11"),
+        ("per: 60d; grace: 10d", "2026-01-10 700, 2026-02-10 500", "2026-02-12", 500, "2026-03-21"),
+    ],
+)
+def test_what_is_left_to_do_to_keep_it(terms: str, orders: str, now: str, remaining: int, until: str) -> None:
+    made = program(terms)
+    world = World(made)
+    walked(world, orders)
+    world.at(moment(f"{now}T00:00Z"))
+    wallet = FoundWallet(Found(MemberRef("user", "ada"), (ADA,), world.member().state), made, world.now)
+    told = standing_of(wallet, world.member().state)
+    assert told.tier is not None
+    assert (told.tier.key, told.keep and told.keep.remaining) == ("gold", remaining)
+    assert told.keeps_until == moment(f"{until}T00:00Z")
 
 
 async def test_a_tier_that_lost_its_ground_is_gone_at_once(club: Bank) -> None:

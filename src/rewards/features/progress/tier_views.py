@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -71,7 +71,10 @@ class NextTier(Struct, frozen=True):
 
 
 class Keeping(Struct, frozen=True):
-    """What it takes to keep the tier beyond `until`: a qualification of `at`, of which `remaining` is left to do."""
+    """What it takes to keep the tier beyond `until`: a qualification of `at`, of which `remaining` is left to do.
+
+    What counts by then is taken off: by calendar periods what the last one before `until` has, of a window what is still in it.
+    """
 
     at: float
     remaining: float
@@ -127,7 +130,7 @@ def standing_of(wallet: FoundWallet, state: MemberState) -> TierStandingOut:
         keeps_until=until,
         qualification=_qualification(ladder, _plain(ladder, value), wallet.now, zone),
         next=_next(ladder, told, held, value),
-        keep=None if until is None else _keeping(ladder, held, value, until),
+        keep=None if until is None else _keeping(held, reading, wallet.now, until),
         tiers=told,
         history=[Held(ladder.key(rank) or None, from_epoch_micros(micros)) for micros, rank in reversed(history)],
     )
@@ -174,6 +177,19 @@ def _next(ladder: Ladder, told: list[TierOut], held: int, value: int) -> NextTie
     return NextTier(told[held], _plain(ladder, max(0, threshold - value)), percent)
 
 
-def _keeping(ladder: Ladder, held: int, value: int, until: datetime) -> Keeping:
-    threshold = ladder.thresholds[held - 1]
-    return Keeping(float(ladder.levels[held - 1].at), _plain(ladder, max(0, threshold - value)), until)
+def _keeping(held: int, reading: Reading, now: datetime, until: datetime) -> Keeping:
+    ladder = reading.ladder
+    left = max(0, ladder.thresholds[held - 1] - _counting_by(reading, now, until))
+    return Keeping(float(ladder.levels[held - 1].at), _plain(ladder, left), until)
+
+
+def _counting_by(reading: Reading, now: datetime, until: datetime) -> int:
+    """What there is by now of what decides at `until` whether the tier is kept.
+
+    By calendar periods that is the period that ends then, or in its grace the new one; else what the window still holds then.
+    """
+    per, moment = reading.ladder.per, until
+    if isinstance(per, Calendar):
+        start = from_epoch_seconds(period_at(per, epoch_seconds(until), reading.zone).start_seconds)
+        moment = now if start <= now else start - timedelta(seconds=1)
+    return max(0, reading.at(epoch_micros(moment)))
