@@ -32,20 +32,33 @@ from rewards.worker import Worker
 
 SEEDS = Path(__file__).parents[1] / "seeds"
 SECRET_KEY = bytes(range(32)).hex()
+MIGRATED = "migrated_for_tests"
+_migrated: set[str] = set()
+"""The servers, by URL, that have it: a database that nobody uses, so that it can be copied."""
 _numbers = itertools.count(1)
 
 
 async def create_database(superuser_url: str, name: str) -> str:
-    """The URL of a new, migrated database."""
+    """The URL of a new, migrated database. A server's migrations run once, and its databases are copies of the result."""
     administration = create_async_engine(driver_url(superuser_url), isolation_level="AUTOCOMMIT")
     async with administration.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
+        if superuser_url not in _migrated:
+            await connection.execute(text(f"CREATE DATABASE {MIGRATED}"))
+            await _migrate(_beside(superuser_url, MIGRATED))
+            _migrated.add(superuser_url)
+        await connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}"))
     await administration.dispose()
-    url = superuser_url.rsplit("/", 1)[0] + f"/{name}"
+    return _beside(superuser_url, name)
+
+
+async def _migrate(url: str) -> None:
     owner = database(service_settings(url, "redis://127.0.0.1:1"), application_name="tests", role=None)
     await migrate(owner)
     await owner.dispose()
-    return url
+
+
+def _beside(superuser_url: str, name: str) -> str:
+    return superuser_url.rsplit("/", 1)[0] + f"/{name}"
 
 
 def service_settings(database_url: str, redis_url: str, **more: Any) -> Settings:
@@ -152,23 +165,25 @@ async def live(settings: Settings, source: bytes | str, *, kind: str = "live") -
     """The service on this loop, without its worker's tasks: tests run due commands when they want them."""
     service = Service(settings)
     app = make_app(service)
-    async with _lifespan(cast("Litestar", app.app)):
-        program_id, key = await publish(service, source, kind=kind)
-        server, _ = await create_key(
-            service.engine,
-            service.secret_key,
-            program_id=program_id,
-            request=KeyRequest("tests", scopes=SCOPES),
-            actor="tests",
-        )
-        public, _ = await create_key(
-            service.engine,
-            service.secret_key,
-            program_id=program_id,
-            request=KeyRequest("tests", kind="public"),
-            actor="tests",
-        )
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        headers = {"Authorization": f"Bearer {server}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://rewards.test", headers=headers) as client:
-            yield Live(service, Worker(service), client, program_id, key, server, public, app)
+    async with _lifespan(cast("Litestar", app.app)), _program(service, app, source, kind=kind) as running:
+        yield running
+
+
+@asynccontextmanager
+async def another(running: Live, source: bytes | str, *, kind: str = "live") -> AsyncIterator[Live]:
+    """Another program on a service that runs: for tests that leave the service itself as it is."""
+    async with _program(running.service, running.app, source, kind=kind) as one:
+        yield one
+
+
+@asynccontextmanager
+async def _program(service: Service, app: Any, source: bytes | str, *, kind: str) -> AsyncIterator[Live]:
+    program_id, key = await publish(service, source, kind=kind)
+    secret = service.secret_key
+    server_request, public_request = KeyRequest("tests", scopes=SCOPES), KeyRequest("tests", kind="public")
+    server, _ = await create_key(service.engine, secret, program_id=program_id, request=server_request, actor="tests")
+    public, _ = await create_key(service.engine, secret, program_id=program_id, request=public_request, actor="tests")
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {server}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://rewards.test", headers=headers) as client:
+        yield Live(service, Worker(service), client, program_id, key, server, public, app)

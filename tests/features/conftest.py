@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.features.bank import DOCUMENT, Bank
-from tests.service import live, service_settings
+from tests.service import another, live, service_settings
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ async def bank(migrated_url: str, redis_url: str) -> AsyncIterator[Bank]:
 
 
 @pytest.fixture
-async def own_bank(migrated_url: str, redis_url: str) -> AsyncIterator[Bank]:
-    """A program of the test's own, whose clock and document it may change."""
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+async def own_bank(bank: Bank) -> AsyncIterator[Bank]:
+    """A program of the test's own, whose clock and document it may change; the service is that of all."""
+    async with another(bank.live, DOCUMENT, kind="sandbox") as running:
         yield Bank(running)

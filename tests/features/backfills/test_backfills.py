@@ -9,7 +9,8 @@ from typing import Any, Final
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.service import Live, live, service_settings
+from tests.features.bank import Bank
+from tests.service import Live, another
 
 from rewards.db.transact import transact
 from rewards.domain.commands import MemberRef, MergeOut
@@ -50,9 +51,9 @@ PROGRAM: Final = HEAD + RULES
 
 
 @pytest.fixture
-async def shop(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as service:
-        yield service
+async def shop(bank: Bank) -> AsyncIterator[Live]:
+    async with another(bank.live, PROGRAM) as one:
+        yield one
 
 
 async def publish(shop: Live, source: str) -> None:

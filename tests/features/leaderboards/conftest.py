@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.features.leaderboards.boards import PROGRAM, Boards
-from tests.service import create_database, live, service_settings
+from tests.service import Live, another, create_database, live, service_settings
 from tests.valkey_cluster import valkey_cluster
 
 from rewards.valkey import Valkey, make_valkey
@@ -34,8 +34,21 @@ async def boards_url(database_url: str) -> str:
     return await create_database(database_url, "boards_tests")
 
 
+@pytest.fixture(scope="session")
+async def boards_service(boards_url: str, redis_url: str) -> AsyncIterator[Live]:
+    async with live(service_settings(boards_url, redis_url), PROGRAM) as running:
+        yield running
+
+
 @pytest.fixture
-async def boards(boards_url: str, redis_url: str) -> AsyncIterator[Boards]:
-    """A program of the test's own."""
+async def boards(boards_service: Live) -> AsyncIterator[Boards]:
+    """A program of the test's own, on a service that it leaves as it is."""
+    async with another(boards_service, PROGRAM) as running:
+        yield Boards(running)
+
+
+@pytest.fixture
+async def lone_boards(boards_url: str, redis_url: str) -> AsyncIterator[Boards]:
+    """A program and a service of the test's own: it may take connections away, and end it."""
     async with live(service_settings(boards_url, redis_url), PROGRAM) as running:
         yield Boards(running)

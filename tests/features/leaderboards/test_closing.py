@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from tests.service import Live, create_database, live, service_settings
+from tests.service import Live, another, create_database, live, service_settings
 
 from rewards.db.transact import transact, transaction
 from rewards.domain.commands import MemberRef, MergeOut
@@ -54,18 +54,22 @@ async def database(database_url: str) -> str:
     return await create_database(database_url, "leaderboard_closing")
 
 
+@pytest.fixture(scope="module")
+async def service(database: str, redis_url: str) -> AsyncIterator[Live]:
+    async with live(service_settings(database, redis_url), PROGRAM.replace("TIES", "shared")) as running:
+        yield running
+
+
 @pytest.fixture
-async def board(database: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(
-        service_settings(database, redis_url), PROGRAM.replace("TIES", "shared"), kind="sandbox"
-    ) as running:
+async def board(service: Live) -> AsyncIterator[Live]:
+    async with another(service, PROGRAM.replace("TIES", "shared"), kind="sandbox") as running:
         await to_morning(running)
         yield running
 
 
 @pytest.fixture
-async def first(database: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(database, redis_url), PROGRAM.replace("TIES", "first"), kind="sandbox") as running:
+async def first(service: Live) -> AsyncIterator[Live]:
+    async with another(service, PROGRAM.replace("TIES", "first"), kind="sandbox") as running:
         await to_morning(running)
         yield running
 

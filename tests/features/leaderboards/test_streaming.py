@@ -17,6 +17,11 @@ from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
 from rewards.http import event_stream
 
 
+@pytest.fixture
+async def boards(lone_boards: Boards) -> Boards:
+    return lone_boards
+
+
 @asynccontextmanager
 async def watched(boards: Boards, board: str, *, last: str | None = None, **query: Any) -> AsyncIterator[Stream]:
     headers = {"Authorization": f"Bearer {boards.live.server_key}"}

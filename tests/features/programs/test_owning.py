@@ -9,7 +9,8 @@ from typing import Any, Final
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.service import Live, live, service_settings
+from tests.features.bank import Bank
+from tests.service import Live, another
 
 from rewards.domain.program import check_bytes
 
@@ -40,9 +41,9 @@ def document(key: str, amount: int, expected: int | None = None) -> str:
 
 
 @pytest.fixture
-async def games(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+async def games(bank: Bank) -> AsyncIterator[Live]:
     """A program that pays one coin, as version 1."""
-    async with live(service_settings(migrated_url, redis_url), document("games", 1)) as running:
+    async with another(bank.live, document("games", 1)) as running:
         yield running
 
 
