@@ -64,7 +64,11 @@ def tested(source: bytes) -> TestReport:
 
 def document_of(path: Path) -> Document:
     """The document in a file. Shows its mistakes and ends the command if it has any."""
-    source = read_source(path)
+    return document_in(read_source(path), path)
+
+
+def document_in(source: bytes, path: Path) -> Document:
+    """As `document_of`, of a file that was read: standard input and pipes can be read once only."""
     report = checked(source)
     if report.document is None:
         show_problems(report, str(path), source)

@@ -14,7 +14,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.cli.choosing import PROGRAM, chosen_program
-from rewards.cli.documents import FILE, console, document_of, read_source
+from rewards.cli.documents import FILE, console, document_in, read_source
 from rewards.cli.root import run
 from rewards.db.transact import reading, transact
 from rewards.domain.program.diff import Change
@@ -142,7 +142,7 @@ def publish(file: Path | None, program: str | None, version: int | None, note: s
         published = as_owner(program, lambda owner: _keyed(owner, owner.publish(version or 0)))
     else:
         source = read_source(file)
-        key = program or document_of(file).program.key
+        key = program or document_in(source, file).program.key
         published = as_owner(key, lambda owner: _keyed(owner, _publish_new(owner, source, note)), create=create)
     show_publication(*published)
 

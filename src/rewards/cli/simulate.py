@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rewards.cli.documents import FILE, checked, console, document_of, read_source, show_problems
+from rewards.cli.documents import FILE, console, document_in, read_source
 from rewards.cli.owned_program import as_owner, stored_document
 from rewards.cli.simulation_report import budget_totals, figures, show
 from rewards.db.transact import reading
@@ -58,7 +58,9 @@ def simulate(
     """
     if (events is None) == (not recorded):
         raise click.UsageError("Give --events FILE, or --recorded.")
-    after = _written(file)
+    source = read_source(file)
+    document = document_in(source, file)
+    after = Written(source)
     before = _written(against) if against is not None else None
     with _bar() as progress:
         if events is not None:
@@ -79,7 +81,7 @@ def simulate(
                 recording, after, before, progress, published=published.compiled(), processes=processes
             )
     label = str(against) if against else ("recorded" if recorded else f"{program} published" if program else None)
-    money = document_of(file).program.money
+    money = document.program.money
     budgets = budget_totals(after.compiled())
     if as_json:
         click.echo(json.dumps(figures(found, label, money, budgets), ensure_ascii=False))
@@ -95,10 +97,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _written(path: Path) -> Written:
     source = read_source(path)
-    report = checked(source)
-    if report.document is None:
-        show_problems(report, str(path), source)
-        raise click.exceptions.Exit(1)
+    document_in(source, path)
     return Written(source)
 
 

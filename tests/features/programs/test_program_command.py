@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rewards.cli.program import program
+from rewards.settings import SettingsError
 
 DOCUMENT: Final = """\
 rewards: 1
@@ -189,6 +190,21 @@ def test_a_simulation_says_what_would_change(desk: Desk) -> None:
     assert rows["liability, EUR"] == ["0.12", "0.18", "+0.06"]
     assert rows["play"] == ["2", "3", "+1"]
     assert rows["duplicate"] == ["1", "1", "+0"]
+
+
+def test_a_document_may_come_through_a_pipe(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which can be read once only."""
+    events = write_events(desk.directory / "events.jsonl", played(2, 2, 9))
+    before = desk.write("before.yaml", ("amount: 3", "amount: 4"))
+    for line in (["check", "-"], ["test", "-"], ["docs", "-"], ["diff", before, "-"]):
+        assert CliRunner().invoke(program, line, input=DOCUMENT).exit_code == 0, line
+    simulated = CliRunner().invoke(program, ["simulate", "-", "--events", events, "--against", before], input=DOCUMENT)
+    assert (simulated.exit_code, simulated.stderr) == (0, "")
+    assert ["coins", "issued", "4", "3", "-1"] in [line.split() for line in simulated.stdout.splitlines()]
+    for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY"):
+        monkeypatch.delenv(f"REWARDS_{name}", raising=False)
+    published = CliRunner().invoke(program, ["publish", "-"], input=DOCUMENT)
+    assert isinstance(published.exception, SettingsError), published.output  # it got as far as the database
 
 
 def cells_of(line: str) -> list[str]:
