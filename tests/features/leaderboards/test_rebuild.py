@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
+from tests.command import Done, rewards
 from tests.features.leaderboards.boards import Boards
-from tests.service import SECRET_KEY
 
 from rewards.features.leaderboards.boards import board_id
 from rewards.features.leaderboards.ranking import SetId
 
 
-async def command(boards: Boards, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def command(boards: Boards, *arguments: str) -> Done:
     settings = boards.live.service.settings
-    environment = {
-        "PATH": os.environ["PATH"],
-        "REWARDS_DATABASE_URL": settings.database_url.get_secret_value(),
-        "REWARDS_REDIS_URL": settings.redis_url.get_secret_value(),
-        "REWARDS_SECRET_KEY": SECRET_KEY,
-    }
-    line = [sys.executable, "-m", "rewards.cli", "leaderboards", *arguments, "--program", boards.live.program_key]
-    return await asyncio.to_thread(
-        subprocess.run, line, capture_output=True, text=True, env=environment, check=False, timeout=120
-    )
+    rewards_here = rewards(settings.database_url.get_secret_value(), settings.redis_url.get_secret_value())
+    return await rewards_here("leaderboards", *arguments, "--program", boards.live.program_key)
 
 
 async def set_of(boards: Boards, key: str) -> SetId:
