@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.features.leaderboards.boards import PROGRAM, Boards
@@ -16,7 +18,7 @@ from tests.service import publish_next
 
 from rewards.db.engine import database_url as driver_url
 from rewards.features.leaderboards.projecting import Projector, ProjectorMetrics
-from rewards.features.leaderboards.ranking import Ranking
+from rewards.features.leaderboards.ranking import BoardId, Ranking, SetId
 from rewards.valkey import make_valkey
 
 PATIENCE_SECONDS = 60
@@ -180,6 +182,36 @@ async def test_a_writer_that_was_overtaken_changes_nothing(boards: Boards) -> No
     assert await shown(boards) == [("ada", 2)]
     await boards.project()
     assert await shown(boards) == await expected(boards)
+
+
+async def test_a_board_whose_server_is_away_keeps_no_other_waiting(boards: Boards) -> None:
+    """Of a cluster one server may be away: what the others have lost is built again all the same."""
+    await boards.live.event(type="ran", member="ada", properties={"seconds": 31})
+    await boards.project()
+    await boards.score("ada", 3)
+
+    class Away(Ranking):
+        async def write(self, of: SetId, *arguments: Any, **more: Any) -> int:
+            if of.board.program_id == boards.live.program_id and of.board.key == "first":
+                raise RedisError
+            return await super().write(of, *arguments, **more)
+
+        async def vouch(self, board: BoardId, as_of: datetime) -> None:
+            if board.program_id == boards.live.program_id and board.key in {"first", "weekly"}:
+                raise RedisError
+            await super().vouch(board, as_of)
+
+    valkey = boards.live.service.valkey
+    fastest = [key async for key in valkey.scan_iter(match=f"rewards:board:*{boards.live.program_id}:fastest}}:meta")]
+    assert await valkey.delete(*fastest) == 1
+    projector = another_projector(boards, Away(valkey))
+    for _ in range(3):
+        projector.look()
+        await projector.run()
+        await projector.rebuilt()
+    assert await boards.places("/fastest") == [(1, "ada", 31)]
+    assert await boards.places("/shared") == [(1, "ada", 3)]
+    assert await marks(boards) == 1, "of the board that is away"
 
 
 async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> None:

@@ -29,7 +29,7 @@ from rewards.domain.ids import BUCKETS
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, known_boards, score_of, writing
 from rewards.features.leaderboards.forgetting import forget
-from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, Score, SetId
+from rewards.features.leaderboards.ranking import BoardUnavailable, Fenced, Incomplete, Ranking, Score, SetId
 from rewards.features.leaderboards.rebuilding import compare, rebuild
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs
@@ -50,6 +50,8 @@ RETIRED_SECONDS: Final = 3600
 TURNS_MAX: Final = 2
 REBUILDS_MAX: Final = 2
 """At a time. Each has a database connection, and there are others who want some."""
+AWAY_MAX: Final = 5
+"""Boards that cannot be looked at before the others wait for the next look: each may take as long as a time-out."""
 LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
@@ -99,25 +101,24 @@ class Projector:
 
     async def run(self) -> int:
         """One turn of every board that has changed; returns how many marks were cleared."""
-        try:
-            async with reading(self._engine) as connection:
-                marked = {(row.program_id, row.board): row for row in await rows(connection, queries.MARKED)}
-                now: datetime = next(iter(marked.values())).now
-                marked.pop((None, None), None)
-                looks = time.monotonic() - self._looked >= LOOK_SECONDS
-                if looks or not marked.keys() <= self._boards.keys():
-                    # After the marks: a board that is unknown now is of no version that could have marked it since.
-                    before, self._boards = self._boards, await known_boards(connection, self._programs)
-                    self._gone = (self._gone | before.keys()) - self._boards.keys()
-            self._metrics.marks.set(sum(row.count for row in marked.values()))
-            turns = await asyncio.gather(*map(self._turn, {*marked, *self._gone}), return_exceptions=True)
-            cleared = sum(_came_well(turns))  # only once all have ended
-            if looks:
-                self._looked = time.monotonic()
-                await self._look(now, marked.keys())
-        except VALKEY_ERRORS as error:
-            log.warning("boards_wait_for_valkey", error=type(error).__name__)
-            return 0
+        async with reading(self._engine) as connection:
+            marked = {(row.program_id, row.board): row for row in await rows(connection, queries.MARKED)}
+            now: datetime = next(iter(marked.values())).now
+            marked.pop((None, None), None)
+            looks = time.monotonic() - self._looked >= LOOK_SECONDS
+            if looks or not marked.keys() <= self._boards.keys():
+                # After the marks: a board that is unknown now is of no version that could have marked it since.
+                before, self._boards = self._boards, await known_boards(connection, self._programs)
+                self._gone = (self._gone | before.keys()) - self._boards.keys()
+        self._metrics.marks.set(sum(row.count for row in marked.values()))
+        turns = await asyncio.gather(*map(self._turn, {*marked, *self._gone}), return_exceptions=True)
+        away: list[BaseException] = [each for each in turns if isinstance(each, VALKEY_ERRORS)]
+        cleared = sum(_came_well(each for each in turns if not isinstance(each, VALKEY_ERRORS)))
+        if looks:
+            self._looked = time.monotonic()
+            away += await self._look(now, marked.keys())
+        if away:
+            log.warning("boards_wait_for_valkey", error=type(away[0]).__name__, boards=len(away))
         if cleared:
             await asyncio.sleep(GATHER_SECONDS)
         return cleared
@@ -191,23 +192,35 @@ class Projector:
 
         await transact(self._engine, work)
 
-    async def _look(self, now: datetime, marked: Any) -> None:
-        """Vouches for the boards that had no mark, finds those that Valkey has lost, and lets go what is frozen."""
+    async def _look(self, now: datetime, marked: Any) -> list[BaseException]:
+        """Vouches for the boards that had no mark, finds those that Valkey has lost, and lets go what is frozen.
+
+        Returns why boards could not be looked at: of a cluster, some servers may be away. Another order each time, since
+        it is given up after a few.
+        """
         retire = time.monotonic() - self._retired >= RETIRE_SECONDS
         if retire:
             self._retired = time.monotonic()
-        for key, board in self._boards.items():
+        away: list[BaseException] = []
+        for key in secrets.SystemRandom().sample([*self._boards], len(self._boards)):
             if key in self._rebuilding:
                 continue
             try:
-                if key not in marked:
-                    await self._ranking.vouch(board.id, now)
+                await self._look_at(self._boards[key], None if key in marked else now, retire=retire)
             except Incomplete:
                 self._rebuild(key)
-                continue
-            if retire:
-                await self._retire(board)
-                await self._sample(board)
+            except (*VALKEY_ERRORS, BoardUnavailable) as error:
+                away.append(error)
+                if len(away) == AWAY_MAX:
+                    break
+        return away
+
+    async def _look_at(self, board: Kept, vouched: datetime | None, *, retire: bool) -> None:
+        if vouched is not None:
+            await self._ranking.vouch(board.id, vouched)
+        if retire:
+            await self._retire(board)
+            await self._sample(board)
 
     async def _retire(self, board: Kept) -> None:
         async with reading(self._engine) as connection:
