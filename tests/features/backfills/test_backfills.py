@@ -121,6 +121,23 @@ async def test_new_metrics_count_what_was_recorded_before_them(shop: Live) -> No
     assert await metrics(shop, "ada") == [2, 50, 40, 1]
 
 
+@pytest.mark.parametrize(
+    ("members", "seconds", "following"),
+    [
+        (4, 0.004, 8),
+        (4, 0.025, 8),
+        (4, 0.04, 4),
+        (8, 0.1, 4),
+        (8, 0.4, 1),
+        (50, 8.0, 1),  # two thousand events each
+        (1, 2.0, 1),
+        (1, 0.01, 2),
+    ],
+)
+def test_live_traffic_waits_for_a_few_members_at_most(members: int, seconds: float, following: int) -> None:
+    assert running.next_at_once(members, seconds) == following
+
+
 async def test_killed_half_way_it_goes_on_and_counts_once(shop: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "PAGE_MEMBERS", 3)
     for number in range(8):

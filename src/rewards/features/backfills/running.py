@@ -6,6 +6,7 @@ the command's key and answers as the first time. Members are decided under their
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,9 @@ from rewards.pipeline.submission import Submission
 log = structlog.get_logger("rewards.worker")
 
 PAGE_MEMBERS: Final = 50
-"""Few enough that live traffic in the same lanes hardly waits for them."""
+AT_ONCE_FIRST: Final = 4
+TURN_SECONDS: Final = 0.05
+"""For so long live traffic in the same lanes may wait. A member may have thousands of events to count, or none."""
 POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
 """Nothing is wrong with the member: the page is sent again."""
 
@@ -81,27 +84,39 @@ class Backfills:
             return []
         identity = (await self.programs.get(work.program_id)).identity
         command = Backfill(tuple(work.run.metrics.values()), work.run.announce, work.run.rewards)
-        return await self.lanes.submit_all(
-            [
-                # The member is known by its row alone.
-                Submission(
-                    work.program_id,
-                    MemberRef("user", ""),
-                    row.member_id,
-                    identity.job_member(work.id, row.member_id),
-                    b"",
-                    command,
-                    actor=work.run.actor,
-                )
-                for row in page
-            ]
-        )
+        submissions = [
+            # The member is known by its row alone.
+            Submission(
+                work.program_id,
+                MemberRef("user", ""),
+                row.member_id,
+                identity.job_member(work.id, row.member_id),
+                b"",
+                command,
+                actor=work.run.actor,
+            )
+            for row in page
+        ]
+        results: list[Result] = []
+        at_once = AT_ONCE_FIRST
+        while len(results) < len(submissions):
+            began = time.perf_counter()
+            results += await self.lanes.submit_all(submissions[len(results) : len(results) + at_once])
+            at_once = next_at_once(at_once, time.perf_counter() - began)
+        return results
 
     async def _move_on(self, work: Named, run: Run) -> None:
         cursor = msgspec.json.encode(work.run.cursor).decode()
 
         arguments = (work.program_id, work.job, cursor, encoded(run))
         await transact(self.engine, lambda connection: connection.exec_driver_sql(queries.MOVE_ON, arguments))
+
+
+def next_at_once(members: int, seconds: float) -> int:
+    """How many members to send next, when these took so long: one at a time where even that is long."""
+    if seconds <= TURN_SECONDS / 2:
+        return members * 2
+    return members if seconds <= TURN_SECONDS else max(1, int(members * TURN_SECONDS / seconds))
 
 
 def _counted(run: Run, results: Sequence[Result]) -> Run:
