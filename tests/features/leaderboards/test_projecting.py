@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.features.leaderboards.boards import PROGRAM, Boards
-from tests.service import publish_next
+from tests.service import publish, publish_next
 
 from rewards.db.engine import database_url as driver_url
 from rewards.features.leaderboards.projecting import Projector, ProjectorMetrics
@@ -214,6 +214,37 @@ async def test_a_board_whose_server_is_away_keeps_no_other_waiting(boards: Board
     assert await marks(boards) == 1, "of the board that is away"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE program SET secret = 'another key wrapped it' WHERE id = :sick",
+        "UPDATE program_version SET document = '{}' WHERE program_id = :sick",
+    ],
+    ids=["key", "document"],
+)
+async def test_a_program_that_cannot_be_read_stops_no_other(boards: Boards, wrong: str) -> None:
+    """Made with another secret key, by mistake, or written by a newer release: its boards stay, and wait."""
+    service = boards.live.service
+    sick, _ = await publish(service, PROGRAM)
+    await boards.project()
+    async with service.engine.begin() as connection:
+        await connection.execute(text(wrong), {"sick": sick})
+        await connection.execute(text("UPDATE program SET revision = revision + 1 WHERE id = :sick"), {"sick": sick})
+    try:
+        await boards.score("ada", 3)
+        projector = another_projector(boards)
+        for _ in range(2):
+            projector.look()
+            await projector.run()
+            await projector.rebuilt()
+            await boards.project()  # knows the boards from before
+        assert await shown(boards) == [("ada", 3)]
+        assert await keys_of(boards, "shared", program_id=sick) == ["meta"]
+    finally:
+        async with service.engine.begin() as connection:
+            await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
+
+
 async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> None:
     await boards.project()
     await boards.score("ada", 1)
@@ -226,9 +257,9 @@ async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> N
     assert await marks(boards) == 0
 
 
-async def keys_of(boards: Boards, board: str) -> list[str]:
+async def keys_of(boards: Boards, board: str, *, program_id: int | None = None) -> list[str]:
     """What Valkey holds of a board, after the board's prefix."""
-    of = f"{boards.live.program_id}:{board}}}:"
+    of = f"-{program_id or boards.live.program_id}:{board}}}:"
     found = [key.decode() async for key in boards.live.service.valkey.scan_iter(match=f"rewards:board:*{of}*")]
     return sorted(key.partition(of)[2] for key in found)
 

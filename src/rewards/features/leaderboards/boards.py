@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -20,10 +21,15 @@ from rewards.domain.ids import keyed_hash
 from rewards.domain.program.board import Board
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.ranking import BoardId, Score, fence_of
+from rewards.pipeline.identity import WrongSecretKey
 from rewards.pipeline.load import rows
-from rewards.pipeline.programs import Programs, Published
+from rewards.pipeline.programs import NothingPublished, Programs, Published
+
+log = structlog.get_logger("rewards.boards")
 
 REALM_LENGTH: Final = 8
+UNREADABLE: Final = (WrongSecretKey, NothingPublished, ValueError)
+"""Something is wrong with this one program: its key, or its document. The others go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,18 @@ def _realm(secret: bytes) -> str:
     return keyed_hash(secret, b"boards").hex()[:REALM_LENGTH] + "-"
 
 
-async def known_boards(connection: AsyncConnection, programs: Programs) -> dict[tuple[int, str], Kept]:
-    """Every board that is published now, by program and key."""
+async def known_boards(
+    connection: AsyncConnection, programs: Programs, before: Mapping[tuple[int, str], Kept]
+) -> dict[tuple[int, str], Kept]:
+    """Every board that is published now, by program and key; of a program that cannot be read, those known `before`."""
     found: dict[tuple[int, str], Kept] = {}
     for row in await rows(connection, queries.PUBLISHED):
-        published = await programs.refresh(row.id, at_least=row.revision)
+        try:
+            published = await programs.refresh(row.id, at_least=row.revision)
+        except UNREADABLE as error:
+            log.warning("program_unreadable", program_id=row.id, error=type(error).__name__)
+            found |= {key: board for key, board in before.items() if key[0] == row.id}
+            continue
         boards = published.program.boards
         for key, board in boards.by_key.items() if boards is not None else ():
             found[row.id, key] = Kept(board_id(published, board), board)

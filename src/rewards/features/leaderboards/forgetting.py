@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import transact
 from rewards.features.leaderboards import queries
-from rewards.features.leaderboards.boards import gone_board, known_boards, writing
+from rewards.features.leaderboards.boards import UNREADABLE, gone_board, writing
 from rewards.features.leaderboards.ranking import Ranking
 from rewards.pipeline.programs import NothingPublished, Programs
 
 
 async def forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key: tuple[int, str]) -> bool:
-    """Whether the board is gone for good or back again; False while another process has it.
+    """Whether the board is gone for good or back again; False while another process has it, or nobody can tell.
 
     Raises VALKEY_ERRORS.
     """
@@ -26,11 +26,14 @@ async def forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key:
     except NothingPublished:
         await _clear(engine, key)
         return True
+    except UNREADABLE:
+        return False
     async with writing(engine, of) as mine:
         if mine is None:
             return False
         # Nobody builds it meanwhile; whoever does so afterwards reads all scores.
-        if key not in await known_boards(mine[0], programs):
+        boards = (await programs.refresh(program_id)).program.boards
+        if boards is None or board not in boards.by_key:
             await _clear(engine, key)
             await ranking.forget(of)
     return True

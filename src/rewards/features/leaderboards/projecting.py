@@ -108,7 +108,7 @@ class Projector:
             looks = time.monotonic() - self._looked >= LOOK_SECONDS
             if looks or not marked.keys() <= self._boards.keys():
                 # After the marks: a board that is unknown now is of no version that could have marked it since.
-                before, self._boards = self._boards, await known_boards(connection, self._programs)
+                before, self._boards = self._boards, await known_boards(connection, self._programs, self._boards)
                 self._gone = (self._gone | before.keys()) - self._boards.keys()
         self._metrics.marks.set(sum(row.count for row in marked.values()))
         turns = await asyncio.gather(*map(self._turn, {*marked, *self._gone}), return_exceptions=True)
@@ -261,7 +261,7 @@ class Projector:
     async def _rebuild_once(self, key: tuple[int, str]) -> str:
         """By the newest version: what an older one says of the board may be why it seems incomplete."""
         async with reading(self._engine) as connection:
-            self._boards = await known_boards(connection, self._programs)
+            self._boards = await known_boards(connection, self._programs, self._boards)
         board = self._boards.get(key)
         if board is None:
             return "gone"
