@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.service import SEEDS, EventFactory, Live, live, service_settings
+from tests.service import SEEDS, EventFactory, Live, another
 
 
 @pytest.fixture
-async def lenient(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+async def lenient(shop: Live) -> AsyncIterator[Live]:
     """The shop, keeping aside what it would refuse."""
     source = (
         (SEEDS / "shop.yaml").read_text().replace("late_window: 72h", "late_window: 72h, invalid_events: quarantine")
     )
-    async with live(service_settings(migrated_url, redis_url), source) as running:
+    async with another(shop, source) as running:
         yield running
 
 

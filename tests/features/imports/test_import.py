@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from tests.command import Command, start
-from tests.service import Live, live, publish, service_settings
+from tests.features.bank import Bank
+from tests.service import Live, another, publish
 
 from rewards.domain.commands import MemberRef
 from rewards.features.ledger.verification import Verification
@@ -31,9 +32,9 @@ HEADER = "external_id,email,points_balance,lifetime_points,tier,joined_at\n"
 
 
 @pytest.fixture
-async def old(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+async def old(bank: Bank) -> AsyncIterator[Live]:
     """A program of its own for each test."""
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+    async with another(bank.live, PROGRAM) as running:
         yield running
 
 

@@ -20,7 +20,7 @@ from tests.features.leaderboards.test_closing import (
     to_morning,
     write,
 )
-from tests.service import Live, create_database, live, service_settings
+from tests.service import Live, another, create_database, live, service_settings
 
 from rewards.db.transact import transaction
 from rewards.features.leaderboards.closing import Closings
@@ -35,10 +35,15 @@ async def database(database_url: str) -> str:
     return await create_database(database_url, "leaderboard_versions")
 
 
+@pytest.fixture(scope="module")
+async def service(database: str, redis_url: str) -> AsyncIterator[Live]:
+    async with live(service_settings(database, redis_url), PROGRAM.replace("TIES", "shared")) as running:
+        yield running
+
+
 @pytest.fixture
-async def board(database: str, redis_url: str) -> AsyncIterator[Live]:
-    source = PROGRAM.replace("TIES", "shared")
-    async with live(service_settings(database, redis_url), source, kind="sandbox") as running:
+async def board(service: Live) -> AsyncIterator[Live]:
+    async with another(service, PROGRAM.replace("TIES", "shared"), kind="sandbox") as running:
         await to_morning(running)
         yield running
 

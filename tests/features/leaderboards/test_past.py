@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.features.leaderboards.boards import Boards
-from tests.service import live, service_settings
+from tests.service import Live, another
 
 from rewards.features.leaderboards import projecting
 from rewards.features.leaderboards.ranking import Ranking
@@ -26,9 +26,9 @@ MEMBERS = (("bob", 7), ("ada", 9), ("cem", 7), ("dan", 7), ("eve", 2))
 
 
 @pytest.fixture
-async def played(boards_url: str, redis_url: str) -> AsyncIterator[Boards]:
+async def played(boards_service: Live) -> AsyncIterator[Boards]:
     """A day on which five members played; ada 9, bob 7, cem 7, dan 7, eve 2."""
-    async with live(service_settings(boards_url, redis_url), PROGRAM, kind="sandbox") as running:
+    async with another(boards_service, PROGRAM, kind="sandbox") as running:
         boards = Boards(running)
         for member, points in MEMBERS:
             await boards.score(member, points)

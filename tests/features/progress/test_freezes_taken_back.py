@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from tests.features.bank import Bank
 from tests.features.customers import refused_with
-from tests.service import Live, live, service_settings
+from tests.service import Live, another
 
 PROGRAM: Final = """
 rewards: 1
@@ -23,8 +24,8 @@ streaks:
 
 
 @pytest.fixture
-async def app(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM, kind="sandbox") as running:
+async def app(bank: Bank) -> AsyncIterator[Live]:
+    async with another(bank.live, PROGRAM, kind="sandbox") as running:
         await post(running, "/members/ada/earn", "e", currency="points", amount=300)
         await running.event(type="ran", member="ada")
         yield running
