@@ -4,6 +4,8 @@ Revision ID: 0011
 Revises: 0010
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -16,7 +18,7 @@ MARKS = "board text, period text, part text, buckets smallint[], members uuid[],
 MARKS_BEFORE = "bucket smallint, member_id uuid, board text, period text, part text, marked_at timestamptz"
 
 
-def moment(name: str) -> sa.Column[sa.DateTime]:
+def moment(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False)
 
 

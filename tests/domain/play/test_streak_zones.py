@@ -148,6 +148,7 @@ class Journey:
             now = START + quarter * QUARTER
             moved = quarter in moves
             if moved:
+                self._look(now, quarter, moved=False)  # a day that begins at this very moment has begun
                 self.zone = ZoneInfo(moves[quarter])
             self._look(now, quarter, moved=moved)
             if quarter in runs:
@@ -227,6 +228,7 @@ def travelled(zone: str, moves: dict[int, str], runs: set[int], late: dict[int, 
 @given(zone=st.sampled_from(ZONES), moves=moves_of, runs=runs_of, late=st.dictionaries(runs_at, st.integers(1, 300)))
 @example(zone=PAGO, moves={43: KIRITIMATI, 44: PAGO, 139: KIRITIMATI}, runs={42, 43, 140}, late={})
 @example(zone=PAGO, moves={43: KIRITIMATI, 44: PAGO, 139: KIRITIMATI}, runs={42, 43, 140}, late={42: 200, 43: 1})
+@example(zone="Europe/London", moves={53: "Australia/Lord_Howe", 244: PAGO}, runs={244}, late={})
 def test_a_streak_is_what_the_days_lived_make_of_it(
     zone: str, moves: dict[int, str], runs: set[int], late: dict[int, int]
 ) -> None:

@@ -33,7 +33,7 @@ async def test_boards_are_on_several_nodes(clustered: Boards) -> None:
         keys = (await valkey.scan(target_nodes=node, match=own, count=10_000))[1]
         owners.update(dict.fromkeys(keys, node))
     assert len(owners) == 3
-    assert {key: valkey.get_node_from_key(key.decode()) for key in owners} == owners
+    assert {key: valkey.get_node_from_key(key.decode() if isinstance(key, bytes) else key) for key in owners} == owners
 
 
 async def test_the_whole_way(clustered: Boards) -> None:
