@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 PERIODS_CACHED_MAX: Final = 4_096
+PERIODS_IN_SIGHT: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,7 +61,7 @@ class Period(NamedTuple):
     previous: int
 
 
-_latest: dict[tuple[ZoneInfo, Calendar], Period] = {}
+_latest: dict[tuple[ZoneInfo, Calendar], tuple[Period, ...]] = {}
 
 
 def epoch_seconds(moment: datetime) -> int:
@@ -83,16 +84,17 @@ def from_epoch_micros(micros: int) -> datetime:
 
 
 def period_at(span: Calendar, seconds: int, zone: ZoneInfo) -> Period:
-    """The period that holds an instant. Most calls ask about now, so the last answer for a zone and span is
-    remembered.
+    """The period that holds an instant. Most calls ask about now or the days around it, so the last few answers for a zone
+    and span are remembered.
     """
-    known = _latest.get((zone, span))
-    if known is not None and known.start_seconds <= seconds < known.end_seconds:
-        return known
+    known = _latest.get((zone, span), ())
+    for period in known:
+        if period.start_seconds <= seconds < period.end_seconds:
+            return period
     found = _find_period(span, seconds, zone)
     if len(_latest) >= PERIODS_CACHED_MAX:
         _latest.clear()
-    _latest[zone, span] = found
+    _latest[zone, span] = (found, *known[: PERIODS_IN_SIGHT - 1])
     return found
 
 

@@ -16,8 +16,14 @@ from hypothesis import strategies as st
 from rewards.domain.commands import Event, JoinQuest, LeaveQuest, MemberRef
 from rewards.domain.errors import RewardsError
 from rewards.domain.memory import Member, Members
+from rewards.domain.play import quests
+from rewards.domain.play.questing.continuing import continued
+from rewards.domain.play.questing.counting import count
 from rewards.domain.play.questing.reading import State, progress_of
+from rewards.domain.play.questing.standing import Entry, Kept
 from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.quest import Quest
+from rewards.domain.work import Work
 
 LATE_HOURS: Final = 72
 START: Final = datetime(2026, 11, 20, tzinfo=UTC)
@@ -285,6 +291,27 @@ def test_a_thousand_events(program: Any, seed: int) -> None:
             clock - chance.choice([0, 0, 1, 3, 30, 71]) * HOUR, kind, chance.choice("abc"), chance.randrange(7)
         )
     world.check()
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_short_way_keeps_what_the_whole_way_keeps(program: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shortened = 0
+
+    def both(work: Work, quest: Quest, plain: list[Any], entry: Entry) -> list[Any] | None:
+        nonlocal shortened
+        further = continued(work, quest, plain, entry)
+        if further is not None:
+            shortened += 1
+            before, effects, emitted = work.play, list(work.effects), list(work.emitted)
+            assert count(work, quest, Kept.of(plain), entry) == "counted"
+            assert work.play["quests"][quest.key] == further
+            assert (work.effects, work.emitted) == (effects, emitted)
+            work.play = before
+        return further
+
+    monkeypatch.setattr(quests, "continued", both)
+    test_a_thousand_events(program, seed)
+    assert shortened > 200
 
 
 UNDONE: Final = """

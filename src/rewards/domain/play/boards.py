@@ -43,7 +43,7 @@ class Boards(Mechanic):
         boards = program.boards.by_event.get(event_type) if program.boards is not None else None
         if not boards:
             return
-        bound = program.bind_inputs(event_type, facts)
+        bound = facts.inputs(event_type)
         for board in boards:
             source = board.source
             assert source is not None
@@ -149,16 +149,27 @@ def record(work: Work, outcome: Outcome) -> None:
             BoardNotice("removed", key, kept[0]) for key, kept in removals(after.play).items() if key not in known
         )
     boards = work.program.boards
+    mine, now = mine or {}, now or {}
+    same_view = _same_view(before, after, mine, now)
     for board in boards.by_key.values() if boards is not None else ():
-        old = (mine or {}).get(board.key)
-        new = (now or {}).get(board.key)
-        if old is None and new is None:
+        old, new = mine.get(board.key), now.get(board.key)
+        if old is new and (same_view or old is None):
             continue
         view = _view(board, after)
-        seen = _view(board, before)
+        seen = view if same_view else _view(board, before)
         if old is new and view == seen:
             continue
         outcome.scores.extend(_changes(board, old, new, seen, view, outcome.now))
+
+
+def _same_view(before: MemberState, after: MemberState, mine: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether the member is in the same parts of all boards as before, and others see as much."""
+    return (
+        before.attributes is after.attributes
+        and before.segments == after.segments
+        and mine.get(OPTED_OUT) == now.get(OPTED_OUT)
+        and mine.get(REMOVED) == now.get(REMOVED)
+    )
 
 
 def _changes(
@@ -227,10 +238,10 @@ def _open_period(work: Work, board: Board, at: datetime) -> str | None:
 
 
 def _is_open(board: Board, period: str, now: datetime) -> bool:
-    named = board.schedule.named(period)
+    named = board.named(period)
     return named is not None and board.is_open(named, now)
 
 
 def _has_ended(board: Board, period: str, now: datetime) -> bool:
-    named = board.schedule.named(period)
+    named = board.named(period)
     return named is None or (named.ends_at is not None and named.ends_at <= now)

@@ -14,7 +14,7 @@ from rewards.domain.work import Work
 def count(work: Work, type_key: str, facts: EventFacts) -> None:
     """Adds the event to every metric that counts it, and keeps the contributions so that they can be taken back."""
     program = work.program
-    bound = program.bind_inputs(type_key, facts)
+    bound = facts.inputs(type_key)
     order = work.id.hex
     late_seconds = program.late_seconds
     for metric in program.metrics_by_event[type_key]:

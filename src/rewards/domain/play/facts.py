@@ -9,6 +9,7 @@ from typing import Any
 from rewards.domain.play.held_badges import keys_held
 from rewards.domain.play.metrics import read, read_previous
 from rewards.domain.play.tier_held import tier_at
+from rewards.domain.program.compiled import Bound
 from rewards.domain.work import Work
 
 _NOTHING: Mapping[str, Any] = {}
@@ -18,14 +19,22 @@ _PREVIOUS = "_previous"
 class EventFacts:
     """The facts of one event. Metrics are read as of the moment when the event occurred."""
 
-    __slots__ = ("_by", "_work", "at", "context", "event")
+    __slots__ = ("_by", "_inputs", "_work", "at", "context", "event")
 
     def __init__(self, work: Work, *, event: Mapping[str, Any], context: Mapping[str, Any], at: datetime) -> None:
         self._work = work
         self._by: dict[str, str] = {}
+        self._inputs: Bound | None = None
         self.event = event
         self.context = context
         self.at = at
+
+    def inputs(self, event_type: str) -> Bound:
+        """What metrics, quests, streaks and boards take from the event: for all of them one snapshot, if it can be."""
+        bound = self._inputs
+        if bound is None or not bound.lasting:
+            bound = self._inputs = self._work.program.bind_inputs(event_type, self)
+        return bound
 
     @property
     def member(self) -> Mapping[str, Any]:

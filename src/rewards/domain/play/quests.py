@@ -12,6 +12,7 @@ from rewards.domain.play.cells import payload_of
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
+from rewards.domain.play.questing.continuing import continued
 from rewards.domain.play.questing.counting import count, is_locked, why_never
 from rewards.domain.play.questing.following import completion_behind, joining
 from rewards.domain.play.questing.gates import is_admitted
@@ -36,7 +37,7 @@ class Quests(Mechanic):
         concerned = work.program.quests.by_event.get(event_type)
         if not concerned:
             return
-        bound = work.program.bind_inputs(event_type, facts)
+        bound = facts.inputs(event_type)
         for quest, steps in concerned:
             parts = _parts(steps, bound)
             if parts:
@@ -108,15 +109,23 @@ def _count(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at: dat
     micros = epoch_micros(at)
     if quest.team:
         return _contribute(work, quest, parts, at, micros)
+    sort = BEGINS if is_admitted(work, quest, at) else COUNTS
+    entry = Entry.made(micros, work.id, sort, parts)
+    plain = work.play.get(MECHANIC, {}).get(quest.key)
+    further = continued(work, quest, plain, entry) if plain is not None else None
+    contribution = [f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts]]
+    if further is not None:
+        work.contributions.append(contribution)
+        work.set_play(MECHANIC, quest.key, further)
+        return "counted"
     kept = kept_of(work, quest)
     never = why_never(quest, kept, micros)
     if never is not None:
         return never
-    sort = BEGINS if is_admitted(work, quest, at) else COUNTS
     if is_locked(kept, sort, micros):
         return "locked"
-    work.contributions.append([f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts]])
-    return count(work, quest, kept, Entry.made(micros, work.id, sort, parts))
+    work.contributions.append(contribution)
+    return count(work, quest, kept, entry)
 
 
 def _contribute(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at: datetime, micros: int) -> str:

@@ -50,12 +50,12 @@ def put(tally: Tally, state: Any, payload: Any, micros: int, order: str, *, asce
     """The state (None if there is none yet) with one contribution more."""
     if tally is Tally.SUM:
         total, count, newest = state or (0, 0, [])
-        return [cells.clamp(total + payload), count + 1, _newest([*newest, [micros, payload]])]
+        return [cells.clamp(total + payload), count + 1, _with(newest, [micros, payload])]
     if tally is Tally.DISTINCT:
         return _sighted(state, payload, micros)
     if tally is Tally.BEST:
         return _best([*(state or ()), [payload, micros]], ascending=ascending)
-    return _newest([*(state or ()), [micros, order, payload]])
+    return _with(state or [], [micros, order, payload])
 
 
 def take(tally: Tally, state: Any, payload: Any, micros: int, order: str) -> Any:
@@ -80,7 +80,7 @@ def earned(state: Any, amount: int, micros: int) -> Any:
     if total == 0:
         return None
     if amount > 0:
-        return [total, count, _newest([*newest, [micros, amount]])]
+        return [total, count, _with(newest, [micros, amount])]
     kept, left = [], -amount
     for moment, part in newest:
         rest = part
@@ -122,6 +122,13 @@ def standing(tally: Tally, state: Any) -> Standing:
     return Standing(float(number), micros)
 
 
+def _with(newest: list[Any], entry: Any) -> list[Any]:
+    """The newest ones with one more, which mostly is the newest of all."""
+    if not newest or entry >= newest[0]:
+        return [entry, *newest[: NEWEST_MAX - 1]]
+    return _newest([*newest, entry])
+
+
 def _newest(entries: list[Any]) -> list[Any]:
     return sorted(entries, reverse=True)[:NEWEST_MAX]
 
@@ -146,7 +153,7 @@ def _without(newest: list[Any], gone: Any) -> list[Any]:
 def _sighted(state: Any, payload: int, micros: int) -> Any:
     hashes, counts, newest = state or ([], [], [])
     at = bisect_left(hashes, payload)
-    newest = _newest([*newest, micros])
+    newest = _with(newest, micros)
     if at < len(hashes) and hashes[at] == payload:
         return [hashes, [*counts[:at], counts[at] + 1, *counts[at + 1 :]], newest]
     if len(hashes) >= cells.DISTINCT_MAX:

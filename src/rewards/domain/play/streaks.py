@@ -19,7 +19,7 @@ from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.rewards import give
-from rewards.domain.play.streaking.memory import Memory, Told
+from rewards.domain.play.streaking.memory import Memory, Told, counted_more
 from rewards.domain.play.streaking.standing import Fate, Standing, most, owed
 from rewards.domain.play.streaking.stretches import ALL_LOST, Stretch
 from rewards.domain.program.compiled import MetricKind, Missing
@@ -37,7 +37,7 @@ class Streaks(Mechanic):
 
     def follow(self, work: Work, event_type: str, facts: EventFacts) -> None:
         for streak in work.program.streaks_by_event.get(event_type, ()):
-            payload = _payload(work, streak, event_type, facts)
+            payload = _payload(streak, event_type, facts)
             if payload is not None:
                 work.contributions.append([f"{MECHANIC}:{streak.key}", payload])
                 _contribute(work, streak, payload, facts.at)
@@ -230,11 +230,11 @@ def _due(streak: Streak, kept: Mapping[str, Any]) -> int | None:
     return memory.next_at(memory.tell())
 
 
-def _payload(work: Work, streak: Streak, event_type: str, facts: EventFacts) -> int | None:
+def _payload(streak: Streak, event_type: str, facts: EventFacts) -> int | None:
     """What an event contributes; None for nothing."""
     if streak.where is None and streak.value is None:
         return 1
-    bound = work.program.bind_inputs(event_type, facts)
+    bound = facts.inputs(event_type)
     if streak.where is not None and streak.where.test(bound) is not True:
         return None
     if streak.value is None:
@@ -245,8 +245,15 @@ def _payload(work: Work, streak: Streak, event_type: str, facts: EventFacts) -> 
 
 
 def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime) -> None:
+    kept = work.play.get(MECHANIC, {}).get(streak.key)
+    seconds = epoch_seconds(occurred_at)
+    if kept is not None:
+        more = counted_more(streak, kept, payload, at=seconds, now=epoch_seconds(work.now), zone=work.zone)
+        if more is not None:
+            work.set_play(MECHANIC, streak.key, more)
+            return
     change = Change(work, streak, work.now)
-    stretch = change.memory.at(epoch_seconds(occurred_at))
+    stretch = change.memory.at(seconds)
     if stretch is None:
         work.trace.append({"streak": streak.key, "result": "settled"})
     else:

@@ -10,7 +10,7 @@ still come: `[hash of match, last called off, last started anew]` under the rule
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -25,7 +25,6 @@ MECHANIC: Final = "timers"
 HEARD: Final = "heard"
 PER_RULE_MAX: Final = 20
 PER_MEMBER_MAX: Final = 100
-_MICROSECOND: Final = timedelta(microseconds=1)
 VALUE_BYTES_MAX: Final = 512
 """Larger values of the triggering event are not kept; what needs them later finds them missing."""
 WAITING_BYTES_MAX: Final = 12 * 1_024
@@ -61,11 +60,6 @@ class Waiting(NamedTuple):
         return UUID(self.event)
 
 
-def waiting(work: Work, rule_key: str) -> list[Waiting]:
-    """What waits of a rule, earliest first."""
-    return [Waiting(*each) for each in work.play.get(MECHANIC, {}).get(rule_key, ())]
-
-
 def start(
     work: Work,
     rule: Rule,
@@ -81,43 +75,43 @@ def start(
     """
     wait = rule.wait
     assert wait is not None
-    kept = waiting(work, rule.key)
+    kept = list(work.play.get(MECHANIC, {}).get(rule.key, ()))
     match = _matched(wait, properties)
     began = epoch_micros(occurred_at)
-    called_off, anew = _heard_of(work, rule.key, match) if wait.match is None or match is not None else (0, 0)
+    said = wait.match is None or match is not None
+    called_off, anew = _heard_of(work, rule.key, match) if said else (0, 0)
     if called_off > began:
         return NotStarted.CALLED_OFF
-    if wait.of and (match is not None or wait.match is None):
-        for each in kept:
-            if each.match == match and each.started_micros > began:
-                return each.due_at  # a later event has begun this silence already
-        kept = [each for each in kept if each.match != match]
-    made = Waiting(
-        max(began, anew) + wait.length // _MICROSECOND,
-        began,
-        event_type,
-        match,
-        _needed(properties, wait.properties),
-        _needed(context, wait.context),
-        work.id.hex,
-    )
+    if wait.of and said:
+        for due, started, _, other, *_ in kept:
+            if other == match and started > began:
+                return from_epoch_micros(due)  # a later event has begun this silence already
+        kept = [each for each in kept if each[3] != match]
+    due = max(began, anew) + wait.length_micros
+    kept_properties, kept_context = _needed(properties, wait.properties), _needed(context, wait.context)
+    made = [due, began, event_type, match, kept_properties, kept_context, work.id.hex]
     if not _fits(work, rule.key, kept, made):
         return NotStarted.EXCEEDED
-    _keep(work, rule.key, [*kept, made])
-    return made.due_at
+    kept.append(made)
+    _keep(work, rule.key, kept)
+    return from_epoch_micros(due)
 
 
-def _fits(work: Work, rule_key: str, kept: list[Waiting], made: Waiting) -> bool:
+def _fits(work: Work, rule_key: str, kept: list[list[Any]], made: list[Any]) -> bool:
     mine = work.play.get(MECHANIC, {})
-    others = [entries for key, entries in mine.items() if key != rule_key]
-    if len(kept) >= PER_RULE_MAX or sum(map(len, others)) + len(kept) >= PER_MEMBER_MAX:
-        return False
     rules = work.program.rules
-    most = sum(len(entries) * _bytes_max(rules[key]) for key, entries in mine.items()) + _bytes_max(rules[rule_key])
+    others = 0
+    most = _bytes_max(rules[rule_key])
+    for key, entries in mine.items():
+        most += len(entries) * _bytes_max(rules[key])
+        if key != rule_key:
+            others += len(entries)
+    if len(kept) >= PER_RULE_MAX or others + len(kept) >= PER_MEMBER_MAX:
+        return False
     if most <= WAITING_BYTES_MAX:
         return True  # and nothing need be measured
-    sizes = (state_size(list(each)) for entries in (*others, [*kept, made]) for each in entries)
-    return sum(sizes) <= WAITING_BYTES_MAX
+    waiting = [entries for key, entries in mine.items() if key != rule_key]
+    return sum(state_size(each) for entries in (*waiting, [*kept, made]) for each in entries) <= WAITING_BYTES_MAX
 
 
 def _bytes_max(rule: Rule) -> int:
@@ -131,22 +125,26 @@ def _bytes_max(rule: Rule) -> int:
 def hear(work: Work, event_type: str, properties: Mapping[str, Any], occurred_at: datetime) -> None:
     """An event happened: silences that it ends begin anew, and what it calls off is forgotten."""
     moment = epoch_micros(occurred_at)
+    mine = work.play.get(MECHANIC, {})
     for rule in work.program.waiting_for.get(event_type, ()):
         wait = rule.wait
         assert wait is not None
         _remember(work, rule.key, wait, event_type, properties, moment)
-        kept = waiting(work, rule.key)
-        after = [_heard(wait, each, event_type, properties, moment) for each in kept]
-        if after != kept:
-            _keep(work, rule.key, [each for each in after if each is not None])
+        kept = mine.get(rule.key)
+        if kept:
+            after = [_heard(wait, each, event_type, properties, moment) for each in kept]
+            if after != kept:
+                _keep(work, rule.key, [each for each in after if each is not None])
 
 
 def _heard_of(work: Work, rule_key: str, match: Any) -> tuple[int, int]:
     """When waits of a rule were last called off, and last started anew, whether any was under way or not."""
-    mark = _mark(match)
-    for each in work.play.get(HEARD, {}).get(rule_key, ()):
-        if each[0] == mark:
-            return each[1], each[2]
+    kept = work.play.get(HEARD, {}).get(rule_key)
+    if kept:
+        mark = _mark(match)
+        for each, called_off, anew in kept:
+            if each == mark:
+                return called_off, anew
     return 0, 0
 
 
@@ -180,14 +178,19 @@ def _newest(heard: list[list[Any]]) -> list[list[Any]]:
     return sorted(heard, key=lambda each: max(each[1], each[2]), reverse=True)[:PER_RULE_MAX]
 
 
-def _heard(wait: Wait, each: Waiting, event_type: str, properties: Mapping[str, Any], moment: int) -> Waiting | None:
-    if moment < each.started_micros:
+def _heard(
+    wait: Wait, each: list[Any], event_type: str, properties: Mapping[str, Any], moment: int
+) -> list[Any] | None:
+    """What becomes of one waiting; the very same where nothing does."""
+    due, started, _, match, *_ = each
+    if moment < started:
         return each
-    if wait.match is not None and (each.match is None or properties.get(wait.match) != each.match):
+    if wait.match is not None and (match is None or properties.get(wait.match) != match):
         return each  # what does not say of which it is, is of none
     if event_type in wait.unless:
         return None
-    return each._replace(due_micros=max(each.due_micros, moment + wait.length // _MICROSECOND))
+    later = moment + wait.length_micros
+    return [later, *each[1:]] if later > due else each
 
 
 def next_at(work: Work) -> datetime | None:
@@ -206,7 +209,7 @@ def take_due(work: Work) -> tuple[str, Waiting] | None:
     first = Waiting(*mine[key][0])
     if first.due_micros > epoch_micros(work.now):
         return None
-    _keep(work, key, waiting(work, key)[1:])
+    _keep(work, key, mine[key][1:])
     return key, first
 
 
@@ -243,7 +246,9 @@ def merge(rule: Rule | None, mine: list[Any], other: list[Any]) -> list[Any]:
 
 def _matched(wait: Wait, properties: Mapping[str, Any]) -> Any:
     """The value of `match`, if it is one that can be told apart: a number or a short text."""
-    value = properties.get(wait.match) if wait.match is not None else None
+    if wait.match is None:
+        return None
+    value = properties.get(wait.match)
     return value if isinstance(value, str | int | float) and state_size(value) <= VALUE_BYTES_MAX else None
 
 
@@ -251,5 +256,12 @@ def _needed(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
     return {name: values[name] for name in names if name in values and state_size(values[name]) <= VALUE_BYTES_MAX}
 
 
-def _keep(work: Work, rule_key: str, entries: list[Waiting]) -> None:
-    work.set_play(MECHANIC, rule_key, [list(each) for each in sorted(entries, key=lambda each: each[0])] or None)
+def _keep(work: Work, rule_key: str, entries: list[list[Any]]) -> None:
+    if len(entries) > 1:
+        entries = sorted(entries, key=_due)
+    work.set_play(MECHANIC, rule_key, entries or None)
+
+
+def _due(each: list[Any]) -> int:
+    due: int = each[0]
+    return due

@@ -27,7 +27,7 @@ class Needs:
 class Plan:
     """What to take from the facts for a set of expressions."""
 
-    __slots__ = ("_engine", "_event", "_present", "_read")
+    __slots__ = ("_engine", "_event", "_present", "_read", "lasting")
 
     def __init__(self, engine: Engine, needs: Iterable[Needs]) -> None:
         reads: dict[str, Field] = {}
@@ -39,6 +39,7 @@ class Plan:
         self._event = [(each.variable, each.name[6:]) for each in reads.values() if _is_plain_property(each)]
         self._read = [(each.variable, each.read) for each in reads.values() if not _is_plain_property(each)]
         self._present = [(each.presence, each.read) for each in asks.values()]
+        self.lasting = all(name.startswith(("event.", "context.")) or name == "at" for name in {**reads, **asks})
 
     def snapshot(self, facts: Facts) -> dict[str, Any]:
         """The values as they are now. Absent fields stay out, so that reading one is an error, not a value."""
@@ -76,6 +77,11 @@ class BoundFacts:
         self.values = values
         self._plan = plan
         self._activation: Any = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether nothing of it is the member's."""
+        return self._plan.lasting
 
     @property
     def activation(self) -> Any:

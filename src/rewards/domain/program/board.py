@@ -14,6 +14,7 @@ from rewards.domain.program.schedule import Period, Schedule
 
 KIND = "leaderboard"
 """How ledger entries and effects name boards."""
+NAMED_MAX = 1_024
 
 
 class Tally(StrEnum):
@@ -107,9 +108,20 @@ class Board:
     prizes: tuple[Prize, ...]
     sealed_until: datetime | None = None
     cause: Cause = field(init=False)
+    _named: dict[str, Period | None] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cause", Cause(KIND, self.key))
+
+    def named(self, period: str) -> Period | None:
+        """The period of that name, as `schedule.named`; what was asked before is remembered."""
+        try:
+            return self._named[period]
+        except KeyError:
+            if len(self._named) >= NAMED_MAX:
+                self._named.clear()
+            found = self._named[period] = self.schedule.named(period)
+            return found
 
     def closes_at(self, period: Period) -> datetime | None:
         """From then on the period's result stands; None for all time."""

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from rewards.domain.errors import InvalidInput
 from rewards.domain.program.binding import Plans
 from rewards.domain.program.compiled import (
+    Bound,
     Facts,
     MatureAction,
     Metric,
@@ -84,7 +85,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         return None
     bind = plans.binder()
 
-    def bind_member(facts: Facts) -> object:
+    def bind_member(facts: Facts) -> Bound:
         return bind(MEMBER, facts)
 
     return Program(

@@ -35,7 +35,11 @@ class Facts(Protocol):
 
 
 class Bound(Protocol):
-    """Facts bound for evaluation (opaque to `apply`)."""
+    """Facts bound for evaluation."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is the same for as long as the event is decided: nothing of it is the member's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +287,10 @@ class Wait:
     still: Condition | None
     properties: tuple[str, ...]
     context: tuple[str, ...]
+    length_micros: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length_micros", self.length // timedelta(microseconds=1))
 
 
 @dataclass(frozen=True, slots=True)

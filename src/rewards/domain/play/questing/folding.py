@@ -94,7 +94,7 @@ def advance(quest: Quest, standing: Standing, entry: Entry, terms: Terms) -> tup
         if quest.order is Order.SEQUENCE and index != current:
             continue
         step = quest.steps[index]
-        counts[index] = _with(step.kind, counts[index], payload)
+        counts[index] = count_of(step.kind, counts[index], payload)
         if not done >> index & 1 and reached(step.kind, counts[index], step.goal):
             done |= 1 << index
             steps.append(step.number)
@@ -193,7 +193,8 @@ def reached(kind: MetricKind, count: Any, goal: float) -> bool:
     return count is not None and count >= goal
 
 
-def _with(kind: MetricKind, count: Any, payload: Any) -> Any:
+def count_of(kind: MetricKind, count: Any, payload: Any) -> Any:
+    """What a step has counted, with one contribution more."""
     if kind is MetricKind.COUNT or kind is MetricKind.SUM:
         return clamp(count + payload)
     if kind is MetricKind.MAX:

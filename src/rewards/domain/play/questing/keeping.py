@@ -14,15 +14,22 @@ from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.questing.folding import STARTED, STEP, Happening, Terms, advance, fold
 from rewards.domain.play.questing.sending import reward_all
-from rewards.domain.play.questing.standing import NOTHING, TAIL_MAX, TAILS_MAX, Entry, Kept, Standing, with_joins_at
+from rewards.domain.play.questing.standing import (
+    NOTHING,
+    TAIL_MAX,
+    TAIL_MIN,
+    TAILS_MAX,
+    Entry,
+    Kept,
+    Standing,
+    with_joins_at,
+)
 from rewards.domain.play.rewards import give
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
 MECHANIC: Final = "quests"
-TAIL_MIN: Final = 25
-"""What a quest may keep in order, however much the member's other quests keep."""
 
 
 def kept_of(work: Work, quest: Quest) -> Kept:

@@ -16,6 +16,8 @@ TAIL_MAX: Final = 100
 """Contributions that one quest keeps in order."""
 TAILS_MAX: Final = 250
 """Contributions that all quests of a member keep in order, together."""
+TAIL_MIN: Final = 25
+"""What a quest may keep in order, however much the member's other quests keep."""
 
 
 UNCOUNTED: Final = 1 << 30

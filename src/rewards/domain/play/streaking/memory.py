@@ -16,6 +16,8 @@ from rewards.domain.program.streak import USUAL_SECONDS, Streak
 
 PAUSES_MAX: Final = 100
 STRETCHES_MAX: Final = 33
+_COUNT: Final = 4
+"""Where a stretch, as it is kept, has its count."""
 """Late events reach no further back than so many periods, however wide the program's window."""
 
 
@@ -195,3 +197,21 @@ class Memory:
             same.rewarded |= stretch.rewarded
             if same.restored is None:
                 same.restored = stretch.restored
+
+
+def counted_more(
+    streak: Streak, kept: Mapping[str, Any], payload: int, *, at: int, now: int, zone: ZoneInfo
+) -> dict[str, Any] | None:
+    """What is kept once a stretch that was kept already counts more, for of that nothing else follows; None where more may."""
+    stretches = kept["stretches"]
+    if payload <= 0 or not stretches or stretches[-1][1] <= now:
+        return None
+    if kept["zone"] != zone.key or kept.get("due", (None,))[0] != streak.terms:
+        return None
+    for index, each in enumerate(stretches):
+        if each[0] <= at < each[1]:
+            if len(each) < _COUNT + 1 or each[_COUNT] < streak.target:
+                return None
+            more = [*each[:_COUNT], each[_COUNT] + payload, *each[_COUNT + 1 :]]
+            return {**kept, "stretches": [*stretches[:index], more, *stretches[index + 1 :]]}
+    return None
