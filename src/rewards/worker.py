@@ -28,6 +28,7 @@ from rewards.features.leaderboards.closing import Closings
 from rewards.features.leaderboards.projecting import Projector
 from rewards.features.members.jobs import rank_segments
 from rewards.features.wallets.jobs import Sweep
+from rewards.pipeline.programs import UNREADABLE
 from rewards.service import Service, owner_database
 from rewards.valkey import end
 
@@ -92,18 +93,33 @@ class Worker:
             pass
 
     async def _inactive(self) -> int:
-        for program_id in await published(self._service.engine):
-            await self.sweep.run_inactive(program_id)
+        await self.of_each(self.sweep.run_inactive)
         return 0
 
     async def _close_boards(self) -> int:
-        return sum([await self.closings.run(program_id) for program_id in await published(self._service.engine)])
+        return await self.of_each(self.closings.run)
 
     async def _rank(self) -> int:
         service = self._service
-        for program_id in await published(service.engine):
-            await rank_segments(service.engine, service.programs, service.lanes, program_id)
+        await self.of_each(
+            lambda program_id: rank_segments(service.engine, service.programs, service.lanes, program_id)
+        )
         return 0
+
+    async def of_each(self, work: Callable[[int], Awaitable[int]]) -> int:
+        """What `work` comes to over all published programs. One that cannot be read keeps no other waiting."""
+        done = 0
+        for program_id in await published(self._service.engine):
+            try:
+                done += await work(program_id)
+            except UNREADABLE as error:
+                log.warning(
+                    "program_unreadable",
+                    program_id=program_id,
+                    error=type(error).__name__,
+                    exc_info=not isinstance(error, RewardsError),
+                )
+        return done
 
     async def _upkeep(self) -> int:
         now = datetime.now(UTC)

@@ -452,3 +452,27 @@ async def test_a_job_that_is_hurried_while_it_is_ended_ends() -> None:
     job.cancel()
     ended, _ = await asyncio.wait({job}, timeout=5)
     assert ended == {job}
+
+
+async def test_a_program_that_cannot_be_read_keeps_no_other_waiting(works: Live) -> None:
+    """Made with another secret key, by mistake."""
+    service = works.service
+    sick, well = [(await publish(service, PROGRAM))[0] for _ in range(2)]
+    async with service.engine.begin() as connection:
+        await connection.execute(text("UPDATE program SET secret = 'of another key' WHERE id = :sick"), {"sick": sick})
+    read: list[int] = []
+
+    async def look(program_id: int) -> int:
+        await service.programs.get(program_id)
+        read.append(program_id)
+        return 1
+
+    try:
+        assert await works.worker.of_each(look) == len(read)
+        assert (sick in read, well in read, works.program_id in read) == (False, True, True)
+        for job in works.worker.jobs():
+            if job.name in {"inactive", "closings", "rank"}:
+                await job.run()
+    finally:
+        async with service.engine.begin() as connection:
+            await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})

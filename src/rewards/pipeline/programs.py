@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import select
@@ -16,13 +16,17 @@ from rewards.db.transact import snapshot
 from rewards.domain.errors import RewardsError
 from rewards.domain.program.compiled import Program
 from rewards.domain.program.sealing import Counting, sealed
-from rewards.pipeline.identity import Identity, unwrap_secret
+from rewards.pipeline.identity import Identity, WrongSecretKey, unwrap_secret
 
 
 class NothingPublished(RewardsError):
     """The program has no published version yet."""
 
     code = "nothing-published"
+
+
+UNREADABLE: Final = (WrongSecretKey, NothingPublished, ValueError)
+"""What loading a program raises when something is wrong with this one: its key, or its document. Others are not concerned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,12 @@ from rewards.domain.ids import keyed_hash
 from rewards.domain.program.board import Board
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.ranking import BoardId, Score, fence_of
-from rewards.pipeline.identity import WrongSecretKey
 from rewards.pipeline.load import rows
-from rewards.pipeline.programs import NothingPublished, Programs, Published
+from rewards.pipeline.programs import UNREADABLE, Programs, Published
 
 log = structlog.get_logger("rewards.boards")
 
 REALM_LENGTH: Final = 8
-UNREADABLE: Final = (WrongSecretKey, NothingPublished, ValueError)
-"""Something is wrong with this one program: its key, or its document. The others go on."""
 
 
 @dataclass(frozen=True, slots=True)

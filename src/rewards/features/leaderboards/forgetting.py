@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import transact
 from rewards.features.leaderboards import queries
-from rewards.features.leaderboards.boards import UNREADABLE, gone_board, writing
+from rewards.features.leaderboards.boards import gone_board, writing
 from rewards.features.leaderboards.ranking import Ranking
-from rewards.pipeline.programs import NothingPublished, Programs
+from rewards.pipeline.programs import UNREADABLE, NothingPublished, Programs
 
 
 async def forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key: tuple[int, str]) -> bool:
