@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tests.service import SECRET_KEY
 
 from rewards.cli import failures
-from rewards.cli.local import Keys, _welcome
+from rewards.cli.local import Keys, _read_facts, _welcome
 from rewards.cli.root import main
 from rewards.local import LocalServers
 
@@ -153,3 +153,20 @@ def test_a_full_disk_is_one_line(line: str) -> None:
 def test_a_file_that_cannot_be_used_is_named(error: OSError, line: str | None) -> None:
     said = failures.told(error)
     assert (None if said is None else said.message) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "server_key"),
+    [
+        ('{"base_url": "http://x", "server_key": "rk_1", "public_key": "pk_1"}', "rk_1"),
+        ('{"base_url": "http://x", "server_key": null, "public_key": "pk_1"}', None),
+        ('{"base_url": "http://x"}', None),
+        ("[]", None),
+        ('{"base_url": ', None),
+        ("", None),
+    ],
+)
+def test_a_spoilt_local_json_is_as_none(tmp_path: Path, text: str, server_key: str | None) -> None:
+    (tmp_path / "local.json").write_text(text)
+    facts = _read_facts(tmp_path)
+    assert (None if facts is None else facts["server_key"]) == server_key

@@ -194,11 +194,16 @@ async def _publish_sample(connection: AsyncConnection, source: bytes, secret_key
 
 
 def _read_facts(directory: Path) -> dict[str, Any] | None:
+    """What was written the last time; None where nothing was, or somebody has spoilt it: then it is written anew."""
     path = directory / "local.json"
     if not path.exists():
         return None
-    facts = json.loads(path.read_text())
-    return facts if isinstance(facts, dict) else None
+    try:
+        facts = json.loads(path.read_text())
+    except ValueError:
+        return None
+    wanted = {"base_url", "server_key", "public_key"}
+    return facts if isinstance(facts, dict) and all(isinstance(facts.get(name), str) for name in wanted) else None
 
 
 def _write_facts(directory: Path, *, url: str, keys: Keys, settings: Settings) -> None:
