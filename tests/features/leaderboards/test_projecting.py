@@ -167,10 +167,10 @@ async def test_a_writer_that_was_overtaken_changes_nothing(boards: Boards) -> No
     await reached.wait()
     await boards.score("ada", 1)
     superuser = create_async_engine(driver_url(boards.live.service.settings.database_url.get_secret_value()))
-    async with superuser.connect() as connection:  # its session ends, and with it its lock
+    async with superuser.connect() as connection:  # its session has ended, and with it its lock
         await connection.execute(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1651466610"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1651466610"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
         )
