@@ -37,22 +37,23 @@ FROM (
 WHERE so_far - cardinality(members) < $3
 """
 
-# The scores of these members as they are now; who has none, or none that is shown, is missing.
+# The scores of these members as they are now; who has none, or none that is shown, is missing. A member's scores are looked
+# up by the member alone: told board and period, the planner of a young table reads the whole board for each member.
 MARKED_SCORES: Final = """
 SELECT k.period, k.part, k.member_id, s.score, s.achieved_at, m.kind, m.external_id
 FROM unnest($4::text[], $5::text[], $6::smallint[], $7::uuid[]) AS k (period, part, bucket, member_id)
 CROSS JOIN LATERAL (
-    SELECT s.part, s.score, s.achieved_at, s.shown, s.definition FROM leaderboard_score s
-    WHERE s.program_id = $1 AND s.bucket = k.bucket AND s.member_id = k.member_id AND s.board = $2
-      AND s.period = k.period
-    LIMIT 1
+    SELECT s.board, s.period, s.part, s.score, s.achieved_at, s.shown, s.definition FROM leaderboard_score s
+    WHERE s.program_id = $1 AND s.bucket = k.bucket AND s.member_id = k.member_id
+    OFFSET 0
 ) s
 CROSS JOIN LATERAL (
     SELECT m.kind, m.external_id, m.merged_into, m.erased_at FROM member m
     WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
     LIMIT 1
 ) m
-WHERE s.part = k.part AND s.shown AND s.definition = $3 AND m.merged_into IS NULL AND m.erased_at IS NULL
+WHERE s.board = $2 AND s.period = k.period AND s.part = k.part AND s.shown AND s.definition = $3
+  AND m.merged_into IS NULL AND m.erased_at IS NULL
 """
 
 CLEAR: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2 AND id = ANY ($3::bigint[])"
