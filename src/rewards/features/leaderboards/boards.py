@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,10 +48,10 @@ def gone_board(published: Published, key: str) -> BoardId:
     return BoardId(published.program_id, key, realm=_realm(published.identity.secret))
 
 
-def _lock(board: BoardId) -> tuple[int, int]:
-    """The board's advisory lock. Boards that share a number by chance take turns, which is all that it costs."""
+def _number(board: BoardId) -> int:
+    """Of the board's advisory lock. Boards that share a number by chance take turns, which is all that it costs."""
     number = zlib.crc32(board.tag.encode())
-    return queries.LOCK_CLASS, number - (1 << 32 if number >= 1 << 31 else 0)
+    return number - (1 << 32 if number >= 1 << 31 else 0)
 
 
 @lru_cache(maxsize=1024)
@@ -79,22 +79,29 @@ async def known_boards(
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine, board: BoardId) -> AsyncIterator[tuple[AsyncConnection, str] | None]:
-    """The right to write the board, as a connection and the writer's token; None while another process has it.
+    """The right to write one board, as a connection and the writer's token; None while another process has it."""
+    async with writing_all(engine, [board]) as (connection, mine):
+        yield (connection, mine[board]) if board in mine else None
+
+
+@asynccontextmanager
+async def writing_all(
+    engine: AsyncEngine, boards: Sequence[BoardId]
+) -> AsyncIterator[tuple[AsyncConnection, Mapping[BoardId, str]]]:
+    """The right to write those of the boards that no other process has, as a connection and the writer's token for each.
 
     PostgreSQL lets one in at a time. The token is for a writer that lost its connection, and with it the right, and
     does not know yet: its token is older than that of whoever came after it, and Valkey refuses what it sends.
     """
+    numbers = [_number(board) for board in boards]
     async with reading(engine) as connection:
-        [locked] = await rows(connection, queries.TRY_LOCK, *_lock(board))
-        if not locked.mine:
-            yield None
-            return
+        taken = [row for row in await rows(connection, queries.TRY_LOCKS, queries.LOCK_CLASS, numbers) if row.mine]
         try:
-            [at] = await rows(connection, queries.LOCKED_AT)
-            yield connection, fence_of(at.now, token_hex(4))
+            yield connection, {boards[row.position - 1]: fence_of(row.now, token_hex(4)) for row in taken}
         finally:
             with suppress(DBAPIError, OSError):  # a session that is gone has no locks
-                await rows(connection, queries.UNLOCK, *_lock(board))
+                held = [numbers[row.position - 1] for row in taken]
+                await rows(connection, queries.UNLOCK, queries.LOCK_CLASS, held)
 
 
 def score_of(row: Any) -> Score:

@@ -11,25 +11,24 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rewards.db.driver import execute
-from rewards.db.transact import reading, transact
+from rewards.db.transact import reading
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import BUCKETS
 from rewards.features.leaderboards import queries
-from rewards.features.leaderboards.boards import Kept, known_boards, score_of, writing
+from rewards.features.leaderboards.boards import Kept, known_boards, writing, writing_all
+from rewards.features.leaderboards.carrying import Load, carry, clear, read_loads, vouch
 from rewards.features.leaderboards.forgetting import forget
-from rewards.features.leaderboards.ranking import BoardUnavailable, Fenced, Incomplete, Ranking, Score, SetId
+from rewards.features.leaderboards.ranking import BoardUnavailable, Fenced, Incomplete, Ranking
 from rewards.features.leaderboards.rebuilding import compare, rebuild
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs
@@ -37,9 +36,10 @@ from rewards.valkey import VALKEY_ERRORS, Valkey, end
 
 log = structlog.get_logger("rewards.boards")
 
-MARKS_MAX: Final = 2_000
 PAGES_MAX: Final = 20
 """Pages of marks of one board in one turn; then the others have theirs."""
+BOARDS_MAX: Final = 64
+"""Boards that take one turn together."""
 GATHER_SECONDS: Final = 0.02
 """Between two turns under load, so that changes gather; a change is seen later by at most this."""
 LOOK_SECONDS: Final = 1.0
@@ -47,7 +47,6 @@ LOOK_SECONDS: Final = 1.0
 RETIRE_SECONDS: Final = 60.0
 RETIRED_SECONDS: Final = 3600
 """How long the set of a frozen period stays for whoever is reading it."""
-TURNS_MAX: Final = 2
 REBUILDS_MAX: Final = 2
 """At a time. Each has a database connection, and there are others who want some."""
 AWAY_MAX: Final = 5
@@ -96,7 +95,6 @@ class Projector:
         self._boards: dict[tuple[int, str], Kept] = {}
         self._gone: set[tuple[int, str]] = set()
         self._rebuilding: dict[tuple[int, str], asyncio.Task[None]] = {}
-        self._turns = asyncio.Semaphore(TURNS_MAX)
         self._slots = asyncio.Semaphore(REBUILDS_MAX)
 
     async def run(self) -> int:
@@ -111,9 +109,11 @@ class Projector:
                 before, self._boards = self._boards, await known_boards(connection, self._programs, self._boards)
                 self._gone = (self._gone | before.keys()) - self._boards.keys()
         self._metrics.marks.set(sum(row.count for row in marked.values()))
-        turns = await asyncio.gather(*map(self._turn, {*marked, *self._gone}), return_exceptions=True)
-        away: list[BaseException] = [each for each in turns if isinstance(each, VALKEY_ERRORS)]
-        cleared = sum(_came_well(each for each in turns if not isinstance(each, VALKEY_ERRORS)))
+        cleared, failed = await self._turns(marked.keys())
+        away: list[BaseException] = [each for each in failed if isinstance(each, VALKEY_ERRORS)]
+        for error in failed:
+            if not isinstance(error, VALKEY_ERRORS):
+                raise error
         if looks:
             self._looked = time.monotonic()
             away += await self._look(now, marked.keys())
@@ -135,62 +135,57 @@ class Projector:
         """Ends the rebuilds; what they have built is of no use, and goes by itself."""
         await end(*self._rebuilding.values())
 
-    async def _turn(self, key: tuple[int, str]) -> int:
-        board = self._boards.get(key)
-        if board is None:
-            if await forget(self._engine, self._ranking, self._programs, key):
-                self._gone.discard(key)
-            return 0
-        if key in self._rebuilding:
-            return 0
-        try:
-            async with self._turns, writing(self._engine, board.id) as mine:
-                return 0 if mine is None else await self._project(board, *mine)
-        except Incomplete:
-            self._rebuild(key)
-        except Fenced:
-            log.info("board_fenced", board=board.id.tag)
-        return 0
-
-    async def _project(self, board: Kept, connection: Any, fence: str) -> int:
+    async def _turns(self, marked: Iterable[tuple[int, str]]) -> tuple[int, list[BaseException]]:
+        """A turn of all boards that are marked, so many at a time; those that are no more are forgotten."""
+        gone = {*self._gone, *(key for key in marked if key not in self._boards)}
         cleared = 0
-        for _ in range(PAGES_MAX):
-            began = time.perf_counter()
-            marks = await rows(connection, queries.MARKS, board.id.program_id, board.id.key, MARKS_MAX)
-            if not marks:
-                break
-            await self._carry(board, connection, fence, marks)
-            self._metrics.turn_seconds.observe(time.perf_counter() - began)
-            await self._clear(board, [mark.id for mark in marks])
-            cleared += len(marks)
-            if sum(len(mark.members) for mark in marks) < MARKS_MAX:
-                await self._ranking.vouch(board.id, marks[0].now)
-                break
-        return cleared
+        failed: list[BaseException] = []
+        turning = [self._boards[key] for key in marked if key in self._boards and key not in self._rebuilding]
+        for start in range(0, len(turning), BOARDS_MAX):
+            some, why = await self._turn(turning[start : start + BOARDS_MAX])
+            cleared += some
+            failed += why
+        forgotten = await asyncio.gather(*map(self._forget, gone), return_exceptions=True)
+        return cleared, [*failed, *(each for each in forgotten if isinstance(each, BaseException))]
 
-    async def _carry(self, board: Kept, connection: Any, fence: str, marks: Sequence[Any]) -> None:
-        """The members of some marks as they stand by now; who has no score that is shown is taken out."""
-        marked: dict[SetId, dict[UUID, int]] = {}
-        for mark in marks:
-            members = marked.setdefault(SetId(board.id, mark.period, mark.part), {})
-            members.update(zip(mark.members, mark.buckets, strict=True))
-        asked = [(of.period, of.part, bucket, member) for of, some in marked.items() for member, bucket in some.items()]
-        columns = map(list, zip(*asked, strict=True))
-        of_board = (board.id.program_id, board.id.key, board.board.id)
-        found: dict[SetId, list[Score]] = {}
-        for row in await rows(connection, queries.MARKED_SCORES, *of_board, *columns):
-            found.setdefault(SetId(board.id, row.period, row.part), []).append(score_of(row))
-        for of, some in marked.items():
-            scores = found.get(of, [])
-            gone = some.keys() - {score.member for score in scores}
-            await self._ranking.write(of, fence, scores, gone)
+    async def _forget(self, key: tuple[int, str]) -> None:
+        if await forget(self._engine, self._ranking, self._programs, key):
+            self._gone.discard(key)
 
-    async def _clear(self, board: Kept, marks: list[int]) -> None:
-        async def work(connection: Any) -> None:
-            await execute(connection, queries.NO_WAIT_FOR_DISK)
-            await rows(connection, queries.CLEAR, board.id.program_id, board.id.key, marks)
+    async def _turn(self, marked: Sequence[Kept]) -> tuple[int, list[BaseException]]:
+        """The marks of these boards that were cleared, and why others were not."""
+        boards = {board.id: board for board in marked}
+        cleared = 0
+        failed: list[tuple[Load, BaseException | None]] = []
+        async with writing_all(self._engine, list(boards)) as (connection, tokens):
+            mine = [(boards[of], token) for of, token in tokens.items()]
+            for _ in range(PAGES_MAX):
+                began = time.perf_counter()
+                loads = await read_loads(connection, mine)
+                results = await carry(self._ranking, loads)
+                failed += zip(loads, results, strict=True)
+                carried = [load for load, result in zip(loads, results, strict=True) if result is None]
+                if carried:
+                    self._metrics.turn_seconds.observe(time.perf_counter() - began)
+                    await clear(self._engine, carried)
+                cleared += sum(len(load.marks) for load in carried)
+                whole = [load for load in carried if not load.more]
+                failed += zip(whole, await vouch(self._ranking, whole), strict=True)
+                mine = [(load.board, load.token) for load in carried if load.more]
+                if not mine:
+                    break
+        explained = (self._explained(load.board, error) for load, error in failed)
+        return cleared, [error for error in explained if error is not None]
 
-        await transact(self._engine, work)
+    def _explained(self, board: Kept, error: BaseException | None) -> BaseException | None:
+        """What is no matter of this board alone."""
+        if isinstance(error, Incomplete):
+            self._rebuild((board.id.program_id, board.id.key))
+            return None
+        if isinstance(error, Fenced):
+            log.info("board_fenced", board=board.id.tag)
+            return None
+        return error
 
     async def _look(self, now: datetime, marked: Any) -> list[BaseException]:
         """Vouches for the boards that had no mark, finds those that Valkey has lost, and lets go what is frozen.
@@ -202,11 +197,12 @@ class Projector:
         if retire:
             self._retired = time.monotonic()
         away: list[BaseException] = []
-        for key in secrets.SystemRandom().sample([*self._boards], len(self._boards)):
+        boards = self._boards
+        for key in secrets.SystemRandom().sample([*boards], len(boards)):
             if key in self._rebuilding:
                 continue
             try:
-                await self._look_at(self._boards[key], None if key in marked else now, retire=retire)
+                await self._look_at(boards[key], None if key in marked else now, retire=retire)
             except Incomplete:
                 self._rebuild(key)
             except (*VALKEY_ERRORS, BoardUnavailable) as error:
@@ -276,11 +272,3 @@ class Projector:
         seconds = round(time.perf_counter() - began, 3)
         log.info("board_rebuilt", board=board.id.tag, members=members, seconds=seconds)
         return "built"
-
-
-def _came_well(results: Iterable[int | BaseException]) -> Iterator[int]:
-    """Raises the first error that there is."""
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        yield result

@@ -19,47 +19,59 @@ FROM (SELECT 1) AS one LEFT JOIN (
 ) AS marked ON true
 """
 
-# Mine alone until it is unlocked or this session ends. The moment is taken once it is: it orders writers.
-TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1, $2) AS mine"
-LOCKED_AT: Final = "SELECT clock_timestamp() AS now"
-UNLOCK: Final = "SELECT pg_advisory_unlock($1, $2)"
-
-# The oldest marks of a board, up to so many members and one mark at least.
-MARKS: Final = """
-SELECT statement_timestamp() AS now, id, period, part, buckets, members
+# Mine alone until they are unlocked or this session ends. The moment is taken once it is: it orders writers.
+TRY_LOCKS: Final = """
+SELECT taken.position, taken.mine, clock_timestamp() AS now
 FROM (
+    SELECT position, pg_try_advisory_lock($1::int, number) AS mine
+    FROM unnest($2::int[]) WITH ORDINALITY AS asked (number, position)
+    OFFSET 0
+) AS taken
+"""
+UNLOCK: Final = "SELECT pg_advisory_unlock($1::int, number) FROM unnest($2::int[]) AS number"
+
+# The oldest marks of each board, up to so many members and one mark at least. `number` is the board's place among them.
+MARKS: Final = """
+SELECT statement_timestamp() AS now, asked.number, marks.id, marks.period, marks.part, marks.buckets, marks.members
+FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS asked (program_id, board, number)
+CROSS JOIN LATERAL (
     SELECT id, period, part, buckets, members, sum(cardinality(members)) OVER (ORDER BY id) AS so_far
     FROM (
-        SELECT id, period, part, buckets, members FROM leaderboard_dirty
-        WHERE program_id = $1 AND board = $2 ORDER BY id LIMIT $3
+        SELECT id, period, part, buckets, members FROM leaderboard_dirty d
+        WHERE d.program_id = asked.program_id AND d.board = asked.board ORDER BY id LIMIT $3
     ) AS oldest
-) AS counted
-WHERE so_far - cardinality(members) < $3
+) AS marks
+WHERE marks.so_far - cardinality(marks.members) < $3
 """
 
 # The scores of these members as they are now; who has none, or none that is shown, is missing. A member's scores are looked
 # up by the member alone: told board and period, the planner of a young table reads the whole board for each member.
 MARKED_SCORES: Final = """
-SELECT k.period, k.part, k.member_id, s.score, s.achieved_at, m.kind, m.external_id
-FROM unnest($4::text[], $5::text[], $6::smallint[], $7::uuid[]) AS k (period, part, bucket, member_id)
+SELECT k.number, k.member_id, s.score, s.achieved_at, m.kind, m.external_id
+FROM unnest($1::int[], $2::smallint[], $3::uuid[]) AS k (number, bucket, member_id)
+JOIN unnest($4::int[], $5::text[], $6::text[], $7::text[], $8::text[])
+    WITH ORDINALITY AS p (program_id, board, definition, period, part, number) ON p.number = k.number
 CROSS JOIN LATERAL (
     SELECT s.board, s.period, s.part, s.score, s.achieved_at, s.shown, s.definition FROM leaderboard_score s
-    WHERE s.program_id = $1 AND s.bucket = k.bucket AND s.member_id = k.member_id
+    WHERE s.program_id = p.program_id AND s.bucket = k.bucket AND s.member_id = k.member_id
     OFFSET 0
 ) s
 CROSS JOIN LATERAL (
     SELECT m.kind, m.external_id, m.merged_into, m.erased_at FROM member m
-    WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+    WHERE m.program_id = p.program_id AND m.bucket = k.bucket AND m.member_id = k.member_id
     LIMIT 1
 ) m
-WHERE s.board = $2 AND s.period = k.period AND s.part = k.part AND s.shown AND s.definition = $3
+WHERE s.board = p.board AND s.period = p.period AND s.part = p.part AND s.shown AND s.definition = p.definition
   AND m.merged_into IS NULL AND m.erased_at IS NULL
 """
 
-CLEAR: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2 AND id = ANY ($3::bigint[])"
-
-# A mark that comes back after a crash is projected once more, so nobody need wait for the disk.
-NO_WAIT_FOR_DISK: Final = "SET LOCAL synchronous_commit = off"
+# In a transaction of its own, whose commit waits for no disk.
+CLEAR: Final = """
+WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS setting)
+DELETE FROM leaderboard_dirty d
+USING unhurried, unnest($1::int[], $2::text[], $3::bigint[]) AS done (program_id, board, id)
+WHERE unhurried.setting = 'off' AND d.program_id = done.program_id AND d.board = done.board AND d.id = done.id
+"""
 
 CLEAR_BOARD: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2"
 
