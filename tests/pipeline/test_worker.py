@@ -460,6 +460,15 @@ async def test_a_program_that_cannot_be_read_keeps_no_other_waiting(works: Live)
     sick, well = [(await publish(service, PROGRAM))[0] for _ in range(2)]
     async with service.engine.begin() as connection:
         await connection.execute(text("UPDATE program SET secret = 'of another key' WHERE id = :sick"), {"sick": sick})
+    await accepted(works, member="well")
+    await run(
+        works,
+        "INSERT INTO due (program_id, bucket, member_id, key, name, payload, due_at, attempts)"
+        " SELECT :sick, bucket, member_id, key, name, payload, due_at - interval '1 day', 0 FROM due"
+        " WHERE program_id = :program AND name = 'event'",
+        sick=sick,
+        program=works.program_id,
+    )
     read: list[int] = []
 
     async def look(program_id: int) -> int:
@@ -473,6 +482,9 @@ async def test_a_program_that_cannot_be_read_keeps_no_other_waiting(works: Live)
         for job in works.worker.jobs():
             if job.name in {"inactive", "closings", "rank"}:
                 await job.run()
+        await works.worker.run_due()
+        assert await works.balance("well") == 1
     finally:
+        await run(works, "DELETE FROM due WHERE program_id = :sick", sick=sick)
         async with service.engine.begin() as connection:
             await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})

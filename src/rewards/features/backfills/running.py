@@ -25,7 +25,7 @@ from rewards.features.backfills.runs import Named, Run, encoded, named
 from rewards.pipeline.batch import Result, TooManyAttempts
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
 from rewards.pipeline.load import rows
-from rewards.pipeline.programs import Programs
+from rewards.pipeline.programs import UNREADABLE, Programs
 from rewards.pipeline.submission import Submission
 
 log = structlog.get_logger("rewards.worker")
@@ -53,7 +53,11 @@ class Backfills:
         return sum([await self._watched(named(row.program_id, row)) for row in found])
 
     async def _watched(self, work: Named) -> int:
-        run = await self.step(work)
+        try:
+            run = await self.step(work)
+        except UNREADABLE as error:
+            log.warning("program_unreadable", program_id=work.program_id, error=type(error).__name__)
+            return 0
         if run is None:
             log.warning("backfill_postponed", backfill=str(work.id))
             return 0

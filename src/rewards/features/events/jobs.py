@@ -25,7 +25,7 @@ from rewards.pipeline.batch import TooManyAttempts
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
 from rewards.pipeline.load import rows
-from rewards.pipeline.programs import NothingPublished, Programs, Published
+from rewards.pipeline.programs import UNREADABLE, Programs, Published
 from rewards.pipeline.submission import Submission
 
 log = structlog.get_logger("rewards.worker")
@@ -125,8 +125,9 @@ class DueCommands:
             published = await self.programs.get(program_id)
             ready = await self._readable(published, claimed)
             results = await self.lanes.submit_all(list(ready))
-        except (*POSTPONED, NothingPublished) as error:
-            log.warning("due_commands_postponed", program_id=program_id, count=len(claimed), code=error.code)
+        except (*POSTPONED, *UNREADABLE) as error:
+            why = error.code if isinstance(error, RewardsError) else type(error).__name__
+            log.warning("due_commands_postponed", program_id=program_id, count=len(claimed), code=why)
             return 0  # claiming more at once would only put off more
         for row, result in zip(ready.values(), results, strict=True):
             if isinstance(result, MemberErased) and row.name in _HAPPENS_TO_MEMBERS:
