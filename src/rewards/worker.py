@@ -27,6 +27,7 @@ from rewards.features.events.jobs import DueCommands
 from rewards.features.leaderboards.closing import Closings
 from rewards.features.leaderboards.projecting import Projector
 from rewards.features.members.jobs import rank_segments
+from rewards.features.tokens.queries import forget_expired_tokens
 from rewards.features.wallets.jobs import Sweep
 from rewards.pipeline.programs import UNREADABLE
 from rewards.service import Service, owner_database
@@ -143,6 +144,7 @@ class Worker:
         jobs = await transact(
             self._owner, lambda connection: drop_jobs(connection, now, job_days=settings.job_retention_days)
         )
+        await transact(self._service.engine, forget_expired_tokens)
         if made or dropped or forgotten or results or jobs:
             log.info(
                 "upkeep",

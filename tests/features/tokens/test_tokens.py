@@ -13,10 +13,9 @@ from tests.features.members.test_members import merge
 from tests.service import live, service_settings
 
 from rewards.db.tables import ended_member_token
-from rewards.db.transact import transact
 from rewards.domain.commands import MemberRef
 from rewards.domain.ids import bucket_of
-from rewards.features.tokens.queries import ENDED_TOKENS_MAX, forget_expired_tokens
+from rewards.features.tokens.queries import ENDED_TOKENS_MAX
 
 SHOP = "https://shop.example"
 EVIL = "https://evil.example"
@@ -186,7 +185,8 @@ async def test_ended_tokens_are_forgotten_some_time_after_they_would_have_expire
             ),
             {"program": own_bank.live.program_id, "tokens": [ended[0][1], ended[2][1]]},
         )
-    await transact(own_bank.live.service.engine, forget_expired_tokens)
+    [upkeep] = [job for job in own_bank.live.worker.jobs() if job.name == "upkeep"]
+    await upkeep.run()
     assert await own_bank.count("ended_member_token") == 1
     assert await ended[1][0].status() == 401
 
