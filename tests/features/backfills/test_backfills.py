@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import httpx
@@ -18,7 +18,9 @@ from rewards.domain.play.metrics import read
 from rewards.domain.program.check import check_bytes
 from rewards.features.backfills import running
 from rewards.features.backfills.running import Backfills
+from rewards.features.backfills.runs import Named
 from rewards.features.programs.store import Draft, add_version, publish_version
+from rewards.pipeline.batch import Result, TooManyAttempts
 from rewards.pipeline.intake import Addressed
 from rewards.pipeline.lookup import find_wallet
 
@@ -161,6 +163,28 @@ async def test_killed_half_way_it_goes_on_and_counts_once(shop: Live, monkeypatc
     for number in range(8):
         assert (await metrics(shop, f"m{number}"))[:2] == [1, number + 1]
         assert await shop.balance(f"m{number}") == 110
+
+
+async def test_a_member_who_can_never_be_decided_keeps_it_waiting_for_a_while_only(
+    shop: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "TRIES_MAX", 2)
+    for number in range(3):
+        await order(shop, f"m{number}", f"o{number}", number + 1)
+    await publish(shop, HEAD + METRICS + BADGE + RULES)
+    begun = await started(shop)
+
+    class HeldUp(Backfills):
+        """Of one member it never hears anything else."""
+
+        async def _submit(self, work: Named, page: Sequence[Any]) -> list[Result]:
+            return [TooManyAttempts("too often"), *(await super()._submit(work, page))[1:]] if page else []
+
+    service = shop.service
+    backfills = HeldUp(service.engine, service.programs, service.lanes)
+    assert [await backfills.run() for _ in range(4)] == [0, 0, 3, 0]
+    found = (await shop.client.get(f"/v1/programs/backfills/{begun['id']}")).json()
+    assert (found["state"], found["members_done"], found["members_failed"]) == ("done", 3, 1)
 
 
 async def test_live_traffic_beside_it_counts_once(shop: Live, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ TURN_SECONDS: Final = 0.05
 """For so long live traffic in the same lanes may wait. A member may have thousands of events to count, or none."""
 POSTPONED: Final = (StorageError, Overloaded, ShuttingDown, TooManyAttempts)
 """Nothing is wrong with the member: the page is sent again."""
+TRIES_MAX: Final = 20
+"""How often a page is sent for members of whom nothing but too many attempts is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,11 @@ class Backfills:
             results = await self._submit(work, page)
         except POSTPONED:
             return None
-        if any(isinstance(result, POSTPONED) for result in results):
+        held_up = [result for result in results if isinstance(result, POSTPONED)]
+        if held_up and not _given_up(work.run, held_up):
+            await self._move_on(work, replace(work.run, tries=work.run.tries + 1))
             return None
-        run = _counted(work.run, results)
+        run = replace(_counted(work.run, results), tries=0)
         if page:
             run = replace(run, cursor=(page[-1].bucket, page[-1].member_id))
         if len(page) < PAGE_MEMBERS:
@@ -121,6 +125,11 @@ def next_at_once(members: int, seconds: float) -> int:
     if seconds <= TURN_SECONDS / 2:
         return members * 2
     return members if seconds <= TURN_SECONDS else max(1, int(members * TURN_SECONDS / seconds))
+
+
+def _given_up(run: Run, held_up: Sequence[Result]) -> bool:
+    """Whether it is not the service that is busy, but members that cannot be decided: these fail, and the others go on."""
+    return run.tries >= TRIES_MAX and all(isinstance(each, TooManyAttempts) for each in held_up)
 
 
 def _counted(run: Run, results: Sequence[Result]) -> Run:

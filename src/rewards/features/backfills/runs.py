@@ -18,7 +18,8 @@ class Run(msgspec.Struct, frozen=True):
     """`metrics` are ids by key. `cursor` is the last member done: bucket and id.
 
     `members` counts those that there were when it began, `done` those it has seen to (new ones, too), `failed` those of
-    them for whom it could not be decided. `achieved` counts badges' levels and tiers.
+    them for whom it could not be decided. `achieved` counts badges' levels and tiers. `tries` is how often the next page was
+    sent in vain.
     """
 
     state: Literal["running", "done", "cancelled"]
@@ -35,6 +36,7 @@ class Run(msgspec.Struct, frozen=True):
     changed: int = 0
     achieved: int = 0
     finished_at: datetime | None = None
+    tries: int = 0
 
 
 class Named(msgspec.Struct, frozen=True):
