@@ -245,6 +245,31 @@ async def test_a_program_that_cannot_be_read_stops_no_other(boards: Boards, wron
             await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
 
 
+async def test_a_mark_for_a_version_that_cannot_be_read_stops_nothing(boards: Boards) -> None:
+    """A board of a newer release, in a program that this one knew: its marks wait, and the others are looked at."""
+    service = boards.live.service
+    sick, _ = await publish(service, PROGRAM)
+    projector = another_projector(boards)
+    await projector.run()
+    await projector.rebuilt()
+    async with service.engine.begin() as connection:
+        for statement in (
+            "UPDATE program_version SET document = '{}' WHERE program_id = :sick",
+            "UPDATE program SET revision = revision + 1 WHERE id = :sick",
+            "INSERT INTO leaderboard_dirty SELECT :sick, 'new', 1, 'all_time', '', '{1}', ARRAY[gen_random_uuid()], now()",
+        ):
+            await connection.execute(text(statement), {"sick": sick})
+    try:
+        await boards.score("ada", 3)
+        projector.look()
+        await projector.run()
+        await projector.rebuilt()
+        assert await shown(boards) == [("ada", 3)]
+    finally:
+        async with service.engine.begin() as connection:
+            await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
+
+
 async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> None:
     await boards.project()
     await boards.score("ada", 1)

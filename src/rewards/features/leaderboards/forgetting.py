@@ -20,14 +20,18 @@ async def forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key:
 
     Raises VALKEY_ERRORS.
     """
-    program_id, board = key
     try:
-        of = gone_board(await programs.get(program_id), board)
+        return await _forget(engine, ranking, programs, key)
     except NothingPublished:
         await _clear(engine, key)
         return True
     except UNREADABLE:
         return False
+
+
+async def _forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key: tuple[int, str]) -> bool:
+    program_id, board = key
+    of = gone_board(await programs.get(program_id), board)
     async with writing(engine, of) as mine:
         if mine is None:
             return False
