@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from secrets import token_hex
@@ -94,14 +94,24 @@ async def writing_all(
     does not know yet: its token is older than that of whoever came after it, and Valkey refuses what it sends.
     """
     numbers = [_number(board) for board in boards]
+    held = numbers
     async with reading(engine) as connection:
-        taken = [row for row in await rows(connection, queries.TRY_LOCKS, queries.LOCK_CLASS, numbers) if row.mine]
         try:
+            taken = [row for row in await rows(connection, queries.TRY_LOCKS, queries.LOCK_CLASS, numbers) if row.mine]
+            held = [numbers[row.position - 1] for row in taken]
             yield connection, {boards[row.position - 1]: fence_of(row.now, token_hex(4)) for row in taken}
         finally:
-            with suppress(DBAPIError, OSError):  # a session that is gone has no locks
-                held = [numbers[row.position - 1] for row in taken]
-                await rows(connection, queries.UNLOCK, queries.LOCK_CLASS, held)
+            await _unlock(connection, held)
+
+
+async def _unlock(connection: AsyncConnection, numbers: Sequence[int]) -> None:
+    """Locks are the session's: one that does not answer, or has failed, is ended, so that the pool keeps no lock."""
+    if connection.invalidated:
+        return
+    try:
+        await rows(connection, queries.UNLOCK, queries.LOCK_CLASS, numbers)
+    except (DBAPIError, OSError) as error:
+        await connection.invalidate(error)
 
 
 def score_of(row: Any) -> Score:
