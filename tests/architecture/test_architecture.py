@@ -138,6 +138,15 @@ def impure_domain(module: Module) -> Iterator[str]:
             yield f"{module.where(found)} is asynchronous"
 
 
+def program_that_plays(module: Module) -> Iterator[str]:
+    """A program is compiled without knowing what plays by it; only its own tests play."""
+    if not module.name.startswith("rewards.domain.program.") or module.name == "rewards.domain.program.testing":
+        return
+    for node, name in imports(module.tree):
+        if name.startswith("rewards.domain.play."):
+            yield f"{module.where(node)} imports {name}"
+
+
 def too_large(module: Module) -> Iterator[str]:
     if module.lines > MODULE_LINES_MAX:
         yield f"{module.name} has {module.lines} lines"
@@ -171,7 +180,7 @@ def commits(module: Module) -> Iterator[str]:
 
 Rule = Callable[[Module], Iterator[str]]
 RULES: Final[list[Rule]] = [
-    *(wrong_imports, unknown_parts, impure_domain, too_large, environment_reads, commits),
+    *(wrong_imports, unknown_parts, impure_domain, program_that_plays, too_large, environment_reads, commits),
 ]
 
 
@@ -202,6 +211,7 @@ def test_there_is_a_house() -> None:
         (impure_domain, "rewards.domain.apply", "today = datetime.datetime.now(UTC)"),
         (impure_domain, "rewards.domain.apply", "id = uuid4()"),
         (impure_domain, "rewards.domain.apply", "async def apply(): ..."),
+        (program_that_plays, "rewards.domain.program.compile", "from rewards.domain.play.cells import clamp"),
         (too_large, "rewards.app", "def f():\n" + "    x = 1\n" * 60),
         (too_large, "rewards.app", "\n" * 401),
         (environment_reads, "rewards.app", "import os\nkey = os.environ['KEY']"),

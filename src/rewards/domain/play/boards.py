@@ -16,12 +16,11 @@ from rewards.domain.outcome import BoardNotice, BoardScore, Outcome
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play import standings
 from rewards.domain.play.actions import CannotCompute, Firing, performs
-from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.program.board import Board, ScoreAction
-from rewards.domain.program.compiled import Missing
+from rewards.domain.program.compiled import SUM_SCALE, Missing
 from rewards.domain.state import MemberState
 from rewards.domain.work import Earning, Work
 

@@ -22,13 +22,12 @@ from hashlib import blake2b
 from math import isfinite
 from typing import Any, Final
 
-from rewards.domain.program.compiled import MetricKind
+from rewards.domain.program.compiled import SUM_SCALE, MetricKind
 
 DISTINCT_MAX: Final = 1_000
 FAVORITES_MAX: Final = 100
 TEXT_LENGTH_MAX: Final = 256
 INTEGER_MAX: Final = 2**63 - 1
-SUM_SCALE: Final = 1_000_000
 SCORE_SCALE: Final = 100_000_000
 SCORE_DECIMALS: Final = 6
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from rewards.domain.periods import Span
@@ -109,6 +109,10 @@ class Attribute:
     purpose: str | None
     pii: bool
     accept: Callable[[Any], Any]
+
+
+SUM_SCALE: Final = 1_000_000
+"""Sums are counted in millionths, so that their order never matters."""
 
 
 class MetricKind(StrEnum):

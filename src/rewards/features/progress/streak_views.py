@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from msgspec import Meta, Struct, field
 
 from rewards.domain.periods import epoch_seconds, from_epoch_seconds
-from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.play.streaking.memory import Memory
 from rewards.domain.play.streaking.pauses import left_seconds, renews_at
 from rewards.domain.play.streaks import MECHANIC
+from rewards.domain.program.compiled import SUM_SCALE
 from rewards.domain.program.models.streaks import FREEZES_MAX, LENGTH_MAX
 from rewards.domain.program.streak import Streak
 from rewards.domain.program.wording import worded

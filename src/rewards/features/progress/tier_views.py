@@ -19,11 +19,10 @@ from rewards.domain.periods import (
     from_epoch_seconds,
     period_at,
 )
-from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.play.tier_held import LADDER, MECHANIC
 from rewards.domain.play.tier_memory import read
 from rewards.domain.play.tier_standing import Reading, lost_at
-from rewards.domain.program.compiled import MetricKind
+from rewards.domain.program.compiled import SUM_SCALE, MetricKind
 from rewards.domain.program.tier import Ladder, Level
 from rewards.domain.program.wording import worded
 from rewards.domain.state import MemberState

@@ -13,9 +13,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.program.binding import Needs, Plans
-from rewards.domain.program.compiled import Condition, Metric, MetricKind, Value
+from rewards.domain.program.compiled import SUM_SCALE, Condition, Metric, MetricKind, Value
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.events import Catalogue, resolve_events
 from rewards.domain.program.compiling.rewards import RewardBuilder

@@ -7,10 +7,9 @@ from datetime import timedelta
 from typing import Final
 
 from rewards.domain.periods import Calendar
-from rewards.domain.play.cells import SUM_SCALE
 from rewards.domain.program.amounts import exact
 from rewards.domain.program.binding import Plans
-from rewards.domain.program.compiled import Action
+from rewards.domain.program.compiled import SUM_SCALE, Action
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.events import Catalogue, resolve_events
 from rewards.domain.program.compiling.rewards import RewardBuilder

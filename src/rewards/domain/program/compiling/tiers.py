@@ -11,8 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
 from rewards.domain.periods import Calendar, Rolling, Span
-from rewards.domain.play.cells import SUM_SCALE
-from rewards.domain.program.compiled import Metric, MetricKind
+from rewards.domain.program.compiled import SUM_SCALE, Metric, MetricKind
 from rewards.domain.program.compiling.context import Context
 from rewards.domain.program.compiling.metrics import MONTHS_MAX, OVER_MAX
 from rewards.domain.program.compiling.rewards import RewardBuilder
