@@ -81,6 +81,7 @@ async def both(boards: Boards, path: str, **headers: str) -> list[tuple[Any, ...
         ("/shared?radius=3", False, 200),
         ("/shared?part=Ulm", False, 422),
         ("/shared?part=", False, 200),
+        ("/shared?limit=2" + "&" * 256, False, 200),
         ("/shared/", True, 200),
         ("/none", False, 404),
         ("/weekly", True, 200),

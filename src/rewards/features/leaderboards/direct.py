@@ -38,6 +38,8 @@ from rewards.http.parameters import member_ref
 
 UNDER: Final = "/v1/leaderboards/"
 QUERIES_KEPT_MAX: Final = 1024
+QUERY_BYTES_MAX: Final = 256
+"""A longer one is not plain, and not kept: anybody may send one."""
 What: TypeAlias = Literal["top", "around", "members"]
 
 _TEMPLATES: Final[Mapping[What, str]] = MappingProxyType(
@@ -72,8 +74,10 @@ class DirectBoards:
         """None when it has answered; else what the framework is to read the request from."""
         board, _, rest = scope["path"][len(UNDER) :].partition("/")
         what, member = _what(rest)
-        query = _parameters(what, scope["query_string"]) if what is not None else None
-        if what is None or query is None:
+        if what is None or len(scope["query_string"]) > QUERY_BYTES_MAX:
+            return receive
+        query = _parameters(what, scope["query_string"])
+        if query is None:
             return receive
         caller = self._caller(scope["headers"])
         view = self._boards.at_hand(caller.program_id, board, query.part) if caller is not None else None
