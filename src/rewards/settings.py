@@ -21,6 +21,15 @@ SECRET_KEY_BYTES_MIN: Final = 32
 SECRET_KEY_DISTINCT_BYTES_MIN: Final = 8
 
 
+_MAKE_ONE: Final = "`openssl rand -hex 32` makes one"
+_WANTED: Final = {
+    "database_url": "a URL such as postgresql://user:password@host:5432/database",
+    "redis_url": "a URL such as redis://host:6379/0",
+    "secret_key": f"{SECRET_KEY_BYTES_MIN} random bytes in hexadecimal; {_MAKE_ONE}",
+}
+"""What would be right where nothing is said. (`rewards local` needs none of it.)"""
+
+
 class SettingsError(Exception):
     """The environment is incomplete or wrong. The message names each variable, and never a value."""
 
@@ -39,9 +48,9 @@ def decode_secret_key(value: Any) -> Any:
         except (binascii.Error, ValueError):
             raise ValueError("must be hexadecimal or base64") from None
     if len(key) < SECRET_KEY_BYTES_MIN:
-        raise ValueError(f"must hold at least {SECRET_KEY_BYTES_MIN} bytes; it holds {len(key)}")
+        raise ValueError(f"must hold at least {SECRET_KEY_BYTES_MIN} bytes; it holds {len(key)} ({_MAKE_ONE})")
     if len(set(key)) < SECRET_KEY_DISTINCT_BYTES_MIN:
-        raise ValueError("must be random")
+        raise ValueError(f"must be random ({_MAKE_ONE})")
     return Secret(key)
 
 
@@ -146,10 +155,13 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _settings_error(wrong: ValidationError) -> SettingsError:
-    lines = [
-        f"REWARDS_{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg'].removeprefix('Value error, ')}"
-        for error in wrong.errors(include_url=False, include_input=False, include_context=False)
-    ]
+    lines = []
+    for error in wrong.errors(include_url=False, include_input=False, include_context=False):
+        name = "_".join(str(part) for part in error["loc"])
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "missing":
+            message = f"is missing; it takes {_WANTED[name]}" if name in _WANTED else "is missing"
+        lines.append(f"REWARDS_{name.upper()}: {message}")
     return SettingsError("\n".join(lines))
 
 

@@ -60,13 +60,13 @@ def test_the_secret_key_is_hexadecimal_or_base64(environment: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
-        ("REWARDS_SECRET_KEY", None, "Field required"),
-        ("REWARDS_SECRET_KEY", "", "Field required"),
+        ("REWARDS_SECRET_KEY", None, "is missing; it takes"),
+        ("REWARDS_SECRET_KEY", "", "is missing; it takes"),
         ("REWARDS_SECRET_KEY", "sesame", "at least 32 bytes"),
         ("REWARDS_SECRET_KEY", "not base64 at all!", "hexadecimal or base64"),
         ("REWARDS_SECRET_KEY", "00" * 32, "must be random"),
-        ("REWARDS_DATABASE_URL", None, "Field required"),
-        ("REWARDS_REDIS_URL", None, "Field required"),
+        ("REWARDS_DATABASE_URL", None, "is missing; it takes"),
+        ("REWARDS_REDIS_URL", None, "is missing; it takes"),
         ("REWARDS_PORT", "65536", "less than or equal to 65535"),
         ("REWARDS_LANES", "0", "greater than 0"),
         ("REWARDS_BATCH_COMMANDS_MAX", "many", "valid integer"),
@@ -311,7 +311,7 @@ def test_without_an_environment_the_command_line_names_what_is_missing(environme
         environment.delenv(name)
     result = click.testing.CliRunner().invoke(main, ["keys", "list", "--program", "shop"])
     assert result.exit_code == 2
-    assert all(f"{name}: Field required" in result.output for name in NEEDED)
+    assert all(f"{name}: is missing; it takes" in result.output for name in NEEDED)
 
 
 def test_help_lists_every_command_without_importing_it() -> None:
