@@ -17,7 +17,7 @@ from tests.features.leaderboards.boards import PROGRAM, Boards
 from tests.service import publish, publish_next
 
 from rewards.db.engine import database_url as driver_url
-from rewards.features.leaderboards.projecting import Projector, ProjectorMetrics
+from rewards.features.leaderboards.projecting import COUNTED_MAX, Projector, ProjectorMetrics
 from rewards.features.leaderboards.ranking import BoardId, Ranking, SetId
 from rewards.valkey import make_valkey
 
@@ -268,6 +268,31 @@ async def test_a_mark_for_a_version_that_cannot_be_read_stops_nothing(boards: Bo
     finally:
         async with service.engine.begin() as connection:
             await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
+
+
+async def test_many_marks_are_not_all_counted_and_are_all_carried(boards: Boards) -> None:
+    """Valkey was away for long: what each look costs must not grow with what waits."""
+    await boards.project()
+    await boards.score("ada", 3)
+    await leave_marks(boards, 2 * COUNTED_MAX)
+    registry = CollectorRegistry()
+    service = boards.live.service
+    projector = Projector(service.engine, service.valkey, service.programs, ProjectorMetrics(registry))
+    await projector.run()
+    assert COUNTED_MAX <= (registry.get_sample_value("rewards_board_marks") or 0) < 2 * COUNTED_MAX
+    while await projector.run():
+        pass
+    assert await marks(boards) == 0
+    assert await shown(boards) == [("ada", 3)]
+
+
+async def leave_marks(boards: Boards, count: int) -> None:
+    """So many of members who have no score."""
+    sql = """INSERT INTO leaderboard_dirty (program_id, board, period, part, buckets, members, marked_at)
+             SELECT :program, 'shared', 'all_time', '', '{1}', ARRAY[gen_random_uuid()], now()
+             FROM generate_series(1, :count)"""
+    async with boards.live.service.engine.begin() as connection:
+        await connection.execute(text(sql), {"program": boards.live.program_id, "count": count})
 
 
 async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> None:

@@ -36,6 +36,8 @@ from rewards.valkey import VALKEY_ERRORS, Valkey, end
 
 log = structlog.get_logger("rewards.boards")
 
+COUNTED_MAX: Final = 10_000
+"""Marks of one board that are counted to say how many there are."""
 PAGES_MAX: Final = 20
 """Pages of marks of one board in one turn; then the others have theirs."""
 BOARDS_MAX: Final = 64
@@ -61,7 +63,7 @@ class ProjectorMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.marks = Gauge(
             "rewards_board_marks",
-            "Scores that have changed and are not on their boards yet.",
+            "Scores that have changed and are not on their boards yet; of a board, those of its 10,000 oldest marks.",
             registry=registry,
             multiprocess_mode="sum",
         )
@@ -100,7 +102,7 @@ class Projector:
     async def run(self) -> int:
         """One turn of every board that has changed; returns how many marks were cleared."""
         async with reading(self._engine) as connection:
-            marked = {(row.program_id, row.board): row for row in await rows(connection, queries.MARKED)}
+            marked = {(row.program_id, row.board): row for row in await rows(connection, queries.MARKED, COUNTED_MAX)}
             now: datetime = next(iter(marked.values())).now
             marked.pop((None, None), None)
             looks = time.monotonic() - self._looked >= LOOK_SECONDS

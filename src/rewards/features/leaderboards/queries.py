@@ -11,12 +11,29 @@ NOW: Final = "SELECT statement_timestamp() AS now"
 
 PUBLISHED: Final = "SELECT id, revision FROM program WHERE published IS NOT NULL"
 
-# One row at least: the moment. Whoever commits after it leaves a mark for the next time.
+# One row at least: the moment. Whoever commits after it leaves a mark for the next time. Jumps from board to board, and counts
+# so many marks of each, since of a Valkey that is away for hours there are more than can be read in the time of a statement.
 MARKED: Final = """
-SELECT statement_timestamp() AS now, marked.program_id, marked.board, marked.count
+WITH RECURSIVE marked AS (
+    (SELECT program_id, board FROM leaderboard_dirty ORDER BY program_id, board LIMIT 1)
+    UNION ALL
+    SELECT further.program_id, further.board
+    FROM marked m
+    CROSS JOIN LATERAL (
+        SELECT d.program_id, d.board FROM leaderboard_dirty d
+        WHERE (d.program_id, d.board) > (m.program_id, m.board) ORDER BY d.program_id, d.board LIMIT 1
+    ) further
+)
+SELECT statement_timestamp() AS now, counted.program_id, counted.board, counted.count
 FROM (SELECT 1) AS one LEFT JOIN (
-    SELECT program_id, board, sum(cardinality(members)) AS count FROM leaderboard_dirty GROUP BY program_id, board
-) AS marked ON true
+    SELECT m.program_id, m.board, (
+        SELECT sum(cardinality(oldest.members)) FROM (
+            SELECT d.members FROM leaderboard_dirty d
+            WHERE d.program_id = m.program_id AND d.board = m.board ORDER BY d.id LIMIT $1
+        ) oldest
+    ) AS count
+    FROM marked m
+) AS counted ON true
 """
 
 # Mine alone until they are unlocked or this session ends. The moment is taken once it is: it orders writers.
