@@ -16,9 +16,9 @@ from rewards.domain.program.streak import USUAL_SECONDS, Streak
 
 PAUSES_MAX: Final = 100
 STRETCHES_MAX: Final = 33
+"""Late events reach no further back than so many periods, however wide the program's window."""
 _COUNT: Final = 4
 """Where a stretch, as it is kept, has its count."""
-"""Late events reach no further back than so many periods, however wide the program's window."""
 
 
 @dataclass(slots=True)
