@@ -104,6 +104,30 @@ async def test_a_period_that_had_ended_stands_as_it_was_counted(board: Live, *, 
     assert await balances(board, "ann", "bob", "cid") == [10, 101, 0]
 
 
+@pytest.mark.parametrize("waiting", [True, False])
+async def test_a_period_that_had_ended_is_shown_as_it_was_counted(board: Live, *, waiting: bool) -> None:
+    """Until it closes, the whole grace long; also what was `waiting` to be shown when the version was published."""
+    await project(board)
+    await scored(board, "ann", 30)
+    await scored(board, "bob", 40)
+    await close(board)
+    if not waiting:
+        await project(board)
+    await past_midnight(board, hours=0.5)
+    await publish(board, (SUM, BEST))
+    for _ in range(2):
+        await project(board)
+        answer = await board.client.get("/v1/leaderboards/daily", params={"period": "previous"})
+        assert [(each["member"], each["score"]) for each in answer.json()["entries"]] == [("bob", 40), ("ann", 30)]
+
+
+async def project(running: Live) -> None:
+    for _ in range(2):
+        running.worker.projector.look()
+        await running.worker.projector.run()
+        await running.worker.projector.rebuilt()
+
+
 async def test_what_is_taken_back_later_leaves_an_ended_period_alone(board: Live) -> None:
     evening = await now(board)
     await scored(board, "ann", 30)

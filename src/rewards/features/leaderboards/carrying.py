@@ -77,7 +77,10 @@ async def _read_scores(connection: AsyncConnection, places: Sequence[tuple[Load,
     ]
     if not asked:
         return
-    sets = [(of.board.program_id, of.board.key, load.board.board.id, of.period, of.part) for load, of, _ in places]
+    sets = [
+        (of.board.program_id, of.board.key, load.board.board.id, load.board.board.sealed_until, of.period, of.part)
+        for load, of, _ in places
+    ]
     columns = [list(column) for column in (*zip(*asked, strict=True), *zip(*sets, strict=True))]
     for row in await rows(connection, queries.MARKED_SCORES, *columns):
         places[row.number - 1][2].scores.append(score_of(row))

@@ -61,13 +61,26 @@ CROSS JOIN LATERAL (
 WHERE marks.so_far - cardinality(marks.members) < $3
 """
 
+
+def _ruling(program: str, board: str, period: str, definition: str, sealed_until: str) -> str:
+    """By which definition a period counts: the board's, unless it had ended when the board began to count by that.
+
+    As closing does, see `closing.Closings`.
+    """
+    return f"""CASE WHEN {sealed_until} IS NULL THEN {definition} ELSE coalesce((
+    SELECT q.definition FROM leaderboard_period q
+    WHERE q.program_id = {program} AND q.board = {board} AND q.period = {period}
+      AND q.closed_at IS NULL AND q.ends_at <= {sealed_until}
+), {definition}) END"""
+
+
 # The scores of these members as they are now; who has none, or none that is shown, is missing. A member's scores are looked
 # up by the member alone: told board and period, the planner of a young table reads the whole board for each member.
-MARKED_SCORES: Final = """
+MARKED_SCORES: Final = f"""
 SELECT k.number, k.member_id, s.score, s.achieved_at, m.kind, m.external_id
 FROM unnest($1::int[], $2::smallint[], $3::uuid[]) AS k (number, bucket, member_id)
-JOIN unnest($4::int[], $5::text[], $6::text[], $7::text[], $8::text[])
-    WITH ORDINALITY AS p (program_id, board, definition, period, part, number) ON p.number = k.number
+JOIN unnest($4::int[], $5::text[], $6::text[], $7::timestamptz[], $8::text[], $9::text[])
+    WITH ORDINALITY AS p (program_id, board, definition, sealed_until, period, part, number) ON p.number = k.number
 CROSS JOIN LATERAL (
     SELECT s.board, s.period, s.part, s.score, s.achieved_at, s.shown, s.definition FROM leaderboard_score s
     WHERE s.program_id = p.program_id AND s.bucket = k.bucket AND s.member_id = k.member_id
@@ -78,7 +91,8 @@ CROSS JOIN LATERAL (
     WHERE m.program_id = p.program_id AND m.bucket = k.bucket AND m.member_id = k.member_id
     LIMIT 1
 ) m
-WHERE s.board = p.board AND s.period = p.period AND s.part = p.part AND s.shown AND s.definition = p.definition
+WHERE s.board = p.board AND s.period = p.period AND s.part = p.part AND s.shown
+  AND s.definition = {_ruling("p.program_id", "p.board", "p.period", "p.definition", "p.sealed_until")}
   AND m.merged_into IS NULL AND m.erased_at IS NULL
 """
 
@@ -92,23 +106,24 @@ WHERE unhurried.setting = 'off' AND d.program_id = done.program_id AND d.board =
 
 CLEAR_BOARD: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2"
 
-_SCORES: Final = """
+_SCORES: Final = f"""
 SELECT s.bucket, s.member_id, s.period, s.part, s.score, s.achieved_at, m.kind, m.external_id
 FROM leaderboard_score s
 JOIN member m
     ON m.program_id = s.program_id AND m.bucket = s.bucket AND m.member_id = s.member_id AND m.merged_into IS NULL
    AND m.erased_at IS NULL
-WHERE s.program_id = $1 AND s.board = $2 AND s.shown AND s.definition = $3 AND s.period <> ALL ($4::text[])
+WHERE s.program_id = $1 AND s.board = $2 AND s.shown AND s.period <> ALL ($4::text[])
+  AND s.definition = {_ruling("$1", "$2", "s.period", "$3", "$5::timestamptz")}
 """
 
 # A board in pages, in the order of the key, and everybody of one bucket; in all periods that are not frozen.
 SCORES_PAGE: Final = (
     _SCORES
-    + """  AND (s.bucket, s.member_id, s.period) > ($5, $6, $7)
-ORDER BY s.bucket, s.member_id, s.period LIMIT $8
+    + """  AND (s.bucket, s.member_id, s.period) > ($6, $7, $8)
+ORDER BY s.bucket, s.member_id, s.period LIMIT $9
 """
 )
-SCORES_OF_BUCKET: Final = _SCORES + "  AND s.bucket = $5"
+SCORES_OF_BUCKET: Final = _SCORES + "  AND s.bucket = $6"
 
 MARKED_MEMBERS: Final = """
 SELECT marked.member_id, d.period, d.part
@@ -117,7 +132,7 @@ WHERE d.program_id = $1 AND marked.bucket = $2 AND d.board = $3
 """
 
 # Of those members, the ones that have neither a score that is shown nor a mark.
-STRANGERS: Final = """
+STRANGERS: Final = f"""
 SELECT asked.member_id
 FROM unnest($5::smallint[], $6::uuid[]) AS asked (bucket, member_id)
 WHERE NOT EXISTS (
@@ -128,7 +143,8 @@ WHERE NOT EXISTS (
         ON m.program_id = s.program_id AND m.bucket = s.bucket AND m.member_id = s.member_id
        AND m.merged_into IS NULL AND m.erased_at IS NULL
     WHERE s.program_id = $1 AND s.bucket = asked.bucket AND s.member_id = asked.member_id AND s.board = $2
-      AND s.period = $3 AND s.part = $4 AND s.shown AND s.definition = $7
+      AND s.period = $3 AND s.part = $4 AND s.shown
+      AND s.definition = {_ruling("$1", "$2", "$3", "$7", "$8::timestamptz")}
 )
 """
 

@@ -120,7 +120,8 @@ async def strangers(connection: AsyncConnection, ranking: Ranking, board: Kept) 
 async def _unknown(connection: AsyncConnection, board: Kept, of: SetId, members: Sequence[UUID]) -> list[UUID]:
     asked = (of.board.program_id, of.board.key, of.period, of.part)
     buckets = [bucket_of(member) for member in members]
-    found = await rows(connection, queries.STRANGERS, *asked, buckets, list(members), board.board.id)
+    counted = board.board.id, board.board.sealed_until
+    found = await rows(connection, queries.STRANGERS, *asked, buckets, list(members), *counted)
     return [row.member_id for row in found]
 
 
@@ -149,7 +150,7 @@ async def _marked(connection: AsyncConnection, board: Kept, bucket: int) -> set[
 
 
 def _asked(board: Kept, frozen: Sequence[str]) -> tuple[Any, ...]:
-    return board.id.program_id, board.id.key, board.board.id, list(frozen)
+    return board.id.program_id, board.id.key, board.board.id, list(frozen), board.board.sealed_until
 
 
 async def _frozen(connection: AsyncConnection, board: Kept) -> list[str]:
