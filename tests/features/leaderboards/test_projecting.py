@@ -17,6 +17,7 @@ from tests.features.leaderboards.boards import PROGRAM, Boards
 from tests.service import publish, publish_next
 
 from rewards.db.engine import database_url as driver_url
+from rewards.features.leaderboards.forgetting import CLEARED_AT_ONCE_MAX
 from rewards.features.leaderboards.projecting import COUNTED_MAX, Projector, ProjectorMetrics
 from rewards.features.leaderboards.ranking import BoardId, Ranking, SetId
 from rewards.valkey import make_valkey
@@ -298,6 +299,7 @@ async def leave_marks(boards: Boards, count: int) -> None:
 async def test_marks_of_a_board_that_is_no_more_are_cleared(boards: Boards) -> None:
     await boards.project()
     await boards.score("ada", 1)
+    await leave_marks(boards, 2 * CLEARED_AT_ONCE_MAX)
     async with boards.live.service.engine.begin() as connection:
         await connection.execute(
             text("UPDATE leaderboard_dirty SET board = 'gone' WHERE program_id = :program AND board = 'shared'"),

@@ -6,13 +6,19 @@ among them those whose marks nobody has projected.
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import transact
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import gone_board, writing
 from rewards.features.leaderboards.ranking import Ranking
+from rewards.pipeline.load import rows
 from rewards.pipeline.programs import UNREADABLE, NothingPublished, Programs
+
+CLEARED_AT_ONCE_MAX: Final = 10_000
+"""Marks."""
 
 
 async def forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key: tuple[int, str]) -> bool:
@@ -44,7 +50,8 @@ async def _forget(engine: AsyncEngine, ranking: Ranking, programs: Programs, key
 
 
 async def _clear(engine: AsyncEngine, key: tuple[int, str]) -> None:
-    async def work(connection: AsyncConnection) -> None:
-        await connection.exec_driver_sql(queries.CLEAR_BOARD, key)
+    async def work(connection: AsyncConnection) -> int:
+        return len(await rows(connection, queries.CLEAR_BOARD, *key, CLEARED_AT_ONCE_MAX))
 
-    await transact(engine, work)
+    while await transact(engine, work) == CLEARED_AT_ONCE_MAX:
+        pass

@@ -104,7 +104,12 @@ USING unhurried, unnest($1::int[], $2::text[], $3::bigint[]) AS done (program_id
 WHERE unhurried.setting = 'off' AND d.program_id = done.program_id AND d.board = done.board AND d.id = done.id
 """
 
-CLEAR_BOARD: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2"
+# Some at a time: of a Valkey that is away for hours there are more than a statement deletes in its time.
+CLEAR_BOARD: Final = """
+DELETE FROM leaderboard_dirty
+WHERE ctid = ANY(ARRAY(SELECT d.ctid FROM leaderboard_dirty d WHERE d.program_id = $1 AND d.board = $2 LIMIT $3))
+RETURNING 1
+"""
 
 _SCORES: Final = f"""
 SELECT s.bucket, s.member_id, s.period, s.part, s.score, s.achieved_at, m.kind, m.external_id
