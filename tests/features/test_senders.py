@@ -200,3 +200,25 @@ async def test_an_event_that_waits_since_before_is_decided_under_its_name(bank: 
     await bank.live.worker.run_due()
     found = await detail(bank, "waits-old", "w")
     assert (found["status"], found["sent_by"]) == ("processed", "public")
+
+
+async def test_a_public_key_hears_nothing_of_a_member_but_what_its_event_brought(bank: Bank) -> None:
+    """The key is in every page, and the member that is named may be anybody."""
+    await sent(bank, "server", "rich", id="order-1", **ORDER)
+    headers = {"Authorization": f"Bearer {bank.live.public_key}"}
+    for how in ("single", "batch"):
+        told = await sent(bank, "public", "rich", how, id=f"looked-{how}", **VISIT)
+        assert (told["status"], "effects" in told, "balances" in told) == ("processed", True, False)
+    event = {"id": "pried", "member": "rich", **VISIT}
+    for address, body in (
+        ("/v1/events?trace=true", event),
+        ("/v1/events?dry_run=true", event),
+        ("/v1/events/batch?trace=true", {"events": [event]}),
+    ):
+        refused = await bank.live.client.post(address, json=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), address
+    assert [event["id"] for event in (await bank.get("/members/rich/events"))["items"]] == [
+        "looked-batch",
+        "looked-single",
+        "order-1",
+    ]

@@ -16,7 +16,7 @@ from rewards.features.events.schemas import Accepted, BatchOut, EventIn, EventOu
 from rewards.http.auth import ApiRequest, Caller, requires_also_public
 from rewards.http.bodies import Items, ItemsIn
 from rewards.http.openapi import also
-from rewards.http.problems import problem_members
+from rewards.http.problems import Forbidden, problem_members
 from rewards.pipeline.batch import Result
 from rewards.pipeline.dry_run import dry_run as decide_dry
 from rewards.pipeline.intake import Addressed, Intake
@@ -60,7 +60,10 @@ def _sent_by(caller: Caller) -> SentBy:
 async def send_event(
     request: ApiRequest, data: JSONBody[EventIn], *, trace: Trace = False, dry_run: DryRun = False, mode: Mode = "sync"
 ) -> ASGIResponse:
-    """Decide one event and answer with what it brought, durably."""
+    """Decide one event and answer with what it brought, durably. Whoever has a public key hears nothing else of the member:
+    neither balances nor a trace.
+    """
+    _check_public(request.auth, trace=trace, dry_run=dry_run)
     intake = intake_of(request)
     command = addressed(data, request.auth)
     program_id = request.auth.program_id
@@ -72,7 +75,7 @@ async def send_event(
         payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "sent_by": _sent_by(request.auth)}
         await intake.later(program_id, command, name="event", payload=payload)
         return json_answer({"id": data.id, "status": "accepted"}, status=202)
-    return json_answer(_answer(await intake.one(program_id, command), trace=trace))
+    return json_answer(_told(request.auth, _answer(await intake.one(program_id, command), trace=trace)))
 
 
 @post(
@@ -89,6 +92,7 @@ async def send_events(
     trace: Trace = False,
 ) -> ASGIResponse:
     """Decide up to 1,000 events; a result for each in order. One that is wrong spoils no other."""
+    _check_public(request.auth, trace=trace)
     commands: list[Addressed | RewardsError] = [_command(item, request.auth) for item in data.values]
     results = iter(
         await intake_of(request).many(
@@ -96,10 +100,13 @@ async def send_events(
         )
     )
     answers = [
-        answer_item(
-            command if isinstance(command, RewardsError) else next(results),
-            item.id if isinstance(item, EventIn) else "",
-            trace=trace,
+        _told(
+            request.auth,
+            answer_item(
+                command if isinstance(command, RewardsError) else next(results),
+                item.id if isinstance(item, EventIn) else "",
+                trace=trace,
+            ),
         )
         for command, item in zip(commands, data.values, strict=True)
     ]
@@ -113,6 +120,20 @@ def _command(item: EventIn | InvalidInput, caller: Caller) -> Addressed | Reward
         return addressed(item, caller)
     except InvalidInput as error:
         return error
+
+
+def _check_public(caller: Caller, *, trace: bool, dry_run: bool = False) -> None:
+    if caller.kind == "public" and (trace or dry_run):
+        raise Forbidden(
+            "A public key may not ask for traces or dry runs: they tell of the member.", required="a secret key"
+        )
+
+
+def _told(caller: Caller, answer: dict[str, Any]) -> dict[str, Any]:
+    """A public key is everybody's, and the member it names may be anybody."""
+    if caller.kind != "public":
+        return answer
+    return {name: value for name, value in answer.items() if name != "balances"}
 
 
 def answer_bytes(receipt: Receipt, *, trace: bool) -> bytes:
