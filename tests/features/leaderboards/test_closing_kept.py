@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
 from sqlalchemy import text
+from tests.features.leaderboards.boards import Boards
 from tests.features.leaderboards.test_closing import PROGRAM, balances, now, scored, settle, skip, to_morning
 from tests.service import Live, create_database, live, service_settings
 
+from rewards.db.transact import reading
+from rewards.features.leaderboards.boards import Kept, board_id
+from rewards.features.leaderboards.ranking import Ranking
+from rewards.features.leaderboards.rebuilding import strangers
+
 DAY_SECONDS: Final = 86_400
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
 async def board(database_url: str, redis_url: str) -> AsyncIterator[Live]:
-    url = await create_database(database_url, "leaderboard_kept")
+    url = await create_database(database_url, f"leaderboard_kept_{next(_numbers)}")
     settings = service_settings(url, redis_url, board_retention_days=30)
     async with live(settings, PROGRAM.replace("TIES", "shared"), kind="sandbox") as running:
         await to_morning(running)
@@ -34,6 +42,23 @@ async def kept(running: Live) -> tuple[int, int]:
     async with running.service.engine.connect() as connection:
         row = (await connection.execute(text(sql))).one()
         return row[0], row[1]
+
+
+async def test_what_is_frozen_and_still_in_valkey_is_no_difference(board: Live) -> None:
+    await scored(board, "ann", 10)
+    await Boards(board).project()
+    await skip(board, 2 * DAY_SECONDS)
+    for _ in range(2):  # closed, then its scores are let go of
+        await board.worker.closings.run(board.program_id)
+        await skip(board, 2 * DAY_SECONDS)
+    published = await board.service.programs.get(board.program_id)
+    assert published.program.boards is not None
+    daily = published.program.boards.by_key["daily"]
+    shown = Kept(board_id(published, daily), daily)
+    ranking = Ranking(board.service.valkey)
+    async with reading(board.service.engine) as connection:
+        assert [of async for members in ranking.members((await ranking.names(shown.id))[0]) for of in members] != []
+        assert await strangers(connection, ranking, shown) == []
 
 
 async def test_a_result_is_read_until_it_is_too_old_and_then_dropped(board: Live) -> None:

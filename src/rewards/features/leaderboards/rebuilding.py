@@ -98,8 +98,9 @@ async def compare(connection: AsyncConnection, ranking: Ranking, board: Kept, bu
 
 
 async def strangers(connection: AsyncConnection, ranking: Ranking, board: Kept) -> list[Difference]:
-    """Members who are on the board in Valkey and have no score for it in PostgreSQL."""
-    frozen = await _frozen(connection, board)
+    """Members who are on the board in Valkey and have no score for it in PostgreSQL. Sets of frozen periods stay there for a
+    while after their scores are gone."""
+    frozen = await _frozen(connection, board, cleared_too=True)
     found: list[Difference] = []
     for of in await ranking.names(board.id):
         if of.period in frozen:
@@ -153,7 +154,7 @@ def _asked(board: Kept, frozen: Sequence[str]) -> tuple[Any, ...]:
     return board.id.program_id, board.id.key, board.board.id, list(frozen), board.board.sealed_until
 
 
-async def _frozen(connection: AsyncConnection, board: Kept) -> list[str]:
-    """Periods whose results are in PostgreSQL while their scores are there too."""
-    found = await rows(connection, queries.FROZEN, board.id.program_id, board.id.key, False)  # noqa: FBT003
+async def _frozen(connection: AsyncConnection, board: Kept, *, cleared_too: bool = False) -> list[str]:
+    """Periods whose results are in PostgreSQL while their scores are there too, or also those whose scores are not."""
+    found = await rows(connection, queries.FROZEN, board.id.program_id, board.id.key, cleared_too)
     return [row.period for row in found]
