@@ -59,10 +59,14 @@ async def test_the_only_program_is_meant(servers: LocalServers, tmp_path: Path) 
         for line in COMMANDS:
             code, said = told(line)
             assert code == 0, (line, said)
+        assert told("sandbox create --program first")[0] == 0
+        for line in COMMANDS:
+            code, said = told(line)
+            assert code == 0, ("a sandbox is not meant", line, said)
         publish("second")
         for line in COMMANDS:
             code, said = told(line)
-            assert (code, "Name one with --program: first, second" in said) == (2, True), (line, said)
+            assert (code, "Name one with --program: first, second, first_sandbox" in said) == (2, True), (line, said)
             code, said = told(f"{line} --program first")
             assert code == 0, (line, said)
 

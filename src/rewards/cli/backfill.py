@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from rewards.cli.choosing import chosen_program
+from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.root import run
 from rewards.db.transact import reading
 from rewards.features.backfills.running import Backfills
@@ -25,7 +25,7 @@ PAUSE_SECONDS: Final = 1.0
 
 
 @click.command()
-@click.argument("program", metavar="KEY", required=False)
+@PROGRAM
 @click.option("--metric", "metrics", multiple=True, metavar="KEY", help="Which; by default those new in this version.")
 @click.option("--silent", is_flag=True, help="Achieved without a word: no events, no news, no rewards.")
 @click.option("--rewards/--no-rewards", default=None, help="Whether what is achieved is rewarded, announced or not.")

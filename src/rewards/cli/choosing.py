@@ -1,4 +1,4 @@
-"""Which program a command is about: the one that `--program` names, or the only one that there is."""
+"""Which program a command is about: the one that `--program` names, or the only live one that there is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rewards.features.programs.store import UnknownProgram, program_id_of
 
 PROGRAMS_SHOWN_MAX: Final = 20
 PROGRAM = click.option(
-    "--program", metavar="KEY", help="The program's key, such as `shop`; needed only where there are several."
+    "--program",
+    metavar="KEY",
+    help="The program's key, such as `shop`; needed only for sandboxes and where there are several.",
 )
 
 
@@ -27,7 +29,11 @@ async def _only(connection: AsyncConnection) -> str:
     keys = await program_keys(connection, limit=PROGRAMS_SHOWN_MAX + 1)
     if not keys:
         raise UnknownProgram("there is no program yet; `rewards program publish FILE --create` makes one")
+    live = [key for key, kind in keys if kind == "live"]
+    if len(live) == 1:
+        return live[0]
     if len(keys) > 1:
         more = ", …" if len(keys) > PROGRAMS_SHOWN_MAX else ""
-        raise click.UsageError(f"Name one with --program: {', '.join(keys[:PROGRAMS_SHOWN_MAX])}{more}")
-    return keys[0]
+        named = ", ".join(key for key, _ in keys[:PROGRAMS_SHOWN_MAX])
+        raise click.UsageError(f"Name one with --program: {named}{more}")
+    return keys[0][0]

@@ -165,7 +165,7 @@ def show_publication(program: str, published: Publication) -> None:
     click.echo(f"All of it: rewards program diff --program {program} --from {replaced} --to {number}")
     if published.fresh:
         fresh = "; ".join(f"{section} {', '.join(keys)}" for section, keys in published.fresh.items())
-        click.echo(f"New are {fresh}. To count what was recorded before: rewards program backfill {program}")
+        click.echo(f"New are {fresh}. To count what was recorded before: rewards program backfill --program {program}")
 
 
 def summary(changes: Sequence[Change]) -> list[str]:

@@ -68,7 +68,7 @@ async def test_killed_half_way_the_next_one_goes_on(migrated_url: str, redis_url
         async with shop.service.engine.begin() as connection:
             member = (await connection.execute(hundredth, {"program": shop.program_id})).scalar()
             await connection.execute(lock, {"program": shop.program_id, "member": member})
-            process = command.begin("backfill", shop.program_key)
+            process = command.begin("backfill", "--program", shop.program_key)
             # The second page waits for the lock.
             while not (items := (await shop.client.get("/v1/programs/backfills")).json()["items"]):
                 assert process.poll() is None
@@ -78,7 +78,7 @@ async def test_killed_half_way_the_next_one_goes_on(migrated_url: str, redis_url
             await asyncio.to_thread(process.communicate)
         half = await running(shop)
         assert (half["state"], half["members_done"], half["id"]) == ("running", 50, items[0]["id"])
-        code, said, complained = await command.run("backfill", shop.program_key)
+        code, said, complained = await command.run("backfill", "--program", shop.program_key)
         assert (code, said) == (
             0,
             f"{COUNT} members, {COUNT} with recorded events; badges and tiers achieved: {COUNT}; 0 members failed\n",
@@ -87,7 +87,7 @@ async def test_killed_half_way_the_next_one_goes_on(migrated_url: str, redis_url
         for member in members:
             assert await metrics(shop, member) == [1, 7, 7, 1]
             assert await shop.balance(member) == 110
-        code, _, complained = await command.run("backfill", shop.program_key, "--metric", "ordres")
+        code, _, complained = await command.run("backfill", "--program", shop.program_key, "--metric", "ordres")
         assert (code, "did you mean orders?" in complained) == (1, True)
 
 
@@ -109,7 +109,5 @@ async def test_publishing_tells_what_a_backfill_can_make_up_for(
         changed.write_text(source.replace("over: 180d", "over: 90d"))
         code, said, _ = await Command(migrated_url, redis_url).run("publish", str(changed))
         assert code == 0
-        expected = (
-            f"New are metrics spent. To count what was recorded before: rewards program backfill {shop.program_key}\n"
-        )
+        expected = f"New are metrics spent. To count what was recorded before: rewards program backfill --program {shop.program_key}\n"
         assert said.endswith(expected)

@@ -94,9 +94,10 @@ async def read_program(connection: AsyncConnection, program_id: int) -> ProgramR
     return ProgramRow(*row[:4], _plain(row[4] or {}), row[5])
 
 
-async def program_keys(connection: AsyncConnection, *, limit: int) -> list[str]:
-    """The programs of this installation, by key."""
-    return list((await connection.execute(select(program.c.key).order_by(program.c.key).limit(limit))).scalars())
+async def program_keys(connection: AsyncConnection, *, limit: int) -> list[tuple[str, str]]:
+    """The programs of this installation by key, each with its kind; the live ones first."""
+    found = select(program.c.key, program.c.kind).order_by(program.c.kind, program.c.key).limit(limit)
+    return [(row.key, row.kind) for row in await connection.execute(found)]
 
 
 def _plain(document: Any) -> dict[str, Any]:
