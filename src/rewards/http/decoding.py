@@ -287,9 +287,9 @@ def explain(error: msgspec.ValidationError, wire_type: Any) -> InvalidInput:
 def _unknown_field(name: str, path: str, wire_type: Any) -> InvalidInput:
     known = sorted(_fields_at(msgspec.inspect.type_info(wire_type), _steps(path)))
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}"
+    hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}."
     return InvalidInput(
-        f"`{name}` is not a field here; {hint}.",
+        f"`{name}` is not a field here; {hint}",
         path=_joined(path, name),
         expected=near[0] if near else f"one of {', '.join(known)}",
     )

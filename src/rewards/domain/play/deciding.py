@@ -56,7 +56,7 @@ def decide_event(work: Work, command: Event) -> Outcome:
     record = _record(command, type_key, occurred_at, properties, work.contributions)
     window = work.program.late_window
     if occurred_at < (command.received_at or work.now) - window:
-        late = InvalidInput(f"it came more than {window} after it occurred", path="occurred_at")
+        late = InvalidInput(f"it came more than {_days(window)} after it occurred", path="occurred_at")
         return finish(work, Status.TOO_LATE, record, _reason("too-late", late))
     _follow(work, type_key, properties, command.context, occurred_at)
     return finish(work, Status.PROCESSED, record)
@@ -92,8 +92,16 @@ def finish(work: Work, status: Status, record: EventRecord, reason: dict[str, An
     return outcome
 
 
+def _days(length: timedelta) -> str:
+    """A length of time as people say it."""
+    hours = length / timedelta(hours=1)
+    return f"{hours / 24:g} days" if hours > 48 else f"{hours:g} hours"
+
+
 def _reason(code: str, problem: InvalidInput) -> dict[str, Any]:
-    return {"code": code, "message": problem.message, "path": problem.details["path"]}
+    told = {"code": code, "message": problem.message, "path": problem.details["path"]}
+    expected = problem.details.get("expected")
+    return told if expected is None else {**told, "expected": expected}
 
 
 def _moment(work: Work, command: Event) -> datetime:
@@ -103,7 +111,7 @@ def _moment(work: Work, command: Event) -> datetime:
     if occurred_at > work.now:
         if occurred_at > work.now + AHEAD_MAX:
             raise InvalidInput(
-                f"the event occurs {occurred_at - work.now} from now",
+                f"the event occurs {_days(occurred_at - work.now)} from now",
                 path="occurred_at",
                 expected=f"a moment at most {AHEAD_MAX.seconds // 60} minutes after the service's clock",
             )

@@ -57,12 +57,13 @@ class Buckets(msgspec.Struct, frozen=True):
     debt: int
 
 
-class Reason(msgspec.Struct, frozen=True):
-    """Why an event was taken and not decided; `path` names the field."""
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why an event was taken and not decided; `path` names the field, `expected` says what would be right."""
 
     code: str
     message: str
     path: str
+    expected: str | None = None
 
 
 Status = Literal["processed", "duplicate", "quarantined", "too_late", "rejected"]

@@ -125,7 +125,9 @@ class BoardReader:
             published, now = await self._newest(program_id)
             board = _board(published, key)
         if board is None:
-            raise NotFound("The program has no such leaderboard.")
+            boards = published.program.boards
+            known = ", ".join(boards.by_key) if boards is not None else ""
+            raise NotFound(f"The program has no such leaderboard; it has {known or 'none'}.")
         if part and board.attribute is None:
             raise InvalidInput("This leaderboard has no parts.", path="query.part", expected="no `part`")
         current = board.schedule.at(now)
