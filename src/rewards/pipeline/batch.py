@@ -179,8 +179,9 @@ class _Attempt:
         return BatchResult(self.results, self.deferred)
 
     def _touched(self) -> set[UUID]:
-        """The members of whom something is kept. One whose only commands were wrong stays unknown."""
-        submissions = [decided.submission for decided in self.writes.decided]
+        """The members of whom something is kept. One whose only commands were wrong or refused stays unknown: that a
+        command was refused is kept under its key."""
+        submissions = [decided.submission for decided in self.writes.decided if decided.outcome is not None]
         into = {item.command.into_id for item in submissions if isinstance(item.command, MergeOut)}
         return into.union(item.row_id for item in submissions)
 

@@ -316,3 +316,18 @@ async def test_moments_beyond_the_calendar(bank: Bank, path: str, body: dict[str
     answer = await bank.post(path, **body)
     assert problem(answer) == (422, "invalid-input")
     assert [mistake["path"] for mistake in answer.json()["errors"]] == [where]
+
+
+async def test_who_is_refused_before_doing_anything_stays_unknown(bank: Bank) -> None:
+    spend = {"currency": "points", "amount": 5}
+    keyed = {"Idempotency-Key": "ghost-1"}
+    answers = [await bank.live.client.post("/v1/members/ghost/spend", json=spend, headers=keyed) for _ in range(2)]
+    assert [problem(answer) for answer in answers] == [(402, "insufficient-points")] * 2
+    assert (await bank.live.client.get("/v1/members/ghost")).status_code == 404
+    earned = await bank.live.client.post(
+        "/v1/members/ghost/earn", json={**spend, "reason": "goodwill"}, headers={"Idempotency-Key": "ghost-2"}
+    )
+    assert earned.status_code == 200, earned.text
+    again = await bank.live.client.post("/v1/members/ghost/spend", json=spend, headers=keyed)
+    assert problem(again) == (402, "insufficient-points"), "what was refused under a key stays refused"
+    assert await bank.live.balance("ghost") == 5
