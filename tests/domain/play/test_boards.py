@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rewards.domain.commands import Command, Event, MemberRef, MergeOut, ModerateBoard, OptOut, SetProfile
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import BoardNotice, Outcome
-from rewards.domain.play import standings
+from rewards.domain.play import boards, standings
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.board import Tally
 from rewards.domain.program.compiled import Program
@@ -263,6 +263,37 @@ def test_a_changed_board_starts_anew() -> None:
     world.happen("scored", START + hours(1), points=1)
     assert world.score("weekly", "2026-W47") == 1
     assert world.score("best", "2026-11") == 3
+
+
+def test_a_board_that_comes_back_goes_on_for_whoever_did_something_meanwhile() -> None:
+    """As by a rollback, after it was taken out by mistake."""
+    world = World()
+    for name in ("ada", "ben"):
+        world.happen("scored", START, name=name, points=3)
+    without = DOCUMENT.replace("  latest: {score: {metric: total, operator: last}}\n", "").replace(
+        "  weekly: {score: {metric: total}, period: {every: week}, ties: first}\n", ""
+    )
+    world.members.program = compiled(without)
+    world.happen("scored", START + hours(1), points=5)
+    world.members.program = PROGRAM
+    for name in ("ada", "ben"):
+        world.happen("scored", START + hours(2), name=name, points=1)
+    assert [world.score("weekly", "2026-W47", name) for name in ("ada", "ben")] == [4, 4]
+
+
+def test_of_boards_that_are_gone_a_few_standings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boards, "GONE_MAX", 3)
+    world = World()
+    world.happen("scored", START, points=3)
+    before = {key for key in world.member().state.play["leaderboards"] if not key.startswith("!")}
+    only = DOCUMENT[: DOCUMENT.index("  weekly:")] + "  orders: {score: {metric: orders}}\n"
+    world.members.program = compiled(
+        only.replace("  - {key: extra", "  # - {key: extra").replace("  - {key: both", "  # - {key: both")
+    )
+    world.happen("scored", START + hours(1), points=5)
+    left = set(world.member().state.play["leaderboards"])
+    assert left < before
+    assert len(left - {"orders"}) == 3
 
 
 Scored = tuple[int, int]

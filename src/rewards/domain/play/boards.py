@@ -30,6 +30,8 @@ OPTED_OUT: Final = "!opted_out"
 REMOVED: Final = "!removed"
 """Both stand beside the boards' keys, which never begin with an exclamation mark."""
 PART_LENGTH_MAX: Final = 128
+GONE_MAX: Final = 8
+"""Boards that the program has no more, of which a member's standings are kept."""
 
 
 class Boards(Mechanic):
@@ -88,10 +90,14 @@ class Boards(Mechanic):
                     _keep(work, board, period, both)
 
     def drop_removed(self, work: Work) -> None:
+        """Standings that count something else than their board does now. Those of a board that is gone stay for a while: it
+        may come back, as by a rollback, and its rows are still there."""
         boards = _boards(work)
-        for key, kept in work.play[NAME].items():
-            if not key.startswith("!") and (key not in boards or kept[0] != boards[key].id):
-                work.set_play(NAME, key, None)
+        mine = {key: kept for key, kept in work.play[NAME].items() if not key.startswith("!")}
+        gone = [key for key in mine if key not in boards]
+        outdated = [key for key, kept in mine.items() if key in boards and kept[0] != boards[key].id]
+        for key in (*outdated, *gone[: max(0, len(gone) - GONE_MAX)]):
+            work.set_play(NAME, key, None)
 
 
 def score(work: Work, board: Board, payload: Any, at: datetime) -> bool:
