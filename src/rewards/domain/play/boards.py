@@ -29,6 +29,8 @@ NAME: Final = "leaderboards"
 OPTED_OUT: Final = "!opted_out"
 REMOVED: Final = "!removed"
 """Both stand beside the boards' keys, which never begin with an exclamation mark."""
+ASIDE: Final = "~"
+"""Before the key of a board: standings of its definition before."""
 PART_LENGTH_MAX: Final = 128
 GONE_MAX: Final = 8
 """Boards that the program has no more, of which a member's standings are kept."""
@@ -90,14 +92,19 @@ class Boards(Mechanic):
                     _keep(work, board, period, both)
 
     def drop_removed(self, work: Work) -> None:
-        """Standings that count something else than their board does now. Those of a board that is gone stay for a while: it
-        may come back, as by a rollback, and its rows are still there."""
+        """Puts aside what counts something else than its board does now, and takes up again what counted the same: a version
+        may be rolled back. Standings on a board that is gone stay as well, for it may come back."""
         boards = _boards(work)
-        mine = {key: kept for key, kept in work.play[NAME].items() if not key.startswith("!")}
+        mine = {key: kept for key, kept in work.play[NAME].items() if not key.startswith(("!", ASIDE))}
+        for key, kept in mine.items():
+            if key in boards and kept[0] != boards[key].id:
+                aside = work.play[NAME].get(ASIDE + key)
+                work.set_play(NAME, key, aside if aside is not None and aside[0] == boards[key].id else None)
+                work.set_play(NAME, ASIDE + key, kept)
         gone = [key for key in mine if key not in boards]
-        outdated = [key for key, kept in mine.items() if key in boards and kept[0] != boards[key].id]
-        for key in (*outdated, *gone[: max(0, len(gone) - GONE_MAX)]):
+        for key in gone[: max(0, len(gone) - GONE_MAX)]:
             work.set_play(NAME, key, None)
+            work.set_play(NAME, ASIDE + key, None)
 
 
 def score(work: Work, board: Board, payload: Any, at: datetime) -> bool:
