@@ -281,15 +281,18 @@ def test_a_board_that_comes_back_goes_on_for_whoever_did_something_meanwhile() -
     assert [world.score("weekly", "2026-W47", name) for name in ("ada", "ben")] == [4, 4]
 
 
-def test_a_definition_that_comes_back_goes_on_for_whoever_scored_by_another_meanwhile() -> None:
+@pytest.mark.parametrize(("points", "meanwhile"), [(5, 5), (13, None)], ids=["scored", "did something else"])
+def test_a_definition_that_comes_back_goes_on_for_whoever_was_there_meanwhile(
+    points: int, meanwhile: float | None
+) -> None:
     world = World()
     for name in ("ada", "ben"):
         world.happen("scored", START, name=name, points=3)
     world.members.program = compiled(
         DOCUMENT.replace("weekly: {score: {metric: total}", "weekly: {score: {metric: total, operator: last}")
     )
-    world.happen("scored", START + hours(1), points=5)
-    assert world.score("weekly", "2026-W47") == 5
+    world.happen("scored", START + hours(1), points=points)
+    assert world.score("weekly", "2026-W47") == meanwhile
     world.members.program = PROGRAM
     for name in ("ada", "ben"):
         world.happen("scored", START + hours(2), name=name, points=1)

@@ -94,14 +94,16 @@ class Boards(Mechanic):
     def drop_removed(self, work: Work) -> None:
         """Puts aside what counts something else than its board does now, and takes up again what counted the same: a version
         may be rolled back. Standings on a board that is gone stay as well, for it may come back."""
-        boards = _boards(work)
-        mine = {key: kept for key, kept in work.play[NAME].items() if not key.startswith(("!", ASIDE))}
-        for key, kept in mine.items():
-            if key in boards and kept[0] != boards[key].id:
-                aside = work.play[NAME].get(ASIDE + key)
-                work.set_play(NAME, key, aside if aside is not None and aside[0] == boards[key].id else None)
+        boards, before = _boards(work), work.play[NAME]
+        for key, board in boards.items():
+            kept, aside = before.get(key), before.get(ASIDE + key)
+            if kept is not None and kept[0] == board.id:
+                continue
+            again = aside if aside is not None and aside[0] == board.id else None
+            if kept is not None or again is not None:
+                work.set_play(NAME, key, again)
                 work.set_play(NAME, ASIDE + key, kept)
-        gone = [key for key in mine if key not in boards]
+        gone = [key for key in before if not key.startswith(("!", ASIDE)) and key not in boards]
         for key in gone[: max(0, len(gone) - GONE_MAX)]:
             work.set_play(NAME, key, None)
             work.set_play(NAME, ASIDE + key, None)
