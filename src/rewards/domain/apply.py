@@ -118,7 +118,7 @@ def apply(
     """
     if state.erased_at is not None:
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
-    work = Work.begin(program, state, now=now, ids=ids, counters=counters, actor=actor)
+    work = Work(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
     if state.play:
         timers.drop_removed(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -42,7 +42,7 @@ class NotFound(Refusal):
     code = "not-found"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Work:
     """Mutable while one command is decided, then turned into an `Outcome`; the member's state itself is never changed.
 
@@ -65,69 +65,70 @@ class Work:
     play: dict[str, dict[str, Any]]
     cause: UUID
     """The event that ledger entries name: this command, or the earlier event whose rule was waiting."""
-    effects: list[Effect] = field(default_factory=list)
-    effects_before: int = 0
+    effects: list[Effect]
+    effects_before: int
     """How many of them came before what is being decided: what time did first takes no room from an event's own."""
-    trace: list[dict[str, Any]] = field(default_factory=list)
-    contributions: list[Any] = field(default_factory=list)
-    counted: list[tuple[str, Stored]] = field(default_factory=list)
+    trace: list[dict[str, Any]]
+    contributions: list[Any]
+    counted: list[tuple[str, Stored]]
     """What this command has added to metrics, by metric id."""
-    reservations: list[Reservation] = field(default_factory=list)
-    reversed: dict[UUID, int] = field(default_factory=dict)
-    legs: list[Leg] = field(default_factory=list)
-    emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    reservations: list[Reservation]
+    reversed: dict[UUID, int]
+    legs: list[Leg]
+    emitted: list[tuple[str, dict[str, Any]]]
     """Internal events (type, properties) that are still to be decided."""
-    earnings: list[Earning] = field(default_factory=list)
+    earnings: list[Earning]
     """What was earned or taken back and the mechanics have not been told yet."""
-    withdrawn: dict[UUID, tuple[UUID, ...]] = field(default_factory=dict)
+    withdrawn: dict[UUID, tuple[UUID, ...]]
     """Events from whose earnings something was taken back (these transactions), and nobody has looked at them yet."""
-    taken_back: dict[UUID, UUID] = field(default_factory=dict)
+    taken_back: dict[UUID, UUID]
     """Events that count no longer since this command, each with the member who sent it."""
-    achievements: dict[tuple[str, str, int, int], Achievement] = field(default_factory=dict)
+    achievements: dict[tuple[str, str, int, int], Achievement]
     """What was achieved or lost, by kind, key, level and instance."""
-    silent: bool = False
+    silent: bool
     """What is achieved is no news to the member."""
-    unrewarded: bool = False
+    unrewarded: bool
     """What is achieved is not rewarded."""
-    locale: str | None = None
-    timezone: str | None = None
-    merged_into: UUID | None = None
-    absorbed: tuple[UUID, ...] = ()
+    locale: str | None
+    timezone: str | None
+    merged_into: UUID | None
+    absorbed: tuple[UUID, ...]
 
-    @classmethod
-    def begin(
-        cls, program: Program, state: MemberState, *, now: datetime, ids: Ids, counters: Mapping[str, int], actor: str
-    ) -> Work:
+    def __init__(
+        self, program: Program, state: MemberState, *, now: datetime, ids: Ids, counters: Mapping[str, int], actor: str
+    ) -> None:
         if state.last_now is not None and state.last_now > now:
             now = state.last_now
-        identifier = ids.next()
+        self.program = program
+        self.state = state
+        self.now = now
+        self.ids = ids
+        self.counters = counters
+        self.actor = actor
+        self.id = self.cause = ids.next()
         member = state.id
-        return cls(
-            program=program,
-            state=state,
+        self.draft = Draft(
+            state.wallet,
             now=now,
-            ids=ids,
-            counters=counters,
-            actor=actor,
-            id=identifier,
-            draft=Draft(
-                state.wallet,
-                now=now,
-                seq=state.seq,
-                next_id=ids.next,
-                lot_id=lambda material: ids.lot(member, material),
-            ),
-            zone=ZoneInfo(state.timezone) if state.timezone else program.zone,
-            metrics=state.metrics,
-            limits=state.limits,
-            attributes=state.attributes,
-            segments=state.segments,
-            play=state.play,
-            cause=identifier,
-            locale=state.locale,
-            timezone=state.timezone,
-            absorbed=state.absorbed,
+            seq=state.seq,
+            next_id=ids.next,
+            lot_id=lambda material: ids.lot(member, material),
         )
+        self.zone = ZoneInfo(state.timezone) if state.timezone else program.zone
+        self.metrics = state.metrics
+        self.limits = state.limits
+        self.attributes = state.attributes
+        self.segments = state.segments
+        self.play = state.play
+        self.locale = state.locale
+        self.timezone = state.timezone
+        self.absorbed = state.absorbed
+        self.merged_into = None
+        self.effects_before = 0
+        self.silent = self.unrewarded = False
+        self.effects, self.trace, self.contributions, self.counted = [], [], [], []
+        self.reservations, self.legs, self.emitted, self.earnings = [], [], [], []
+        self.reversed, self.withdrawn, self.taken_back, self.achievements = {}, {}, {}, {}
 
     def set_metric(self, metric_id: str, value: Any) -> None:
         """`None` forgets it."""
@@ -258,44 +259,49 @@ class Work:
         """The outcome, and the member's next state."""
         draft = self.draft
         old = self.state
+        # By place: naming two dozen arguments would take longer than all that they are for.
         state = MemberState(
-            id=old.id,
-            bucket=old.bucket,
-            kind=old.kind,
-            external_id=old.external_id,
-            attributes=self.attributes,
-            locale=self.locale,
-            timezone=self.timezone,
-            metrics=self.metrics,
-            limits=self.limits,
-            segments=self.segments,
-            play=self.play,
-            seq=draft.seq,
-            last_now=self.now,
+            old.id,
+            old.bucket,
+            old.kind,
+            old.external_id,
+            self.attributes,
+            self.locale,
+            self.timezone,
+            self.metrics,
+            self.limits,
+            self.segments,
+            self.play,
+            draft.seq,
+            self.now,
             merged_into=self.merged_into or old.merged_into,
             absorbed=self.absorbed,
             erased_at=old.erased_at,
             wallet=draft.commit(),
         )
         return Outcome(
-            status=status,
-            id=self.id,
-            now=self.now,
-            state=state,
-            effects=self.effects,
-            trace=self.trace,
-            transactions=draft.transactions,
-            accounts=draft.accounts,
-            lots=draft.lots,
-            holds=draft.holds,
-            reversed={key: total - old.originals[key].reversed_elsewhere for key, total in self.reversed.items()},
-            reservations=self.reservations,
-            event=event,
-            legs=self.legs,
-            achievements=list(self.achievements.values()),
+            status,
+            self.id,
+            self.now,
+            state,
+            self.effects,
+            self.trace,
+            draft.transactions,
+            draft.accounts,
+            draft.lots,
+            draft.holds,
+            self._reversed_here() if self.reversed else {},
+            self.reservations,
+            event,
+            self.legs,
+            list(self.achievements.values()),
             taken_back=self.taken_back,
             answer=answer or {},
         )
+
+    def _reversed_here(self) -> dict[UUID, int]:
+        originals = self.state.originals
+        return {key: total - originals[key].reversed_elsewhere for key, total in self.reversed.items()}
 
 
 def balances(state: MemberState, program: Program) -> dict[str, dict[str, int]]:

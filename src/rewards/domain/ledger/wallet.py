@@ -201,7 +201,7 @@ class Draft:
         base = self._base
         return Wallet(
             accounts={**base.accounts, **self.accounts},
-            lots={**base.lots, **self.lots},
-            holds={**base.holds, **self.holds},
+            lots={**base.lots, **self.lots} if self.lots else base.lots,
+            holds={**base.holds, **self.holds} if self.holds else base.holds,
             complete=base.complete,
         )

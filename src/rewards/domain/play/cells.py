@@ -146,7 +146,9 @@ def unscaled(millionths: int) -> int | float:
 
 
 def clamp(number: int) -> int:
-    return max(-INTEGER_MAX, min(INTEGER_MAX, number))
+    if -INTEGER_MAX <= number <= INTEGER_MAX:
+        return number
+    return INTEGER_MAX if number > 0 else -INTEGER_MAX
 
 
 def _with_hash(hashes: list[int], payload: int) -> list[int]:

@@ -167,8 +167,8 @@ def after_effects(work: Work) -> list[tuple[str, Mapping[str, Any]]]:
 
 def place_in_segments(work: Work) -> None:
     """Decides the segments and raises `segment.entered` and `segment.left` for what changed."""
-    entered, left = reassess(work)
-    announce_segments(work, entered, left)
+    if work.program.segments:
+        announce_segments(work, *reassess(work))
 
 
 def announce_segments(work: Work, entered: tuple[str, ...], left: tuple[str, ...]) -> None:
@@ -196,8 +196,7 @@ def _one(
     metrics = program.metrics_by_event.get(type_key)
     if metrics:
         count(work, type_key, facts)
-        if program.segments:
-            place_in_segments(work)
+        place_in_segments(work)
     if type_key in program.waiting_for:
         timers.hear(work, type_key, properties, occurred_at)
     rules = program.rules_by_event.get(type_key)

@@ -255,6 +255,9 @@ def _recorded(
 
 
 def _counted(fired: list[list[int]] | None, number: int, kept: int) -> list[list[int]]:
+    if fired is not None and fired[0] and fired[0][-1] == number:  # nearly always
+        numbers, found = fired
+        return [numbers, [*found[:-1], found[-1] + 1]]
     counts = {} if fired is None else dict(zip(*fired, strict=True))
     counts[number] = counts.get(number, 0) + 1
     numbers = sorted(counts)[-kept:]

@@ -95,56 +95,19 @@ def contribute(
     if payload is None:
         return state
     if metric.by is None:
-        return _added(
-            metric,
-            state,
-            payload,
-            occurred_at=occurred_at,
-            order=order,
-            zone=zone,
-            slot=None,
-            late_seconds=late_seconds,
-        )
+        return _added(metric, state, payload, occurred_at, order, zone, None, late_seconds)
     if by is None:
         return state
-    return _split(
-        metric,
-        state,
-        by[:SPLIT_LENGTH_MAX],
-        payload,
-        occurred_at=occurred_at,
-        order=order,
-        zone=zone,
-        slot=None,
-        late_seconds=late_seconds,
-    )
+    return _split(metric, state, by[:SPLIT_LENGTH_MAX], payload, occurred_at, order, zone, None, late_seconds)
 
 
 def add(metric: Metric, state: Any | None, stored: Stored, *, zone: ZoneInfo, late_seconds: int = LATE_SECONDS) -> Any:
     """The state with a stored contribution."""
-    payload, by, slot = _parts(stored.contribution)
+    occurred_at, order, kept = stored
+    payload, by, slot = _parts(kept)
     if metric.by is None:
-        return _added(
-            metric,
-            state,
-            payload,
-            occurred_at=stored.occurred_at,
-            order=stored.order,
-            zone=zone,
-            slot=slot,
-            late_seconds=late_seconds,
-        )
-    return _split(
-        metric,
-        state,
-        by or "",
-        payload,
-        occurred_at=stored.occurred_at,
-        order=stored.order,
-        zone=zone,
-        slot=slot,
-        late_seconds=late_seconds,
-    )
+        return _added(metric, state, payload, occurred_at, order, zone, slot, late_seconds)
+    return _split(metric, state, by or "", payload, occurred_at, order, zone, slot, late_seconds)
 
 
 def retract(metric: Metric, state: Any | None, stored: Stored, *, zone: ZoneInfo) -> Any | None:
@@ -221,7 +184,6 @@ def _added(
     metric: Metric,
     state: Any | None,
     payload: Any,
-    *,
     occurred_at: datetime,
     order: str,
     zone: ZoneInfo,
@@ -277,7 +239,6 @@ def _split(
     state: Any | None,
     by: str,
     payload: Any,
-    *,
     occurred_at: datetime,
     order: str,
     zone: ZoneInfo,
@@ -286,9 +247,7 @@ def _split(
 ) -> dict[str, Any]:
     splits = {} if state is None else dict(state)
     touched, split = splits.get(by, (0, None))
-    split = _added(
-        metric, split, payload, occurred_at=occurred_at, order=order, zone=zone, slot=slot, late_seconds=late_seconds
-    )
+    split = _added(metric, split, payload, occurred_at, order, zone, slot, late_seconds)
     splits[by] = [max(touched, epoch_seconds(occurred_at)), split]
     if len(splits) > SPLITS_MAX:
         del splits[min(splits, key=lambda key: (splits[key][0], key))]
@@ -383,4 +342,6 @@ def _latest_sightings(slots: list[int], kept: list[list[int]]) -> tuple[list[int
 
 def _parts(stored: list[Any]) -> tuple[Any, str | None, int | None]:
     size = len(stored)
-    return stored[0], stored[1] if size > 1 else None, stored[2] if size > 2 else None
+    if size == 1:
+        return stored[0], None, None
+    return stored[0], stored[1], stored[2] if size > 2 else None

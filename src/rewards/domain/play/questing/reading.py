@@ -86,7 +86,7 @@ def progress_of(
 
 def _work(program: Program, state: MemberState, now: datetime) -> Work:
     ids = Ids(_NOBODY, bucket=state.bucket, unix_ms=0, seq=0)
-    return Work.begin(program, state, now=now, ids=ids, counters={}, actor="")
+    return Work(program, state, now=now, ids=ids, counters={}, actor="")
 
 
 def _without_group(each: Progress) -> Progress:
