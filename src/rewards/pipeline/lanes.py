@@ -1,6 +1,8 @@
 """Lanes: a member's commands queue in one lane, and whatever waits when a transaction ends goes in the next one.
 
-No lane ever waits for a timer. An idle service answers at the latency of one transaction; a busy one gets cheaper per command.
+An idle service answers at the latency of one transaction; a busy one gets cheaper per command. A lane that has just answered
+several callers at once draws breath before it takes what waits, so that it takes those together who came together; a command
+that comes to an idle lane never waits. See docs/decisions/0020.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from rewards.pipeline.submission import Receipt, Submission
 log = structlog.get_logger()
 
 BATCH_MAX: Final = 200
+BREATH_SECONDS: Final = 0.002
 RERUNS_MAX: Final = 3
 
 
@@ -72,7 +75,10 @@ class _Lane:
                 self._work.clear()
                 await self._work.wait()
                 continue
-            await self._run_batch(self._take())
+            taken = self._take()
+            await self._run_batch(taken)
+            if len(taken) > 1 and len(self.waiting) < self._batch_max and not self.closing:
+                await asyncio.sleep(BREATH_SECONDS)
 
     def _take(self) -> list[tuple[Submission, asyncio.Future[Result]]]:
         """What goes together: one program (and one bucket, where batches may not span them), in the order of arrival."""
