@@ -143,7 +143,10 @@ def publish(file: Path | None, program: str | None, version: int | None, note: s
     else:
         source = read_source(file)
         key = program or document_in(source, file).program.key
-        published = as_owner(key, lambda owner: _keyed(owner, _publish_new(owner, source, note)), create=create)
+        try:
+            published = as_owner(key, lambda owner: _keyed(owner, _publish_new(owner, source, note)), create=create)
+        except UnknownProgram as unknown:
+            raise UnknownProgram(f"{unknown.message}; --create makes it") from None
     show_publication(*published)
 
 

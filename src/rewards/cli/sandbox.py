@@ -12,7 +12,7 @@ from rewards.cli.root import run
 from rewards.db.transact import transact
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.programs.queries import published_number, read_document
-from rewards.features.programs.store import Draft, add_version, create_program, publish_version
+from rewards.features.programs.store import Draft, ProgramExists, add_version, create_program, publish_version
 from rewards.http.auth import SCOPES
 from rewards.pipeline.programs import NothingPublished
 from rewards.service import database
@@ -29,7 +29,7 @@ def sandbox() -> None:
 @sandbox.command()
 @PROGRAM
 @click.option("--version", "number", type=click.IntRange(min=1), help="Of this version; else of the published one.")
-@click.option("--key", "name", help="The sandbox's key; else the program's with `_sandbox` behind it.")
+@click.option("--key", "name", metavar="KEY", help="The sandbox's key; else the program's with `_sandbox` behind it.")
 def create(program: str | None, number: int | None, name: str | None) -> None:
     """Make a sandbox from a version of a program, and print a server key for it."""
 
@@ -44,7 +44,10 @@ def create(program: str | None, number: int | None, name: str | None) -> None:
                 raise NothingPublished(f"the program {source_key!r} has no published version")
             found = await read_document(connection, source_id, version)
             key = name or f"{source_key}_sandbox"
-            sandbox_id = await create_program(connection, key, secret_key=secret_key, kind="sandbox")
+            try:
+                sandbox_id = await create_program(connection, key, secret_key=secret_key, kind="sandbox")
+            except ProgramExists as exists:
+                raise ProgramExists(f"{exists.message}; name another one with --key") from None
             note = f"version {version} of {source_key}"
             draft = Draft(document=found.document, source=found.source, author=ACTOR, note=note)
             await publish_version(connection, sandbox_id, await add_version(connection, sandbox_id, draft))

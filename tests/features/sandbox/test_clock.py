@@ -158,3 +158,11 @@ async def test_a_sandbox_is_made_from_a_program(migrated_url: str, redis_url: st
         wallet = (await running.client.get("/v1/members/sam/wallet", headers=headers)).json()
         assert wallet["currencies"]["coins"]["balances"]["available"] == 5
         assert (await running.client.get("/v1/members/sam")).status_code == 404, "its members are its own"
+        for key, says in (
+            (f"{running.program_key}_sandbox", "exists; name another one with --key"),
+            ("Trial2", "'Trial2' cannot be a program's key\n  key: expected lower-case letters"),
+            ("trial\n", "cannot be a program's key"),
+            ("t" * 65, "at most 64 characters"),
+        ):
+            refused = await command("sandbox", "create", "--program", running.program_key, "--key", key)
+            assert (refused.returncode, refused.stdout, says in refused.stderr) == (1, "", True), refused.stderr

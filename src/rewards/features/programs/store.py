@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.tables import program, program_version, rule_pause
-from rewards.domain.errors import Refusal, RewardsError
+from rewards.domain.errors import InvalidInput, Refusal, RewardsError
 from rewards.domain.program import sealing
+from rewards.domain.program.models.base import Key
 from rewards.domain.program.models.document import Document
 from rewards.pipeline.identity import new_secret
 from rewards.pipeline.programs import countings
+
+_KEY: Final[TypeAdapter[str]] = TypeAdapter(Key)
+KEY_WORDS: Final = "lower-case letters, digits and `_` after a first letter, at most 64 characters in all"
 
 
 class ProgramExists(Refusal):
@@ -58,7 +62,11 @@ class Draft:
 
 
 async def create_program(connection: AsyncConnection, key: str, *, secret_key: bytes, kind: str = "live") -> int:
-    """A program without versions; its member key is made here and never changes. Raises `ProgramExists`."""
+    """A program without versions; its member key is made here and never changes. Raises `ProgramExists`, `InvalidInput`."""
+    try:
+        _KEY.validate_python(key)
+    except ValidationError:
+        raise InvalidInput(f"{key!r} cannot be a program's key", path="key", expected=KEY_WORDS) from None
     made = await connection.execute(
         upsert(program)
         .values(key=key, kind=kind, secret=new_secret(secret_key), created_at=func.now())
