@@ -105,6 +105,11 @@ class Chaos:
         await self._balanced(sum(by_rule.values()) + sum(PLAYED_FOR.values()) * len(members))
         await self._scored(Counter(event["member"] for event in events))
 
+    async def marks(self) -> int:
+        """Of changed scores that are not on their boards yet."""
+        [found] = await self._all("SELECT count(*) AS marks FROM leaderboard_dirty WHERE program_id = :id")
+        return int(found.marks)
+
     async def _all_waited(self, expected: int) -> None:
         """Until every rule that waits has fired, whoever had claimed it when it died: a lease takes half a minute to end."""
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -1,7 +1,7 @@
-"""The real service, sentenced: it kills itself with SIGKILL the n-th time it reaches a step of a batch.
+"""The real service, sentenced: it kills itself with SIGKILL the n-th time it reaches a step of a batch, or of projecting boards.
 
-Run as `python -m tests.chaos.doomed STEP N PORT`; with `waking-` before the step only passes count that come after a worker
-has claimed what was due. The wrapping happens here, so the service itself knows nothing of it.
+Run as `python -m tests.chaos.doomed STEP N PORT`; with `waking-` before the step of a batch only passes count that come after
+a worker has claimed what was due. The wrapping happens here, so the service itself knows nothing of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from rewards.app import make_app
 from rewards.features.events.jobs import DueCommands
+from rewards.features.leaderboards import projecting
 from rewards.http.server import bind, serve
 from rewards.pipeline import batch
 from rewards.service import Service
@@ -32,6 +33,8 @@ STEPS: Final = {
     "committed": "transact",
 }
 
+# Likewise of `rewards.features.leaderboards.projecting`; only passes count in which some board had marks.
+PROJECTING_STEPS: Final = {"read": "read_loads", "carried": "carry", "cleared": "clear"}
 
 WAKING: Final = "waking-"
 
@@ -60,10 +63,30 @@ def sentence(step: str, times: int) -> None:
     setattr(batch, name, then_die)
 
 
+def sentence_projector(step: str, times: int) -> None:
+    """Arranges the death after the `times`-th pass of the step."""
+    name = PROJECTING_STEPS[step]
+    original: Callable[..., Awaitable[Any]] = getattr(projecting, name)
+    passed = 0
+
+    async def then_die(*arguments: Any) -> Any:
+        nonlocal passed
+        result = await original(*arguments)
+        # What is read are loads; of those carried, what went wrong with each: a board that is not built yet is not carried.
+        passed += {"read": bool(result), "carried": None in (result or ()), "cleared": True}[step]
+        if passed == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(projecting, name, then_die)
+
+
 def main() -> None:
     step, times, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if step.removeprefix(WAKING) in STEPS:
         sentence(step, times)
+    elif step in PROJECTING_STEPS:
+        sentence_projector(step, times)
     settings = load_settings(port=port, log_level="error")
     service = Service(settings)
     serve(make_app(service, Worker(service).running), bind("127.0.0.1", port), shutdown_seconds=5)
