@@ -75,5 +75,5 @@ async def test_boards_are_right_after_a_projector_died(chaos: Chaos, processes: 
 async def _projected(chaos: Chaos) -> None:
     """Until every mark is cleared."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while await chaos.marks():
+        while await chaos.marks():  # noqa: ASYNC110 - what is waited for is the work of another process
             await asyncio.sleep(0.05)
