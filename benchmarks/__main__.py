@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything, about half an hour. `--quick`: two minutes, for a look at a change."""
+"""`python -m benchmarks`: everything, about an hour. `--quick`: two minutes, for a look at a change."""
 
 from __future__ import annotations
 

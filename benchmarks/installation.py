@@ -44,6 +44,13 @@ STOP_SECONDS: Final = 30.0
 PROCESSES: Final = min(4, os.cpu_count() or 1)
 """Serving processes: as many as there are cores. See docs/decisions/0011."""
 WORN_LOG_MB: Final = 800
+POSTGRES_SETTINGS: Final = {
+    "shared_buffers": f"{psutil.virtual_memory().total // 4 >> 20}MB",
+    "effective_cache_size": f"{psutil.virtual_memory().total // 2 >> 20}MB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "30min",
+}
+"""As the README advises for an installation of this size: what is touched between two checkpoints stays in memory."""
 _LISTENING: Final = re.compile(r"Listening on http://([^:/\s]+):(\d+)")
 
 
@@ -78,7 +85,7 @@ def servers() -> Iterator[LocalServers]:
     """Durable servers in a directory that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="rewards-bench-") as directory:
         Path(directory).chmod(0o755)  # PostgreSQL may run as another account
-        with LocalServers(Path(directory), durable=True) as started:
+        with LocalServers(Path(directory), durable=True, postgres_settings=POSTGRES_SETTINGS) as started:
             run(_wear_in(started.database_url))
             yield started
 
@@ -182,6 +189,7 @@ class Service:
             prefix=prefix,
             members=members,
             seconds=seconds,
+            first=self.acknowledged,
             **how,
         )
         with process(

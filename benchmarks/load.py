@@ -30,7 +30,10 @@ _PAID: Final = b'"type":"earn"'
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to send. `rate_per_second` makes it an open loop; `pause_seconds` waits before each request of a closed one."""
+    """What to send. `rate_per_second` makes it an open loop; `pause_seconds` waits before each request of a closed one.
+
+    `first` is the number of the first event, and so who does it: whoever goes on with it meets members not met before.
+    """
 
     host: str
     port: int
@@ -38,6 +41,7 @@ class Order(msgspec.Struct, frozen=True):
     prefix: str
     members: int
     seconds: float
+    first: int = 0
     warmup_seconds: float = 0.0
     connections: int = 32
     batch: int = 1
@@ -113,7 +117,7 @@ class Run:
     def __init__(self, order: Order) -> None:
         self.order = order
         self._loop = asyncio.get_running_loop()
-        self._number = 0
+        self._number = order.first
         self._prefix = order.prefix.encode()
         path = "/v1/events?trace=true" if order.batch == 1 else "/v1/events/batch?trace=true"
         self._head = (

@@ -148,6 +148,12 @@ def table(figures: Figures) -> str:
         lines.append(
             f"The service: {figures['processes']:.0f} processes, on the cores that the load generator uses too"
         )
+    if "growth_large_unsettled_batch_events_per_s" in figures:
+        unsettled = figures["growth_large_unsettled_batch_events_per_s"]
+        share = unsettled / figures["growth_small_unsettled_batch_events_per_s"]
+        lines.append(
+            f"Grown, in the minute after a checkpoint: {unsettled:,.0f} events/s in batches, {share:.2f} × small"
+        )
     return "\n".join(lines)
 
 
