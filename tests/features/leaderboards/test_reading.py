@@ -172,6 +172,36 @@ async def test_customers_ask_for_friends_only_where_ids_are_shown(boards: Boards
     assert refused.status_code == 403
 
 
+async def test_among_friends_is_a_customer_whose_token_is_from_before_a_merge(boards: Boards) -> None:
+    before = await mine(boards, "anon:guest")
+    await boards.score("anon:guest", 3)
+    await fill(boards)
+    await merge(boards.live, "anon:guest", "eve")
+    await boards.project()
+    friends = {"members": ["ada", "anon:nobody"]}
+    found = await boards.live.client.post("/v1/me/leaderboards/first/among", json=friends, headers=before)
+    assert found.status_code == 200, found.text
+    assert [(each["name"], each["me"]) for each in found.json()["entries"]] == [("ada", False), ("eve", True)]
+    with_ids = {"members": ["ada", "anon:guest"]}
+    for headers, expected in ((await mine(boards, "cem"), ["ada", "cem"]), (before, ["ada", "eve"])):
+        found = await boards.live.client.post("/v1/me/leaderboards/first/among", json=with_ids, headers=headers)
+        assert [each["name"] for each in found.json()["entries"]] == expected, (
+            "who became whom is nobody else's business"
+        )
+
+
+async def test_an_app_server_finds_friends_by_the_ids_of_before_a_merge(boards: Boards) -> None:
+    await boards.score("anon:guest", 3)
+    await fill(boards)
+    await merge(boards.live, "anon:guest", "eve")
+    await boards.project()
+    for friends in (["ada", "anon:guest"], ["anon:guest", "eve", "ada", "anon:nobody"]):
+        answer = await boards.live.client.post("/v1/leaderboards/shared/among", json={"members": friends})
+        assert answer.status_code == 200, answer.text
+        assert {each["member"] for each in answer.json()["entries"]} == {"ada", "eve"}
+        assert len(answer.json()["entries"]) == 2
+
+
 async def test_the_list_of_boards(boards: Boards) -> None:
     body = await boards.get("")
     assert [each["key"] for each in body["leaderboards"]] == ["cities", "fastest", "first", "shared", "weekly"]

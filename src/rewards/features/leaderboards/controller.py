@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Router, get, post
@@ -120,11 +121,14 @@ async def get_leaderboard_among(
     period: PeriodQuery = CURRENT,
     part: PartQuery = "",
 ) -> RankingOut:
-    """Those of some members (friends, a team) who are ranked, in the order of the ranking, with their ranks in all of it."""
+    """Those of some members (friends, a team) who are ranked, in the order of the ranking, with their ranks in all of it.
+
+    Who was merged into another member appears as that one.
+    """
     boards = reader(request.app.state)
     view = await boards.view(request.auth.program_id, board, period, part)
     refs = [MemberRef.parse(each) for each in data.members]
-    view, excerpt = await among(boards, view, refs)
+    view, excerpt = await among(boards, view, refs, followed=refs)
     return await _told(request.app.state, view, excerpt)
 
 
@@ -153,10 +157,18 @@ async def standing(boards: BoardReader, view: View, ref: MemberRef) -> StandingO
     return standing_out(view, places)
 
 
-async def among(boards: BoardReader, view: View, refs: list[MemberRef]) -> tuple[View, Excerpt]:
-    """The places of members as an excerpt."""
-    members = list(dict.fromkeys(view.published.identity.member(ref) for ref in refs))
+async def among(
+    boards: BoardReader, view: View, refs: Sequence[MemberRef], *, followed: Sequence[MemberRef]
+) -> tuple[View, Excerpt]:
+    """The places of members as an excerpt; of those `followed` that are not there, of whom they were merged into."""
+    member = view.published.identity.member
+    members = list(dict.fromkeys(map(member, refs)))
     view, places = await boards.read(view, lambda view: boards.places(view, members))
+    there = {each.ranked.member for each in places.placed}
+    became = await boards.became(view, [each for each in dict.fromkeys(map(member, followed)) if each not in there])
+    if not there.issuperset(became):
+        members = list(dict.fromkeys([*members, *became]))
+        view, places = await boards.read(view, lambda view: boards.places(view, members))
     ranked = [each.ranked for each in places.placed]
     return view, Excerpt(places.as_of, places.stale, places.total, ranked)
 

@@ -107,7 +107,8 @@ async def get_my_leaderboard_among(
     if view.board.names.shown is not Shown.EXTERNAL_ID:
         raise Forbidden("This leaderboard does not show who is who.", required="a leaderboard that shows external ids")
     refs = [me(request), *(MemberRef.parse(each) for each in data.members)]
-    view, excerpt = await among(boards, view, refs)
+    # Who of the friends was merged into whom is not told to customers.
+    view, excerpt = await among(boards, view, refs, followed=[me(request)])
     return await told(request, view, excerpt)
 
 

@@ -21,6 +21,7 @@ from rewards.features.leaderboards.boards import board_id
 from rewards.features.leaderboards.frozen import Frozen, Result
 from rewards.features.leaderboards.ranking import BoardUnavailable, Entry, Ranking, SetId, ranked
 from rewards.http.problems import NotFound
+from rewards.pipeline.forwarding import paths
 from rewards.pipeline.load import rows
 from rewards.pipeline.lookup import find_member
 from rewards.pipeline.programs import Programs, Published
@@ -230,6 +231,14 @@ class BoardReader:
         if not part:
             return view, found.state.id
         return await self.view(program_id, view.board.key, view.period.key, part[0].part), found.state.id
+
+    async def became(self, view: View, members: Sequence[UUID]) -> Sequence[UUID]:
+        """Whom those of the members were merged into that were merged into somebody."""
+        if not members:
+            return []
+        async with reading(self._engine) as connection:
+            found = await paths(connection, view.published.program_id, members)
+        return [path[-1] for path in found.values() if len(path) > 1]
 
     def _current(self, published: Published, board: Board, period: Period, part: str) -> View:
         """Kept, since most reads are of the same few."""
