@@ -90,12 +90,7 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
             work.set_metric(metric_id, merge_metric(known[metric_id], mine, other, late_seconds=late_seconds))
     for rule, other in parcel["limits"].items():
         work.set_limit(rule, merge_limits(work.limits.get(rule), other))
-    for rule, other in parcel.get("play", {}).get(timers.MECHANIC, {}).items():
-        mine = work.play.get(timers.MECHANIC, {}).get(rule, [])
-        work.set_play(timers.MECHANIC, rule, timers.merge(work.program.rules.get(rule), mine, other))
-    for rule, other in parcel.get("play", {}).get(timers.HEARD, {}).items():
-        mine = work.play.get(timers.HEARD, {}).get(rule, [])
-        work.set_play(timers.HEARD, rule, timers.merge_heard(mine, other))
+    timers.take_over(work, parcel.get("play", {}))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]
     backfilling.merge(work, parcel.get("play", {}).get(FILLED_IN, {}), gone)
     groups.merge(work, parcel.get("play", {}).get(groups.NAME, {}))

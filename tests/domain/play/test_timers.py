@@ -9,8 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from rewards.domain.commands import Command, Event, MemberRef, MergeOut
+from rewards.domain.apply import apply
+from rewards.domain.commands import Command, Event, MemberRef, MergeIn, MergeOut
 from rewards.domain.effects import EFFECTS_MAX
+from rewards.domain.ids import Ids
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.metric_upkeep import state_size
@@ -338,6 +340,86 @@ def test_a_silence_of_two_that_become_one_is_waited_for_once() -> None:
     world.members.decide(world.member(), MergeOut(MemberRef("user", "ben"), BEN), START + timedelta(minutes=6))
     world.until(3 * 1440)
     assert world.paid == [(15, "rescue", 90)]
+
+
+@pytest.mark.parametrize(
+    ("of_ada", "of_ben", "paid"),
+    [
+        # Who became known on another device ordered there meanwhile: nothing is left to rescue.
+        ([(0, "cart_updated", {"total": 80})], [(5, "ordered", {"total": 1})], [(1205, "thanks", 1001)]),
+        ([(5, "ordered", {"total": 1})], [(0, "cart_updated", {"total": 80})], [(1205, "thanks", 1001)]),
+        ([(5, "cart_updated", {"total": 80})], [(1, "ordered", {"total": 1})], [(15, "rescue", 80), (1201, "thanks", 1001)]),
+        # What either did starts the silence of both anew, whether the other had one or not.
+        ([(0, "cart_updated", {"total": 80})], [(5, "viewed", {"seconds": 1})], [(15, "rescue", 80)]),
+        ([(5, "viewed", {"seconds": 1})], [(0, "cart_updated", {"total": 80})], [(15, "rescue", 80)]),
+        # Of the same cart only.
+        (
+            [(0, "viewed", {"cart": "a", "seconds": 9}), (1, "viewed", {"cart": "a", "seconds": 9})],
+            [(4, "viewed", {"cart": "a", "seconds": 1}), (5, "viewed", {"cart": "b", "seconds": 1})],
+            [(64, "looked", 3)],
+        ),
+        # A delay is not moved on by what only silences hear.
+        ([(0, "ordered", {"total": 1})], [(5, "viewed", {"seconds": 1})], [(1200, "thanks", 1001)]),
+        ([(0, "ordered", {"total": 1})], [(5, "refunded", {"total": 1})], []),
+    ],
+)  # fmt: skip
+def test_what_two_heard_holds_for_what_waits_of_the_one_that_they_become(
+    of_ada: list[Happening], of_ben: list[Happening], paid: list[tuple[float, str, int]]
+) -> None:
+    world = World()
+    ben = world.members.member(BEN, MemberRef("user", "ben"))
+    for name, member, happenings in (("a", world.member(), of_ada), ("b", ben, of_ben)):
+        for number, (minute, kind, properties) in enumerate(happenings):
+            at = START + timedelta(minutes=minute)
+            world.members.decide(member, Event(f"{name}{number}", kind, at, properties), at)
+    world.members.decide(world.member(), MergeOut(MemberRef("user", "ben"), BEN), START + timedelta(minutes=6))
+    world.until(3 * 1440)
+    assert world.paid == paid
+
+
+def test_a_rule_that_goes_while_two_members_merge_waits_no_more() -> None:
+    """The one that goes was packed up under a version that still had the rule; who takes it over starts to wait at once."""
+    then = "then: [{earn: {currency: points, amount: 1}}]"
+    head = DOCUMENT.split("rules:")[0].replace("metrics:", "metrics:\n  views: {count: viewed}")
+    greet = f"  - {{key: greet, on: segment.entered, delay: 1h, {then}}}\n"
+    text = head + "segments: {keen: metrics.views >= 2}\nrules:\n" + greet
+
+    def version(text: str) -> Program:
+        report = check(read_document(text.encode()))
+        assert report.document is not None, report.errors
+        return compile_program(report.document, version=1)
+
+    before, after = version(f"{text}  - {{key: thanks, on: viewed, delay: 20h, {then}}}\n"), version(text)
+    world = World()
+    ben = world.members.member(BEN, MemberRef("user", "ben"))
+    world.members.program = before
+    world.happen(0, "viewed")
+    world.members.decide(ben, Event("b", "viewed", START, {}), START)
+    ada = world.member()
+    packed = apply(
+        before, ada.load(START, complete=True), MergeOut(MemberRef("user", "ben"), BEN), now=START,
+        ids=Ids(b"a", bucket=0, unix_ms=0, seq=0), counters={},
+    )  # fmt: skip
+    world.members.program = after
+    world.members.decide(ben, MergeIn(ADA, packed.legs[0].payload), START)
+    assert list(ben.state.play[MECHANIC]) == ["greet"]
+    world.until(3 * 1440)
+    assert world.paid == [(60, "greet", 1)]
+
+
+def test_two_that_become_one_wait_for_no_more_than_one_may() -> None:
+    then = "delay: 1h, then: [{earn: {currency: points, amount: 1}}]"
+    world = World()
+    world.members.program = program_of(*(f"key: r{number}, on: scratched, {then}" for number in range(6)))
+    ben = world.members.member(BEN, MemberRef("user", "ben"))
+    for number in range(PER_RULE_MAX):
+        world.happen(number / 10, "scratched")
+        at = START + timedelta(minutes=number / 10)
+        world.members.decide(ben, Event(f"b{number}", "scratched", at, {}), at)
+    world.members.decide(world.member(), MergeOut(MemberRef("user", "ben"), BEN), START + timedelta(minutes=6))
+    waiting = ben.state.play[MECHANIC].values()
+    assert sum(map(len, waiting)) == PER_MEMBER_MAX
+    assert all(due == sorted(due) for due in ([entry[0] for entry in entries] for entries in waiting))
 
 
 def test_what_waits_of_a_rule_that_was_gone_does_not_come_back() -> None:

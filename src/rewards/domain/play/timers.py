@@ -222,8 +222,49 @@ def drop_removed(work: Work) -> None:
                 work.set_play(kept, key, None)
 
 
-def merge_heard(mine: list[list[Any]], other: list[list[Any]]) -> list[list[Any]]:
-    """What two members that become one have heard: of each value of `match` the later moments."""
+def take_over(work: Work, play: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a member that becomes this one waited for and has heard, of rules that the program still has.
+
+    What either has heard holds for both: an order under one name calls off what the cart under the other began.
+    """
+    rules = work.program.rules
+    for key, other in play.get(HEARD, {}).items():
+        work.set_play(HEARD, key, _merged_heard(work.play.get(HEARD, {}).get(key, []), other))
+    for key, other in play.get(MECHANIC, {}).items():
+        mine = work.play.get(MECHANIC, {}).get(key, [])
+        work.set_play(MECHANIC, key, _merged(rules.get(key), mine, other))
+    drop_removed(work)
+    waiting = []
+    for key, entries in work.play.get(MECHANIC, {}).items():
+        heard = (_as_heard(work, rules[key], each) for each in entries)
+        waiting += [(key, each) for each in heard if each is not None]
+        work.set_play(MECHANIC, key, None)
+    size = 0
+    kept: dict[str, list[list[Any]]] = {}
+    for key, each in sorted(waiting, key=lambda entry: _due(entry[1]))[:PER_MEMBER_MAX]:
+        size += state_size(each)
+        if size > WAITING_BYTES_MAX:
+            break
+        kept.setdefault(key, []).append(each)
+    for key, entries in kept.items():
+        work.set_play(MECHANIC, key, entries)
+
+
+def _as_heard(work: Work, rule: Rule, each: list[Any]) -> list[Any] | None:
+    """What becomes of one waiting by what was heard since it began."""
+    wait = rule.wait
+    assert wait is not None
+    due, started, _, match, *_ = each
+    if wait.match is not None and match is None:
+        return each
+    called_off, anew = _heard_of(work, rule.key, match)
+    if called_off > started:
+        return None
+    return [max(due, anew + wait.length_micros), *each[1:]] if wait.of and anew > started else each
+
+
+def _merged_heard(mine: list[list[Any]], other: list[list[Any]]) -> list[list[Any]]:
+    """Of each value of `match` the later moments."""
     both = {each[0]: each for each in mine}
     for mark, called_off, anew in other:
         known = both.get(mark, [mark, 0, 0])
@@ -231,7 +272,7 @@ def merge_heard(mine: list[list[Any]], other: list[list[Any]]) -> list[list[Any]
     return _newest(list(both.values()))
 
 
-def merge(rule: Rule | None, mine: list[Any], other: list[Any]) -> list[Any]:
+def _merged(rule: Rule | None, mine: list[Any], other: list[Any]) -> list[Any]:
     """What waits of one rule, of two members that become one: a silence once, from the later of its two beginnings."""
     both = [Waiting(*each) for each in (*mine, *other)]
     if rule is not None and rule.wait is not None and rule.wait.of:
