@@ -81,6 +81,7 @@ def remedy(problem: dict[str, Any]) -> str:
         (post("/members/alice/earn", b"{", key="k"), 400, "malformed-json", "", "JSON in UTF-8"),
         (post("/programs/rollback", b"{"), 400, "malformed-json", "", "JSON in UTF-8"),
         (post("/events", []), 422, "invalid-input", "", "object"),
+        (post("/events/batch", []), 422, "invalid-input", "", "object"),
         (post("/events", b"null"), 422, "invalid-input", "", "object"),
         # wrong types
         (event(id=9), 422, "invalid-input", "id", "string"),

@@ -4,7 +4,7 @@ import gzip
 import json
 import time
 import timeit
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import pytest
@@ -29,6 +29,10 @@ class Order(Body, frozen=True):
     lines: list[Line] = msgspec.field(default_factory=list)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     properties: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Several(Order, frozen=True):
+    array_advice: ClassVar[str] = "send one after another"
 
 
 def nested(levels: int) -> str:
@@ -213,3 +217,23 @@ def test_checks_cost_little() -> None:
     )
     plain_seconds = min(timeit.repeat(lambda: plain.decode(body), timer=clock, number=50, repeat=7))
     assert strict_seconds < 8 * plain_seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"[]", "`body` must be object, not array; send one after another"),
+        (b"3", "`body` must be object, not integer."),
+        (b'{"id": []}', "`id` must be string, not array."),
+    ],
+)
+def test_an_array_in_place_of_an_object_is_told_where_several_go(body: bytes, detail: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode(body, Several)
+    assert refused.value.message == detail
+
+
+def test_items_without_their_envelope_are_told_it() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode_items(b'[{"id": "a"}]', Order, field="orders")
+    assert refused.value.message == '`body` must be object, not array; put it into an object: {"orders": […]}'

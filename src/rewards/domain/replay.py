@@ -108,7 +108,9 @@ class Replay:
 
 def _again(seen: _Seen, content: tuple[Any, ...]) -> Result:
     if seen.content != content:
-        return IdentityConflict("this event id was used before with other content; nothing was changed")
+        return IdentityConflict(
+            "this event id was used before with other content; nothing was changed. Another event needs another id"
+        )
     if isinstance(seen.result, Refusal):
         return seen.result
     first = seen.result

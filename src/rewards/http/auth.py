@@ -219,6 +219,17 @@ class RequiresMember(Requires):
         cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = [] if origin is None else _cors(origin)
         await super().__call__(connection, handler)
 
+    async def admit(self, connection: ASGIConnection[Any, Any, Any, Any], token: str) -> None:
+        try:
+            await super().admit(connection, token)
+        except Unauthorized:
+            if token.startswith(MEMBER_PREFIX):
+                raise
+            raise Unauthorized(
+                f"This is no member token, which begins with `{MEMBER_PREFIX}`: it was cut or changed, or is something "
+                "else. The app's server makes one with `POST /v1/members/{member}/tokens`."
+            ) from None
+
     def lacking(self, caller: Caller) -> Forbidden:  # noqa: ARG002
         return Forbidden(
             "An API key does not open `/v1/me`: use a member token, which `POST /v1/members/{member}/tokens` makes.",

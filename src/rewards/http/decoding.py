@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import zlib
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
@@ -52,6 +52,9 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     (A field's limits belong in `Meta`: those reach the API document.)
     """
+
+    array_advice: ClassVar[str] = ""
+    """What to tell whoever sends an array instead: where several go."""
 
 
 class MalformedJson(InvalidInput):
@@ -143,8 +146,9 @@ def _envelopes(item_type: Any, field: str) -> tuple[BodyDecoder[Any], BodyDecode
     if (known := _ENVELOPES.get((item_type, field))) is not None:
         return known
     closed = bool(getattr(getattr(item_type, "__struct_config__", None), "forbid_unknown_fields", False))
-    whole = msgspec.defstruct("Items", [(field, list[item_type])], forbid_unknown_fields=closed)
-    raw = msgspec.defstruct("Items", [(field, list[msgspec.Raw])], forbid_unknown_fields=closed)
+    advice = {"array_advice": f'put it into an object: {{"{field}": […]}}'}
+    whole = msgspec.defstruct("Items", [(field, list[item_type])], forbid_unknown_fields=closed, namespace=advice)
+    raw = msgspec.defstruct("Items", [(field, list[msgspec.Raw])], forbid_unknown_fields=closed, namespace=advice)
     both = decoder_for(whole), decoder_for(raw)
     _ENVELOPES[item_type, field] = both
     return both
@@ -278,7 +282,9 @@ def explain(error: msgspec.ValidationError, wire_type: Any) -> InvalidInput:
     if expected := _EXPECTED.fullmatch(message):
         right = _json_words(expected["expected"])
         found = f", not {_json_words(expected['got'])}" if expected["got"] else ""
-        return InvalidInput(f"`{path or 'body'}` must be {right}{found}.", path=path, expected=right)
+        advice = "" if path or expected["got"] != "`array`" else getattr(wire_type, "array_advice", "")
+        hint = f"; {advice}" if advice else "."
+        return InvalidInput(f"`{path or 'body'}` must be {right}{found}{hint}", path=path, expected=right)
     known = (right for wrong, right in _RIGHT.items() if message.startswith(wrong))
     right = next(known, "what the reference at /docs says")
     return InvalidInput(f"`{path or 'body'}`: {message}.", path=path, expected=right)

@@ -41,6 +41,7 @@ STANDINGS_MAX: Final = 50_000
 
 _TOKEN: Final = re.compile(rf"{MEMBER_PREFIX}[A-Za-z0-9_-]{{1,{TOKEN_LENGTH_MAX - len(MEMBER_PREFIX)}}}")
 _SIGNATURE_BYTES: Final = 32
+_ANOTHER: Final = "the app's server makes another with `POST /v1/members/{member}/tokens`."
 _NONCE_BITS: Final = 30
 _TAG_BITS: Final = 32
 
@@ -143,17 +144,20 @@ class MemberTokens:
         return datetime.fromtimestamp(expires, UTC)
 
     async def caller(self, token: str) -> Caller:
-        """Raises TokenEnded for a malformed, forged, expired or revoked token, all in the same words."""
+        """Raises TokenEnded for a malformed, forged, expired or revoked token."""
         payload = self._read(token)
-        standing = await self._standings.get((payload.program_id, payload.member)) if payload is not None else None
+        if payload is None:
+            raise TokenEnded(f"This is no member token, or it was cut or changed; {_ANOTHER}")
+        if self._clock() >= payload.expires:
+            raise TokenEnded(f"The member token has expired; {_ANOTHER}")
+        standing = await self._standings.get((payload.program_id, payload.member))
         if (
-            payload is None
-            or standing is None
+            standing is None
             or payload.program_epoch != standing.program_epoch
             or payload.member_epoch != standing.member_epoch
             or payload.id in standing.ended
         ):
-            raise TokenEnded("The token is not valid, has expired or was revoked; the app's server can mint another.")
+            raise TokenEnded(f"The member token was revoked; {_ANOTHER}")
         return Caller(
             program_id=payload.program_id,
             program_key=standing.program_key,
@@ -170,7 +174,7 @@ class MemberTokens:
         self._standings.forget()
 
     def _read(self, token: str) -> _Payload | None:
-        """The payload of a token that we made and that has not ended."""
+        """The payload of a token that we made."""
         if not _TOKEN.fullmatch(token):
             return None
         text = token.removeprefix(MEMBER_PREFIX)
@@ -180,8 +184,7 @@ class MemberTokens:
         signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(payload)):
             return None
-        read = msgspec.json.decode(payload, type=_Payload)
-        return read if self._clock() < read.expires else None
+        return msgspec.json.decode(payload, type=_Payload)
 
     def _id(self, member: UUID, expires: int, nonce: int) -> UUID:
         parts = (b"token id", member.bytes, expires.to_bytes(8, "big"), nonce.to_bytes(8, "big"))

@@ -65,8 +65,12 @@ async def seen_before(
 def check_same(submission: Submission, fingerprint: bytes) -> None:
     """Raises `IdentityConflict` when the id was used for something else."""
     if fingerprint != submission.fingerprint:
-        what = "event id" if isinstance(submission.command, Event) else "Idempotency-Key"
-        raise IdentityConflict(f"this {what} was used before with other content; nothing was changed")
+        raise IdentityConflict(
+            "this event id was used before with other content; nothing was changed. Another event needs another id"
+            if isinstance(submission.command, Event)
+            else "this Idempotency-Key was used before with other content; nothing was changed. "
+            "Another request needs another key, and a repetition the content of the first"
+        )
 
 
 def is_decided(submission: Submission, seen: Seen) -> bool:

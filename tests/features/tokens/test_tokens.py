@@ -86,6 +86,20 @@ async def test_a_key_does_not_open_what_is_the_members(bank: Bank) -> None:
         assert "POST /v1/members/{member}/tokens" in refused["detail"]
 
 
+@pytest.mark.parametrize(
+    ("cut", "code", "says"),
+    [
+        (slice(0, -3), "token-ended", "no member token, or it was cut or changed; the app's server makes another"),
+        (slice(1, None), "unauthorized", "no member token, which begins with `mt_`"),
+        (slice(0, 2), "unauthorized", "no member token, which begins with `mt_`"),
+    ],
+)
+async def test_a_mangled_token_is_told_as_one(bank: Bank, cut: slice, code: str, says: str) -> None:
+    own = await customer(bank, "token-cut")
+    refused = refused_with(await Customer(bank.live, own.token[cut]).send("GET", "/me"), 401)
+    assert (refused["code"], says in refused["detail"]) == (code, True), refused
+
+
 async def test_only_a_key_that_may_send_events_mints(bank: Bank) -> None:
     headers = {"Authorization": f"Bearer {bank.live.public_key}"}
     answer = await bank.live.client.post("/v1/members/token-any/tokens", json={}, headers=headers)

@@ -178,7 +178,10 @@ def _same(found: Named, wish: Wish) -> Named:
     if (run.announce, run.rewards) != (wish.announce, wish.rewards) or (
         wish.metrics is not None and set(wish.metrics) != set(run.metrics)
     ):
-        raise IdentityConflict("this idempotency key was used before for another backfill; nothing was changed")
+        raise IdentityConflict(
+            "this Idempotency-Key was used before for another backfill; nothing was changed. "
+            "Another backfill needs another key"
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast
 
 import msgspec
 from litestar import Router, post
@@ -71,6 +71,8 @@ class _Batch(Body, frozen=True):
 
 class _Either(msgspec.Struct, frozen=True):
     """Enough of a body to see which of the two it is, and whose."""
+
+    array_advice: ClassVar[str] = 'put several events into an object: {"events": […]}'
 
     events: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     token: Any = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -19,6 +19,8 @@ class EventIn(Body, frozen=True):
 
     Ids of events that were sent with a public key, or by customers themselves, are apart from those of servers.
     """
+
+    array_advice: ClassVar[str] = 'several events go to /v1/events/batch as {"events": […]}'
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     type: Text
