@@ -137,6 +137,21 @@ async def test_earned_points_may_wait(bank: Bank, hold: dict[str, Any], buckets:
     assert await bank.buckets(member, "miles") == buckets
 
 
+async def test_without_a_body_all_that_is_left_is_meant(bank: Bank) -> None:
+    earned = await bank.earn("bodiless", 100)
+    released, captured = [await bank.hold("bodiless", amount) for amount in (60, 10)]
+    for path, sent, buckets in (
+        (f"/holds/{released['id']}/release", {}, (90, 0, 10, 0)),
+        (f"/holds/{captured['id']}/capture", {"Content-Type": "application/json"}, (90, 0, 0, 0)),
+        (f"/transactions/{earned['transactions'][0]['id']}/reverse", {}, (0, 0, 0, 0)),
+    ):
+        headers = {**sent, "Idempotency-Key": path}
+        first = await bank.live.client.post(f"/v1{path}", headers=headers)
+        again = await bank.live.client.post(f"/v1{path}", headers=headers, json={})
+        assert (first.status_code, again.status_code) == (200, 200), first.text
+        assert (first.content, await bank.buckets("bodiless")) == (again.content, buckets)
+
+
 async def test_a_hold_is_captured_in_parts_and_the_rest_released(bank: Bank) -> None:
     await bank.earn("holder", 100)
     hold = await bank.hold("holder", 60, reference="basket-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
@@ -14,9 +15,11 @@ from rewards.http.idempotency import NEEDS_KEY, replay_headers, require_idempote
 from rewards.http.openapi import also
 from rewards.http.problems import NotFound
 
+_ALL_THAT_IS_NEW: Final = NewBackfill()
+
 
 @post("/", status_code=202, operation_id="start_backfill", opt=NEEDS_KEY, responses=also(409))
-async def start(request: ApiRequest, data: JSONBody[NewBackfill]) -> Response[BackfillOut]:
+async def start(request: ApiRequest, data: JSONBody[NewBackfill] = _ALL_THAT_IS_NEW) -> Response[BackfillOut]:
     """Fill metrics in from recorded events, for all members, beside live traffic; a worker does it.
 
     Badges and tiers that members have by it are given. One backfill of a program runs at a time.

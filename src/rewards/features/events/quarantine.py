@@ -36,6 +36,9 @@ class ReplayIn(Body, frozen=True):
     cursor: Annotated[str, msgspec.Meta(max_length=CURSOR_LENGTH_MAX)] | None = None
 
 
+_THE_OLDEST: Final = ReplayIn()
+
+
 class Replayed(msgspec.Struct, frozen=True):
     """What became of one event. `rejected` means that it still does not fit, `error` why; it stays in quarantine."""
 
@@ -82,7 +85,7 @@ async def replay(request: ApiRequest, entry: FromPath[UUID]) -> Response[EventOu
 
 
 @post("/replay", operation_id="replay_quarantine", guards=[requires("events")], status_code=200, responses=also(409))
-async def replay_many(request: ApiRequest, data: JSONBody[ReplayIn]) -> Response[ReplayOut]:
+async def replay_many(request: ApiRequest, data: JSONBody[ReplayIn] = _THE_OLDEST) -> Response[ReplayOut]:
     """Decide the oldest quarantined events by the program of now, each for itself. Those that do not fit stay."""
     rows, more = await _page(request, data.type, data.limit, data.cursor)
     results = [

@@ -45,6 +45,8 @@ from rewards.pipeline.programs import NothingPublished
 
 YAML: Final = "application/yaml"
 MARKDOWN: Final = "text/markdown"
+_ONE_BACK: Final = RollBack()
+_FOR_NO_REASON: Final = PauseRule()
 _YAML_TYPES: Final = ("text/yaml", "application/yaml", "text/x-yaml", "application/x-yaml")
 
 Number = FromPath[Annotated[int, PathParameter(ge=1, le=VERSION_MAX)]]
@@ -157,7 +159,7 @@ async def publish(request: ApiRequest, number: Number) -> Published:
 
 
 @post("/rollback", status_code=200, operation_id="roll_back", responses=also(404, 409))
-async def roll_back(request: ApiRequest, data: JSONBody[RollBack]) -> Published:
+async def roll_back(request: ApiRequest, data: JSONBody[RollBack] = _ONE_BACK) -> Published:
     """Publish an earlier version again, and see what that changes."""
     return published_out(await owner_of(request).roll_back(data.to, published=data.published))
 
@@ -211,7 +213,7 @@ async def list_rules(request: ApiRequest) -> RulesOut:
 
 
 @post("/rules/{rule:str}/pause", status_code=200, operation_id="pause_rule")
-async def pause(request: ApiRequest, rule: FromPath[str], data: JSONBody[PauseRule]) -> RulesOut:
+async def pause(request: ApiRequest, rule: FromPath[str], data: JSONBody[PauseRule] = _FOR_NO_REASON) -> RulesOut:
     """Stop a rule at once, without a new version. Pausing it again changes nothing."""
     await owner_of(request).pause(rule, reason=data.reason)
     return await _rules(request)

@@ -39,6 +39,8 @@ from rewards.pipeline.lookup import as_of_now, find_wallet
 Changed = Response[StreakChangedOut]
 _REFUSALS: Final = also(404, 409, 410, 422)
 _PRICED: Final = also(402, 404, 409, 410, 422)
+_ONE_FREEZE: Final = FreezesIn()
+_ONE_FREEZE_BOUGHT: Final = BuyFreezesIn()
 _CHANGES: Final[dict[str, Any]] = {"status_code": 200, "opt": NEEDS_KEY}
 
 
@@ -61,7 +63,7 @@ async def list_streaks(request: ApiRequest, member: MemberPath) -> StreaksOut:
     **_CHANGES,
 )
 async def add_freezes(
-    request: ApiRequest, member: MemberPath, streak: FromPath[str], data: JSONBody[FreezesIn]
+    request: ApiRequest, member: MemberPath, streak: FromPath[str], data: JSONBody[FreezesIn] = _ONE_FREEZE
 ) -> Changed:
     """Buy freezes for a member at the price of the program, or give them away."""
     command: Command = BuyFreezes(streak, data.count)
@@ -119,7 +121,9 @@ async def list_my_streaks(request: ApiRequest) -> StreaksOut:
 
 
 @post("/streaks/{streak:str}/freezes", operation_id="buy_my_freezes", responses=_PRICED, **_CHANGES)
-async def buy_my_freezes(request: ApiRequest, streak: FromPath[str], data: JSONBody[BuyFreezesIn]) -> Changed:
+async def buy_my_freezes(
+    request: ApiRequest, streak: FromPath[str], data: JSONBody[BuyFreezesIn] = _ONE_FREEZE_BOUGHT
+) -> Changed:
     """Buy freezes at the price of the program."""
     content = {"operation": "freezes", "streak": streak, "body": data}
     return await _change(request, me(request), BuyFreezes(streak, data.count), content)

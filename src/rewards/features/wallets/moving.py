@@ -47,6 +47,9 @@ from rewards.http.problems import NotFound
 from rewards.pipeline.intake import Addressed, Intake
 
 _REFUSALS: Final = also(402, 409, 410)
+_ALL_CAPTURED: Final = CaptureIn()
+_ALL_RELEASED: Final = ReleaseIn()
+_ALL_REVERSED: Final = ReverseIn()
 
 
 @post("/members/{member:str}/earn", operation_id="earn", status_code=200, responses=_REFUSALS)
@@ -93,7 +96,9 @@ async def reverse_reference(
 
 
 @post("/holds/{hold:uuid}/capture", operation_id="capture_hold", status_code=200, responses=_REFUSALS)
-async def capture(request: ApiRequest, hold: FromPath[UUID], data: JSONBody[CaptureIn]) -> Response[MoveOut]:
+async def capture(
+    request: ApiRequest, hold: FromPath[UUID], data: JSONBody[CaptureIn] = _ALL_CAPTURED
+) -> Response[MoveOut]:
     """Spend what a hold reserves, wholly or in part."""
     ref = await _owner(request, HOLD_OWNER, hold, "hold")
     command = Capture(hold, data.amount, data.final, data.cause(request.auth.actor))
@@ -101,7 +106,9 @@ async def capture(request: ApiRequest, hold: FromPath[UUID], data: JSONBody[Capt
 
 
 @post("/holds/{hold:uuid}/release", operation_id="release_hold", status_code=200, responses=_REFUSALS)
-async def release(request: ApiRequest, hold: FromPath[UUID], data: JSONBody[ReleaseIn]) -> Response[MoveOut]:
+async def release(
+    request: ApiRequest, hold: FromPath[UUID], data: JSONBody[ReleaseIn] = _ALL_RELEASED
+) -> Response[MoveOut]:
     """Give back what a hold reserves, wholly or in part."""
     ref = await _owner(request, HOLD_OWNER, hold, "hold")
     command = Release(hold, data.amount, data.cause(request.auth.actor))
@@ -111,7 +118,9 @@ async def release(request: ApiRequest, hold: FromPath[UUID], data: JSONBody[Rele
 @post(
     "/transactions/{transaction:uuid}/reverse", operation_id="reverse_transaction", status_code=200, responses=_REFUSALS
 )
-async def reverse(request: ApiRequest, transaction: FromPath[UUID], data: JSONBody[ReverseIn]) -> Response[MoveOut]:
+async def reverse(
+    request: ApiRequest, transaction: FromPath[UUID], data: JSONBody[ReverseIn] = _ALL_REVERSED
+) -> Response[MoveOut]:
     """Take a transaction back, wholly or in part: points earned are clawed back, points spent are given back.
 
     What paid for freezes of a streak is taken back with them, as a whole, and not once they are used (`not-reversible`).
