@@ -202,6 +202,16 @@ def test_a_busy_rule_never_fires_too_often_though_its_memory_is_bounded(minutes:
         (Limit(2, days(1)), 0, [0, 1, 60, 2, 25.1], [0, 1, 60, 25.1]),
         (Limit(1, months(1)), 72, [0, 24 * 90, 24 * 20, 24 * 30], [0, 24 * 90, 24 * 30]),
         (Limit(1, days(1)), 72, [0, 2_400, 2_328, 2_376], [0, 2_400, 2_328, 2_376]),  # not later than the late window
+        (Limit(1, Calendar.DAY), 72, [0, 24, 48, 72, 96, 120, 1], [0, 24, 48, 72, 96, 120]),
+        # However wide the program has made that, an event inside it counts in its own day.
+        (Limit(1, Calendar.DAY), 240, [24, 48, 72, 96, 120, 0], [24, 48, 72, 96, 120, 0]),
+        (Limit(1, Calendar.DAY), 240, [24, 48, 72, 96, 120, 0, 1], [24, 48, 72, 96, 120, 0]),
+        (
+            Limit(1, Calendar.WEEK),
+            24 * 60,
+            [24 * 7 * week for week in (1, 2, 3, 4, 5, 0)],
+            [24 * 7 * week for week in (1, 2, 3, 4, 5, 0)],
+        ),
     ],
 )
 def test_a_replay_long_after_passes_no_limit(

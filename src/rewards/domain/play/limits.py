@@ -5,9 +5,9 @@ length holds more than its times, wherever it lies and in whatever order the eve
 limit of once, in both directions.
 
 A rule's state maps each span to what fired: `[moments]` in microseconds for a rolling span, `[periods, counts]` for a
-calendar one, a number for a lifetime. It is bounded, so what was let go of a rolling span is remembered by its newest
-moment: a firing that shares a window with it is refused, never allowed on trust. Only an event that was held back for
-longer than the late window, such as a quarantined one, meets that.
+calendar one, a number for a lifetime. It is bounded, so what was let go of a span is remembered by its newest moment (or
+period): a firing that shares a window with it is refused, never allowed on trust. Only an event that was held back for
+longer than the late window, such as a quarantined one, meets that, and late ones of a rule that fires very often.
 """
 
 from __future__ import annotations
@@ -39,13 +39,20 @@ early.
 """
 SPARE_MOMENTS: Final = 50
 MERGED_MOMENTS_MAX: Final = EXACT_TIMES_MAX
-PERIODS_KEPT: Final = 4
-"""Events of the default late window of 72 hours fall into at most four days."""
+PERIODS_KEPT_MIN: Final = 4
+PERIODS_KEPT_MAX: Final = 100
+"""Of a calendar span as many periods are kept as late events may fall into, within these bounds."""
+_SHORTEST_SECONDS: Final = {
+    Calendar.DAY: 23 * 3_600,
+    Calendar.WEEK: 7 * 86_400 - 3_600,
+    Calendar.MONTH: 28 * 86_400 - 3_600,
+    Calendar.YEAR: 365 * 86_400 - 3_600,
+}
 _GRAINS: Final = 60
 _GRAINS_KEPT: Final = 3 * _GRAINS
 _MONTH_MICROS: Final = 31 * 86_400_000_000
 _FORGOTTEN: Final = "forgotten"
-"""Beside the spans: for each rolling one the newest moment that was let go, where any was."""
+"""Beside the spans: of each the newest moment (of a calendar one: period) that was let go, where any was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ def _fits(limit: Limit, fired: Any, forgotten: int | None, at: datetime, zone: Z
     if isinstance(per, Calendar):
         periods, counts = fired
         number = period_at(per, epoch_seconds(at), zone).number
-        if len(periods) >= PERIODS_KEPT and number < periods[-PERIODS_KEPT]:
+        if forgotten is not None and number <= forgotten:
             return False
         return number not in periods or counts[periods.index(number)] < limit.times
     moment = epoch_micros(at)
@@ -241,7 +248,11 @@ def _recorded(
     if isinstance(span, Lifetime):
         return (fired or 0) + 1, None
     if isinstance(span, Calendar):
-        return _counted(fired, period_at(span, epoch_seconds(at), zone).number, PERIODS_KEPT), None
+        number = period_at(span, epoch_seconds(at), zone).number
+        periods = _counted(fired, number, _periods_kept(span, late_seconds))
+        oldest = periods[0][0]
+        passed = [each for each in (*(fired[0] if fired else ()), number) if each < oldest]
+        return periods, max(passed, default=None)
     moment = epoch_micros(at)
     if times > EXACT_TIMES_MAX:
         if fired is not None and not isinstance(fired[0], list):
@@ -262,6 +273,10 @@ def _counted(fired: list[list[int]] | None, number: int, kept: int) -> list[list
     counts[number] = counts.get(number, 0) + 1
     numbers = sorted(counts)[-kept:]
     return [numbers, [counts[each] for each in numbers]]
+
+
+def _periods_kept(span: Calendar, late_seconds: int) -> int:
+    return min(max(PERIODS_KEPT_MIN, late_seconds // _SHORTEST_SECONDS[span] + 2), PERIODS_KEPT_MAX)
 
 
 def _moments_max(times: int) -> int:
