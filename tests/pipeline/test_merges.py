@@ -12,6 +12,7 @@ from tests.service import Live, live, publish, service_settings
 
 from rewards.domain.commands import Cause, Command, Earn, Event, MemberRef, MergeOut, ReverseReference, Spend
 from rewards.domain.errors import RewardsError
+from rewards.domain.ledger.accounts import AMOUNT_MAX
 from rewards.features.ledger.verification import Verification
 from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.lookup import find_member
@@ -132,6 +133,21 @@ async def test_a_merge_has_its_outcome(family: Family, merges: list[str], outcom
     ends = {name: await family.balance(name) for name in names}
     assert sum(ends.values()) >= len(names)
     assert await _total(family) == len(names), "no point is lost on its way"
+
+
+async def test_points_that_nobody_can_take_in_stay_on_their_way(family: Family) -> None:
+    """What the one member has received in its life leaves no room for the other's: the parcel is kept, and seen."""
+    await family.send("a", Earn("points", AMOUNT_MAX))
+    await family.send("b", Earn("points", 1))
+    assert await family.merge("a", "b") == "merged"
+    assert await family.balance("b") == 1
+    async with family.service.engine.connect() as connection:
+        found = await connection.exec_driver_sql(
+            "SELECT name, split_part(failure, ':', 1), payload -> 'parcels' -> 0 -> 'lots' -> 0 -> 'amount' FROM due"
+            " WHERE program_id = $1",
+            (family.program_id,),
+        )
+        assert [tuple(row) for row in found] == [("merge_in", "amount-overflow", AMOUNT_MAX)]
 
 
 async def _total(family: Family) -> int:

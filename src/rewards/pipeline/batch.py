@@ -307,6 +307,8 @@ class _Attempt:
                 await self._load_more(connection, item, state, wanted)
                 continue
             except Refusal as refusal:
+                if item.due is not None:
+                    raise  # nobody waits for the answer: the command stays where people find it, and its points with it
                 return self._refused(item, refusal, ids)
             except RewardsError:
                 raise
