@@ -10,11 +10,13 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from rewards.domain.play.metric_upkeep import bounded
+from rewards.domain.play.metric_upkeep import METRICS_BYTES_MAX, bounded
 from rewards.domain.program.compiled import Metric
 from rewards.domain.state import STATE_VERSION, MemberState
 
 STATE_BYTES_MAX: Final = 65_536
+METRICS_BYTES_MIN: Final = 8 * 1_024
+"""What metrics keep, whatever else takes the room."""
 
 log = structlog.get_logger("rewards.pipeline")
 
@@ -37,7 +39,8 @@ def encode_state(state: MemberState, metrics: Iterable[Metric]) -> bytes:
     encoded = _encode(document)
     if len(encoded) > STATE_BYTES_MAX:
         log.warning("member_state_cut", member=str(state.id), size_bytes=len(encoded))
-        document["m"] = bounded(state.metrics, metrics)
+        left = STATE_BYTES_MAX - (len(encoded) - len(_encode(state.metrics)))
+        document["m"] = bounded(state.metrics, metrics, bytes_max=max(METRICS_BYTES_MIN, min(METRICS_BYTES_MAX, left)))
         encoded = _encode(document)
     return encoded
 
