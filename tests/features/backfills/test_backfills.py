@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.features.bank import Bank
+from tests.features.customers import stranger
 from tests.service import Live, another
 
 from rewards.db.transact import transact
@@ -242,6 +243,15 @@ async def test_silent_ones_are_achieved_without_a_word(shop: Live) -> None:
             {"program": shop.program_id},
         )
         assert [tuple(row) for row in found] == [("buyer", 1, False)]
+
+
+async def test_what_a_silent_one_pays_is_no_news_either(shop: Live) -> None:
+    await order(shop, "ada", "a1", 40)
+    await publish(shop, HEAD + METRICS + BADGE + RULES)
+    await worked_off(shop, await started(shop, announce=False, rewards=True))
+    assert await shop.balance("ada") == 110
+    news = await (await stranger(shop, "ada")).get("/news")
+    assert [(item["kind"], item["amount"]) for item in news["items"]] == [("points", 10)]
 
 
 async def test_a_new_badge_of_an_old_metric_is_given(shop: Live) -> None:

@@ -25,7 +25,8 @@ badges:
     image: {en: /img/reviewer.png}
     metric: reviews
     levels: [1, {at: 2, name: {en: Critic}, rewards: [{earn: {currency: points, amount: 50}}]}]
-  quiet: {name: Quiet, metric: reviews, levels: [1], announce: false}
+  quiet:
+    {name: Quiet, metric: reviews, levels: [1], announce: false, rewards: [{earn: {currency: points, amount: 7}}]}
 """
 
 
@@ -59,7 +60,9 @@ async def test_what_was_awarded_is_told_newest_first_and_once(news: Live) -> Non
     await order(news, "ada", 5)
     await review(news, "ada")
     first = await ada.get("/news")
+    # The badge that is not announced gave 7 points, and that would announce it.
     assert told(first) == [("badge", "Reviewer", 1), ("points", "Points", 5)]
+    assert await news.balance("ada") == 12
     assert (first["items"][0]["image"], first["items"][1]["source"]) == ("/img/reviewer.png", "rule:purchase")
     await seen(ada, first["until"])
     nothing = await ada.get("/news")
@@ -127,6 +130,18 @@ async def test_after_a_merge_the_news_of_both_is_told(news: Live) -> None:
     assert amounts == [[4, 2], [4, 2]]
     await seen(guest, (await guest.get("/news"))["until"])
     assert (await user.get("/news"))["items"] == []
+
+
+async def test_what_was_taken_back_after_a_merge_is_no_news(news: Live) -> None:
+    user = await stranger(news, "returning")
+    await order(news, "anon:returning", 5, "o-1")
+    await order(news, "anon:returning", 8, "o-2")
+    await merge(news, "anon:returning", "returning")
+    answer = await news.client.post(
+        "/v1/members/returning/reverse", json={"reference": "o-1"}, headers={"Idempotency-Key": "returned"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert told(await user.get("/news")) == [("points", "Points", 8)]
 
 
 MORE = """

@@ -15,7 +15,7 @@ from rewards.pipeline.load import rows
 EARNED_MAX: Final = 1_000
 """Beyond so many movements of points nothing is news, seen or not."""
 
-# Who was merged keeps what was recorded, and what was seen, under the old name.
+# Who was merged keeps what was recorded, and what was seen, under the old name; whoever it became may have taken it back.
 _NEWS: Final = """
 WITH named AS (
     SELECT k.bucket, k.member_id, greatest(own.seen_until, became.seen_until) AS seen_until
@@ -32,8 +32,17 @@ WITH named AS (
         ORDER BY newest.id DESC
         LIMIT $6
     ) t
-    LEFT JOIN reversal r ON r.program_id = $1 AND r.bucket = m.bucket AND r.member_id = m.member_id AND r.transaction_id = t.id
+    CROSS JOIN LATERAL (
+        SELECT sum(r.reversed)::bigint AS reversed
+        FROM named taker
+        JOIN reversal r ON r.program_id = $1 AND r.bucket = taker.bucket AND r.member_id = taker.member_id AND r.transaction_id = t.id
+    ) r
     WHERE t.kind = 'earn'
+), unannounced AS (
+    SELECT a.event_id, a.kind || ':' || a.key AS source
+    FROM named m
+    JOIN achievement a ON a.program_id = $1 AND a.bucket = m.bucket AND a.member_id = m.member_id
+    WHERE NOT a.announced
 )
 SELECT * FROM (
     SELECT concat_ws('/', a.kind, a.key, a.level, a.instance, left(a.member_id::text, 8)) AS id, a.kind, a.key, a.level,
@@ -52,6 +61,7 @@ SELECT * FROM (
     SELECT e.id::text, 'points', e.currency, NULL, NULL, e.amount, e.source, e.effective_at, e.recorded_at, NULL, NULL
     FROM earned e
     WHERE e.amount > 0 AND e.is_new
+      AND NOT EXISTS (SELECT FROM unannounced u WHERE u.event_id = e.event_id AND u.source = e.source)
 ) found
 ORDER BY found.recorded_at DESC, found.id DESC
 LIMIT $7
