@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.features.bank import Bank, problem
+from tests.features.members.test_members import merge
 from tests.service import Live
 
 MOST = 2**53 - 1
@@ -253,6 +254,22 @@ async def test_a_spend_is_given_back_in_parts_and_no_more(bank: Bank) -> None:
         assert (await bank.buckets("refunded"))[0] == left
     assert (await bank.get(f"/transactions/{spent}"))["reversed"] == 60
     assert problem(await bank.post(f"/transactions/{spent}/reverse")) == (409, "already-reversed")
+
+
+async def test_a_transaction_tells_what_was_taken_back_of_it_before_a_merge_and_after(bank: Bank) -> None:
+    earned = (await bank.earn("anon:taken-along", 100))["transactions"][0]["id"]
+    taken = []
+    for merged, amount in (
+        (None, 10),
+        (("anon:taken-along", "anon:between"), 20),
+        (("anon:between", "at-the-end"), 70),
+    ):
+        if merged is not None:
+            await merge(bank.live, *merged)
+        await bank.move(f"/transactions/{earned}/reverse", amount=amount)
+        taken.append((await bank.get(f"/transactions/{earned}"))["reversed"])
+    assert taken == [10, 30, 100]
+    assert problem(await bank.post(f"/transactions/{earned}/reverse")) == (409, "already-reversed")
 
 
 async def test_no_more_is_taken_back_than_was_given(bank: Bank) -> None:

@@ -40,9 +40,24 @@ TRANSACTION: Final = f"""
 SELECT {_TRANSACTION}, m.kind AS member_kind, m.external_id, r.reversed
 FROM transaction t {_TOLD}
 JOIN member m ON m.program_id = t.program_id AND m.bucket = t.bucket AND m.member_id = t.member_id
-LEFT JOIN reversal r ON r.program_id = t.program_id AND r.bucket = t.bucket AND r.member_id = t.member_id AND r.transaction_id = t.id
+CROSS JOIN LATERAL (
+    WITH RECURSIVE taker AS (
+        SELECT t.bucket, t.member_id, m.merged_into, 0 AS step
+        UNION ALL
+        SELECT o.bucket, o.member_id, o.merged_into, taker.step + 1
+        FROM taker
+        JOIN member o ON o.program_id = t.program_id AND o.bucket = get_byte(uuid_send(taker.merged_into), 0)
+                     AND o.member_id = taker.merged_into
+        WHERE taker.step < 1000
+    )
+    SELECT sum(r.reversed)::bigint AS reversed
+    FROM taker
+    JOIN reversal r ON r.program_id = t.program_id AND r.bucket = taker.bucket AND r.member_id = taker.member_id
+                   AND r.transaction_id = t.id
+) r
 WHERE t.program_id = $1 AND t.bucket = $2 AND t.id = $3
 """
+"""Whoever the member has become since may have taken it back. There are no circles of merges; the bound is for damaged data."""
 
 POSTINGS: Final = """
 SELECT p.transaction_id, p.debit, p.credit, p.amount, p.lot_id
