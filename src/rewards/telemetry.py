@@ -28,7 +28,7 @@ request_id: Final[ContextVar[str]] = ContextVar("rewards_request_id", default=""
 def configure_logging(
     level: Literal["debug", "info", "warning", "error"], *, style: Literal["json", "console"]
 ) -> None:
-    """Send our logs and those of libraries to standard error, one JSON object a line, or coloured for people.
+    """Send our logs and those of libraries to standard error, one JSON object a line, or as lines for people, coloured on a terminal.
 
     Tracebacks leave out local variables: those hold keys and personal data.
     """
@@ -42,7 +42,9 @@ def configure_logging(
     renderers: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -45,7 +45,8 @@ class Running:
             text=True,
         )
         self._welcomed = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -56,6 +57,11 @@ class Running:
 
     def welcomed(self) -> None:
         assert self._welcomed.wait(READY_SECONDS), "".join(self.printed)
+
+    def rest(self) -> list[str]:
+        """All that it has printed, now that it has ended."""
+        self._reader.join()
+        return self.printed
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -124,7 +130,10 @@ def test_it_starts_earns_and_keeps_its_data(server_directory: Path) -> None:
     with running(directory) as after_the_crash:
         after_the_crash.welcomed()
         assert after_the_crash.send(id="evt-1", member="alice")["effects"] == earned["effects"]
+        after_the_crash.process.send_signal(signal.SIGTERM)  # somebody is impatient
         assert after_the_crash.end(signal.SIGTERM) == 0
+        assert after_the_crash.rest()[-1] == "Stopped. The data is kept; run it again to go on.\n"
+        assert "Traceback" not in "".join(after_the_crash.printed)
 
 
 def test_servers_of_ones_own_replace_the_embedded_ones(server_directory: Path, servers: LocalServers) -> None:

@@ -141,6 +141,9 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"done"})
 
 serve(app, socket.socket(fileno=int(sys.argv[1])), shutdown_seconds=10, on_ready=lambda: print("ready", flush=True))
+print("cleaning", flush=True)
+sys.stdin.readline()
+print("cleaned", flush=True)
 """
 
 
@@ -152,7 +155,9 @@ def served() -> Iterator[tuple["subprocess.Popen[str]", tuple[str, int]]]:
         process = subprocess.Popen(
             [sys.executable, "-c", SERVED, str(bound.fileno())],
             pass_fds=[bound.fileno()],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
     assert process.stdout is not None
@@ -161,8 +166,7 @@ def served() -> Iterator[tuple["subprocess.Popen[str]", tuple[str, int]]]:
         yield process, address
     finally:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -178,8 +182,7 @@ def test_a_signal_lets_requests_finish_and_then_drains(ending: signal.Signals) -
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"done" in answer
         assert b"\r\nserver:" not in answer
-        assert process.stdout.read() == "drained\n"
-        assert process.wait(10) == 0
+        assert ended(process) == (0, "drained\ncleaning\ncleaned\n", "")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -192,7 +195,16 @@ def test_a_second_signal_waits_for_no_request(ending: signal.Signals) -> None:
         while is_open(address):  # until the first signal is obeyed
             pass
         process.send_signal(ending)
-        assert process.wait(SHUTDOWN_SECONDS - 1) == 0
+        assert [process.stdout.readline() for _ in range(2)] == ["drained\n", "cleaning\n"]
+        for each in (signal.SIGINT, signal.SIGTERM):  # nothing interrupts whoever cleans up
+            process.send_signal(each)
+        assert ended(process) == (0, "cleaned\n", "")
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """How it ended, once it may, and what else it printed."""
+    printed, complained = process.communicate("\n", timeout=SHUTDOWN_SECONDS - 1)
+    return process.returncode, printed, complained
 
 
 def is_open(address: tuple[str, int]) -> bool:
@@ -201,19 +213,40 @@ def is_open(address: tuple[str, int]) -> bool:
 
 
 @pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """What is logged as JSON, with the logging of the test run put back afterwards."""
+def logging_kept() -> Iterator[None]:
+    """The logging of the test run is put back afterwards."""
     root = logging.getLogger()
     handlers, level, before = root.handlers[:], root.level, structlog.get_config()
-    configure_logging("info", style="json")
-    stream = io.StringIO()
-    for handler in root.handlers:
-        assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(stream)
-    yield stream
+    yield
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**before)
+
+
+@pytest.fixture
+def logged(logging_kept: None) -> io.StringIO:
+    """What is logged as JSON."""
+    configure_logging("info", style="json")
+    stream = io.StringIO()
+    for handler in logging.getLogger().handlers:
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(stream)
+    return stream
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "coloured"), [(Terminal(), True), (io.StringIO(), False)])
+@pytest.mark.usefixtures("logging_kept")
+def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, *, coloured: bool) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("info", style="console")
+    logging.getLogger("library").warning("odd")
+    assert "odd" in stream.getvalue()
+    assert ("\x1b[" in stream.getvalue()) is coloured
 
 
 def test_logs_are_one_json_object_a_line(logged: io.StringIO) -> None:

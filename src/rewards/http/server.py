@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
+import logging
+import signal
 import socket
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +20,9 @@ PORTS_TRIED_MAX: Final = 100
 KEEP_ALIVE_SECONDS: Final = 75
 BACKLOG: Final = 2048
 COLLECTOR_THRESHOLDS: Final = (5_000, 20, 50)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+HASTE_SECONDS: Final = 5.0
+"""How long the application may take to end after a second signal."""
 
 
 class PortInUse(OSError):
@@ -66,6 +73,19 @@ def keep_for_good() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
+def is_no_cancellation(record: logging.LogRecord) -> bool:
+    """For the server's logger: requests are cancelled where the process may not wait for them, which is no defect."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def _obeyed(_number: int, _frame: FrameType | None) -> None:
+    """The process is ending already. (Not `SIG_IGN`, which programs that it starts would inherit.)"""
+
+
+_UNHEARD: Final = logging.getLogger("rewards.http.unheard")
+_UNHEARD.setLevel(logging.CRITICAL + 1)
+
+
 class Server(uvicorn.Server):
     """Calls `on_ready` once it accepts connections, and `on_ending` when it waits for those that are open to end."""
 
@@ -76,6 +96,7 @@ class Server(uvicorn.Server):
         on_ending: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(is_no_cancellation)
         self._on_ready = on_ready
         self._on_ending = on_ending
 
@@ -89,18 +110,34 @@ class Server(uvicorn.Server):
         if self._on_ending is not None:
             self._on_ending()
         await super().shutdown(sockets)
+        if self.force_exit:
+            await self._end_in_haste()
+
+    async def _end_in_haste(self) -> None:
+        """No request was waited for; what is being written is."""
+        ending = asyncio.create_task(self.lifespan.shutdown())
+        await asyncio.wait({ending}, timeout=HASTE_SECONDS)
+        # What has not ended is cancelled with the loop, which is no failure to tell of.
+        self.lifespan.logger = _UNHEARD
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """The first signal asks for an orderly end, a second one of any kind for an end at once."""
+        """The first signal asks for an orderly end; a second one of any kind for one that waits for no request."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """A signal that was obeyed is spent: whoever called `serve` goes on and cleans up, and exits with 0."""
-        with super().capture_signals():
+        """A signal that was obeyed is spent: whoever called `serve` goes on and cleans up, which no other one
+        interrupts, and exits with 0."""
+        if threading.current_thread() is not threading.main_thread():
             yield
-            self._captured_signals.clear()
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, _obeyed if self.should_exit else handler)
 
 
 def serve(
@@ -115,8 +152,8 @@ def serve(
     """Serve the ASGI application until SIGINT or SIGTERM; blocks.
 
     On a signal it stops accepting, lets requests finish for `shutdown_seconds`, then runs the application's shutdown,
-    which drains the lanes; `on_ending` tells answers that would go on that they are to end. A second signal ends at
-    once. Logging is left as it was configured.
+    which drains the lanes; `on_ending` tells answers that would go on that they are to end. On a second signal it waits
+    for no request. From then on signals mean nothing to the process. Logging is left as it was configured.
     """
     config = configuration(app, shutdown_seconds=shutdown_seconds, forwarded_allow_ips=forwarded_allow_ips)
     Server(config, on_ready, on_ending).run(sockets=[bound])
