@@ -47,7 +47,7 @@ from rewards.features.sandbox.clock import SandboxClock
 from rewards.features.sandbox.controller import sandbox_router
 from rewards.features.sdk.controller import sdk_router
 from rewards.features.segment.controller import segment_routers
-from rewards.features.tokens.controller import find_standing, tokens_router
+from rewards.features.tokens.controller import find_revoked, find_standing, tokens_router
 from rewards.features.wallets.controller import ledger_router
 from rewards.features.wallets.jobs import Sweep
 from rewards.features.wallets.me import my_wallet_router
@@ -60,6 +60,7 @@ from rewards.http.member_tokens import MemberTokens
 from rewards.http.openapi import openapi_config, reference_router
 from rewards.http.pagination import Cursors
 from rewards.http.problems import problem_handlers
+from rewards.http.token_watch import TokenWatch
 from rewards.service import Service
 
 
@@ -80,10 +81,12 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
 
     board_reader = _board_reader(service)
     feeds = Feeds(board_reader, service.valkey)
+    watch = TokenWatch(partial(find_revoked, service.engine))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with service.running(), aclosing(board_reader), feeds.running(), AsyncExitStack() as stack:
+            await stack.enter_async_context(watch.running())
             stack.push_async_callback(checker.close)
             for also in alongside:
                 await stack.enter_async_context(also())
@@ -102,9 +105,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             *(badges_router(), quests_router(), groups_router()),
             *streaks_routers(),
             tiers_router(),
-            leaderboards_router(),
-            my_leaderboards_router(),
-            streams_router(),
+            *(leaderboards_router(), my_leaderboards_router(), streams_router()),
             ledger_router(),
             moving_router(),
             *programs_routers(),
@@ -118,7 +119,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
             sdk_router(),
         ],
         lifespan=[lifespan],
-        state=State({**_state(service, keys), "checker": checker, "board_reader": board_reader, "board_feeds": feeds}),
+        state=_state(service, keys, checker=checker, board_reader=board_reader, board_feeds=feeds, token_watch=watch),
         dto=StrictBody,
         return_dto=None,
         exception_handlers=problem_handlers(),
@@ -135,12 +136,12 @@ def _short_ways(service: Service, keys: ApiKeys, boards: BoardReader) -> dict[tu
     return {("POST", PATH): direct, ("GET", UNDER): DirectBoards(boards, keys)}
 
 
-def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
+def _state(service: Service, keys: ApiKeys, **more: Any) -> State:
     """What handlers find in `request.app.state`."""
     due = DueCommands(service.engine, service.programs, service.lanes, service.lateness)
     sweep = Sweep(service.engine, service.programs, service.lanes)
     closings = Closings(service.engine, service.programs)
-    return {
+    parts = {
         "intake": service.intake,
         "engine": service.engine,
         "backfills": Starter(service.engine, service.programs, service.settings.event_retention_days),
@@ -158,3 +159,4 @@ def _state(service: Service, keys: ApiKeys) -> dict[str, Any]:
         "ending": service.ending,
         "metrics_registry": service.registry,
     }
+    return State({**parts, **more})

@@ -68,6 +68,8 @@ class Caller:
     rate_per_second: int | None = None
     member: MemberRef | None = None
     """Whose token it is; see `parameters.me`."""
+    epochs: tuple[int, int] = (0, 0)
+    """Those of the program and of the member at which the token was minted."""
 
     @property
     def actor(self) -> str:

@@ -1,4 +1,4 @@
-"""Server-sent events: a response that goes on until the client goes, the server ends, or the client stops reading.
+"""Server-sent events: a response that goes on until the client goes or stops reading, or the server ends it.
 
 What holds a stream up is let go: every message is sent within a time limit, and when the service is told to end, so are
 its streams, which would otherwise keep it waiting.
@@ -7,7 +7,7 @@ its streams, which would otherwise keep it waiting.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -33,35 +33,37 @@ def message(event: str, data: bytes, *, id: str | None = None) -> bytes:  # noqa
 
 
 class EventStream(Response[None]):
-    """Sends what `messages` yields. `ending` set means that the service ends. `left` is called once, however it ends."""
+    """Sends what `messages` yields, until any of `endings` is set. `left` is called once, however it ends."""
 
     def __init__(
-        self, messages: AsyncGenerator[bytes, None], *, ending: asyncio.Event, left: Callable[[], None]
+        self, messages: AsyncGenerator[bytes, None], *, endings: Sequence[asyncio.Event], left: Callable[[], None]
     ) -> None:
         super().__init__(None, media_type=MEDIA_TYPE)
         self._messages = messages
-        self._ending = ending
+        self._endings = endings
         self._left = left
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         """The framework's own arguments are about bodies that are known."""
-        return _Sending(self._messages, self._ending, self._left)
+        return _Sending(self._messages, self._endings, self._left)
 
 
 class _Sending(ASGIResponse):
-    def __init__(self, messages: AsyncGenerator[bytes, None], ending: asyncio.Event, left: Callable[[], None]) -> None:
+    def __init__(
+        self, messages: AsyncGenerator[bytes, None], endings: Sequence[asyncio.Event], left: Callable[[], None]
+    ) -> None:
         super().__init__(media_type=MEDIA_TYPE)
         self._messages = messages
-        self._ending = ending
+        self._endings = endings
         self._left = left
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         scope[LASTING] = True
-        over = asyncio.create_task(_first(_disconnected(receive), self._ending.wait()))
+        over = asyncio.create_task(_first(_disconnected(receive), *(each.wait() for each in self._endings)))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await self._send_all(send, over)
-            if self._ending.is_set():
+            if any(each.is_set() for each in self._endings):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             log.info("stream_let_go", reason="its client does not read")

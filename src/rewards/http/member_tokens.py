@@ -167,6 +167,7 @@ class MemberTokens:
             origins=standing.origins or frozenset({ANY}),
             rate_per_second=self._requests_per_second,
             member=MemberRef.parse(payload.member),
+            epochs=(payload.program_epoch, payload.member_epoch),
         )
 
     def forget(self) -> None:

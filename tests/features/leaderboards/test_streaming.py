@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from tests.features.leaderboards.boards import Boards
@@ -15,6 +16,7 @@ from tests.features.leaderboards.streams import Message, Stream, stream
 from rewards.features.leaderboards import streaming
 from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
 from rewards.http import event_stream
+from rewards.http.token_watch import HeldToken, TokenWatch
 
 
 @pytest.fixture
@@ -151,6 +153,85 @@ async def test_a_member_has_a_few_streams_at_most(boards: Boards) -> None:
         assert int(refused.headers["retry-after"]) >= 1
     async with stream(boards.live.app, path, headers=headers) as opened:
         await opened.next()
+
+
+async def minted(boards: Boards, member: str) -> tuple[dict[str, str], str]:
+    """The headers of a customer with a fresh token, and the token's id."""
+    answer = await boards.live.client.post(f"/v1/members/{member}/tokens", json={})
+    assert answer.status_code == 201, answer.text
+    return {"Authorization": f"Bearer {answer.json()['token']}"}, answer.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "others_go_on"),
+    [
+        ("/members/bob/tokens/{token}", True),
+        ("/members/bob/tokens", False),
+        ("/tokens", False),
+    ],
+)
+@pytest.mark.parametrize("by_ticket", [False, True])
+async def test_a_stream_ends_with_its_token(boards: Boards, path: str, others_go_on: bool, by_ticket: bool) -> None:
+    await boards.project()
+    client, watched_board = boards.live.client, "/v1/me/leaderboards/shared/stream"
+    headers, token_id = await minted(boards, "bob")
+    more: dict[str, Any] = {"headers": headers}
+    if by_ticket:
+        ticket = (await client.post("/v1/me/stream-tickets", headers=headers)).json()["ticket"]
+        more = {"headers": {}, "ticket": ticket}
+    another, _ = await minted(boards, "bob")
+    async with (
+        stream(boards.live.app, watched_board, **more) as opened,
+        stream(boards.live.app, watched_board, headers=another) as other,
+        watched(boards, "shared") as servers,
+    ):
+        for each in (opened, other, servers):
+            await each.next()
+        assert (await client.delete(f"/v1{path.format(token=token_id)}")).status_code == 204
+        async with asyncio.timeout(5):
+            await opened.ended.wait()
+            if not others_go_on:
+                await other.ended.wait()
+        assert opened.complete
+        assert other.complete is not others_go_on
+        await boards.score("ada", 5)
+        await boards.project()
+        for each in (other, servers) if others_go_on else (servers,):
+            assert (await each.next()).event == "changes"
+
+
+async def test_a_ticket_that_was_made_before_its_token_was_revoked_opens_no_lasting_stream(boards: Boards) -> None:
+    await boards.project()
+    client = boards.live.client
+    headers, _ = await minted(boards, "bob")
+    ticket = (await client.post("/v1/me/stream-tickets", headers=headers)).json()["ticket"]
+    assert (await client.delete("/v1/members/bob/tokens")).status_code == 204
+    async with stream(boards.live.app, "/v1/me/leaderboards/shared/stream", headers={}, ticket=ticket) as opened:
+        async with asyncio.timeout(5):
+            await opened.ended.wait()
+        assert opened.complete
+
+
+async def test_all_streams_are_asked_about_at_once_and_none_when_none_is_open() -> None:
+    asked: list[int] = []
+
+    async def find(tokens: Sequence[HeldToken]) -> list[HeldToken]:
+        asked.append(len(tokens))
+        return [each for each in tokens if each.member_epoch]
+
+    watch = TokenWatch(find)
+    await watch.look()
+    assert asked == [], "nobody is there"
+    member = UUID(int=1)
+    streams = [watch.enter(HeldToken(1, member, UUID(int=number), 0, number % 2)) for number in range(6)]
+    streams.append(watch.enter(streams[0].token))
+    await watch.look()
+    assert asked == [6], "two streams may have one token"
+    assert [each.revoked.is_set() for each in streams] == [False, True, False, True, False, True, False]
+    for each in streams:
+        watch.leave(each)
+    await watch.look()
+    assert asked == [6]
 
 
 async def test_what_cannot_be_watched_is_refused_before_it_begins(boards: Boards) -> None:

@@ -43,6 +43,7 @@ from rewards.http.auth import ApiRequest, requires
 from rewards.http.event_stream import HEARTBEAT, MEDIA_TYPE, EventStream, message
 from rewards.http.openapi import also
 from rewards.http.parameters import me
+from rewards.http.token_watch import HeldToken, TokenWatch
 from rewards.pipeline.lookup import UnknownMember
 
 HEARTBEAT_SECONDS: Final = 15.0
@@ -73,6 +74,8 @@ class Audience:
 
     state: State
     me: UUID | None = None
+    token: HeldToken | None = None
+    """The member's, with which its stream ends."""
 
     async def entries(self, view: View, ranked: Sequence[Ranked]) -> list[EntryOut | MyEntryOut]:
         published = view.published
@@ -132,16 +135,20 @@ async def stream_my_leaderboard(
     last_event_id: LastEventId = None,
     ticket: TicketQuery = None,  # noqa: ARG001 - the guard has taken it
 ) -> Response[None]:
-    """As `stream_leaderboard`, for customers; every message also has the member's own rank and score as `me`."""
+    """As `stream_leaderboard`, for customers; every message also has the member's own rank and score as `me`.
+
+    The stream ends within seconds when its token is revoked, and after a quarter of an hour: then open another.
+    """
     state = request.app.state
     boards: BoardReader = reader(state)
     view = await boards.view(request.auth.program_id, board, period, part)
     ref = me(request)
     member = view.published.identity.member(ref)
+    token = HeldToken.of(request.auth, member)
     with suppress(UnknownMember):  # whoever has done nothing yet may watch too
         view, member = await boards.resolve(view, ref)
     watched = Watched(request.auth.program_id, board, period, view.part, limit)
-    return await _stream(state, Audience(state, member), watched, last_event_id, f"member:{member}")
+    return await _stream(state, Audience(state, member, token), watched, last_event_id, f"member:{member}")
 
 
 @post("/me/stream-tickets", operation_id="make_stream_ticket", guards=[requires("me")], status_code=201)
@@ -163,11 +170,17 @@ async def _stream(
         leave()
         raise
 
+    tokens: TokenWatch = state.token_watch
+    watching = tokens.enter(audience.token) if audience.token is not None else None
+    endings = [state.ending] if watching is None else [state.ending, watching.revoked]
+
     def left() -> None:
+        if watching is not None:
+            tokens.leave(watching)
         feeds.unwatch(feed, news)
         leave()
 
-    return EventStream(_messages(feeds, feed, news, audience, last_event_id), ending=state.ending, left=left)
+    return EventStream(_messages(feeds, feed, news, audience, last_event_id), endings=endings, left=left)
 
 
 async def _messages(

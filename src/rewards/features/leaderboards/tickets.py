@@ -40,6 +40,7 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
     member: str
     origins: frozenset[str]
     rate_per_second: int | None
+    epochs: tuple[int, int] = (0, 0)
 
 
 class Tickets:
@@ -59,6 +60,7 @@ class Tickets:
             str(caller.member),
             caller.origins,
             caller.rate_per_second,
+            caller.epochs,
         )
         try:
             await self._valkey.set(_key(ticket), msgspec.msgpack.encode(kept), ex=TICKET_SECONDS)
@@ -84,6 +86,7 @@ class Tickets:
             origins=kept.origins,
             rate_per_second=kept.rate_per_second,
             member=MemberRef.parse(kept.member),
+            epochs=kept.epochs,
         )
 
 

@@ -5,6 +5,7 @@ Minting changes nothing and nothing is stored, so a repeat simply makes another 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from rewards.features.tokens.queries import (
     raise_epochs,
     raise_program_epoch,
     read_origins,
+    read_revoked,
     read_standing,
     write_origins,
 )
@@ -31,6 +33,7 @@ from rewards.http.openapi import also
 from rewards.http.origins import check_origins
 from rewards.http.parameters import MemberPath, member_ref
 from rewards.http.problems import NotFound
+from rewards.http.token_watch import HeldToken
 from rewards.pipeline.lookup import UnknownMember, find_member
 from rewards.pipeline.programs import Programs, Published
 
@@ -46,6 +49,12 @@ async def find_standing(engine: AsyncEngine, programs: Programs, program_id: int
     published = await programs.get(program_id)
     async with reading(engine) as connection:
         return await read_standing(connection, program_id, published.identity.member(member))
+
+
+async def find_revoked(engine: AsyncEngine, tokens: Sequence[HeldToken]) -> frozenset[HeldToken]:
+    """For `TokenWatch`: those of the tokens that were revoked."""
+    async with reading(engine) as connection:
+        return await read_revoked(connection, tokens)
 
 
 @post(
@@ -79,7 +88,10 @@ async def mint(request: ApiRequest, member: MemberPath, data: JSONBody[NewToken]
     responses=_REFUSALS,
 )
 async def revoke(request: ApiRequest, member: MemberPath) -> None:
-    """End every token of the member, also those of members that were merged into it. It takes at most two seconds."""
+    """End every token of the member, also those of members that were merged into it. It takes at most two seconds.
+
+    Their streams end as soon.
+    """
     state = request.app.state
     program_id = request.auth.program_id
     ref = member_ref(member)

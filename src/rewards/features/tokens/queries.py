@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rewards.db.tables import audit, ended_member_token, member_token_epoch, program
 from rewards.domain.ids import bucket_of, uuid8
 from rewards.http.member_tokens import Standing
+from rewards.http.token_watch import HeldToken
+from rewards.pipeline.load import rows
 
 _RAISE: Final = """
 INSERT INTO member_token_epoch AS e (program_id, bucket, member_id, epoch)
@@ -37,6 +39,21 @@ ON CONFLICT DO NOTHING
 """
 
 _FORGET: Final = text(f"DELETE FROM ended_member_token WHERE expires_at < now() - {_KEPT}")
+
+# Of many tokens those that count no longer, by their place among them.
+_REVOKED: Final = """
+SELECT held.number
+FROM unnest($1::int[], $2::smallint[], $3::uuid[], $4::uuid[], $5::int[], $6::int[])
+    WITH ORDINALITY AS held (program_id, bucket, member_id, token_id, program_epoch, member_epoch, number)
+LEFT JOIN program p ON p.id = held.program_id
+LEFT JOIN member_token_epoch e
+    ON e.program_id = held.program_id AND e.bucket = held.bucket AND e.member_id = held.member_id
+WHERE p.token_epoch IS DISTINCT FROM held.program_epoch OR coalesce(e.epoch, 0) <> held.member_epoch OR EXISTS (
+    SELECT FROM ended_member_token t
+    WHERE t.program_id = held.program_id AND t.bucket = held.bucket AND t.member_id = held.member_id
+      AND t.token_id = held.token_id
+)
+"""
 
 ENDED_TOKENS_MAX: Final = 100
 """Of a member, that have not expired. Past it all of the member's tokens end: revoking never fails, and what each request
@@ -63,6 +80,23 @@ async def read_standing(connection: AsyncConnection, program_id: int, member: UU
         return None
     key, program_epoch, member_epoch, origins, ended_tokens = row
     return Standing(member, key, program_epoch, member_epoch, frozenset(origins), frozenset(ended_tokens))
+
+
+async def read_revoked(connection: AsyncConnection, tokens: Sequence[HeldToken]) -> frozenset[HeldToken]:
+    """Those of the tokens that were revoked, in whichever way."""
+    held = [
+        (
+            each.program_id,
+            bucket_of(each.member_id),
+            each.member_id,
+            each.token_id,
+            each.program_epoch,
+            each.member_epoch,
+        )
+        for each in tokens
+    ]
+    found = await rows(connection, _REVOKED, *(list(column) for column in zip(*held, strict=True)))
+    return frozenset(tokens[row.number - 1] for row in found)
 
 
 async def raise_epochs(connection: AsyncConnection, program_id: int, members: Iterable[UUID], *, actor: str) -> None:
