@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 from sqlalchemy import text
-from tests.service import Live, live, service_settings
+from tests.service import Live, live, publish_next, service_settings
 
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.program import check_bytes, compile_program
@@ -248,6 +248,26 @@ async def test_what_browsers_sent_is_decided_as_theirs(
             assert answer.json()["status"] == "processed"
         found = await _simulated(running, migrated_url, DOCUMENT.replace(b"played: {", b"played: " + declared))
         assert found.after.statuses == statuses
+
+
+@pytest.mark.parametrize("fits", [True, False])
+async def test_what_was_quarantined_and_replayed_is_decided_once(
+    migrated_url: str, redis_url: str, *, fits: bool
+) -> None:
+    """In the record it stands twice. The document decides it when it came, or not at all."""
+    header = DOCUMENT.replace(b"program: {", b"program: {invalid_events: quarantine, ")
+    strict = header.replace(b"minimum: 0", b"minimum: 0, maximum: 9")
+    async with live(service_settings(migrated_url, redis_url), strict) as running:
+        for member, minutes in (("ada", 10), ("ada", 11), ("bob", 12)):
+            await running.event(type="played", member=member, properties={"minutes": minutes})
+        await publish_next(running, header.decode())
+        replayed = (await running.client.post("/v1/quarantine/replay", json={})).json()
+        assert [each["result"]["status"] for each in replayed["results"]] == ["processed"] * 3
+        found = await _simulated(running, migrated_url, header if fits else strict)
+        assert found.before is not None
+        assert found.after.points == (found.before.points if fits else {})
+        assert found.after.statuses == {"processed" if fits else "quarantined": 3, "duplicate": 3}
+        assert found.affected == (0 if fits else 2)
 
 
 async def merge(running: Live, member: str, into: str, number: int) -> None:

@@ -23,6 +23,7 @@ from rewards.db.engine import make_engine
 from rewards.db.transact import snapshot
 from rewards.domain.commands import Event, MemberRef
 from rewards.domain.ids import BUCKETS, id_floor
+from rewards.domain.outcome import Status
 from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Program
 from rewards.domain.simulation import Flow, Marks, Person, Simulation, Tally, liability, members_apart
@@ -148,6 +149,7 @@ class RecordedJob:
         simulation = Simulation(self.written.compiled(), apart=self.apart, horizon=self.horizon)
         recorded, marks = Tally(), Marks()
         people: dict[UUID, tuple[int, Person]] = {}
+        held_back: set[tuple[Any, ...]] = set()
         statement = text(_EVENTS + (_BY_MEMBER if self.apart else _BY_TIME))
         parameters = {**self.recording.parameters, "low": self.low, "high": self.high}
         members = done = 0
@@ -158,10 +160,13 @@ class RecordedJob:
                 if known is None:
                     if self.apart:
                         people.clear()
+                        held_back.clear()
                     known = people[row.person] = (members, _person(row))
                     members += 1
                 number, person = known
-                if row.type != TIME_PASSED:  # what time did, the simulation finds out for itself
+                if _is_replay(row, held_back):
+                    simulation.duplicate()
+                elif row.type != TIME_PASSED:  # what time did, the simulation finds out for itself
                     event = Event(
                         row.client_id,
                         row.type,
@@ -178,6 +183,17 @@ class RecordedJob:
                     report(REPORT_EVENTS)
         report(done % REPORT_EVENTS)
         return simulation.finish(), simulation.marks, recorded, marks
+
+
+def _is_replay(row: Any, held_back: set[tuple[Any, ...]]) -> bool:
+    """Whether the event is recorded a second time, since it was quarantined at first and then replayed. Whether it fits the
+    document, and what it brings then, was decided when it came.
+    """
+    event = (row.person, row.sent_by, row.client_id, row.occurred_at)
+    if row.status == Status.QUARANTINED:
+        held_back.add(event)
+        return False
+    return event in held_back
 
 
 def _person(row: Any) -> Person:
