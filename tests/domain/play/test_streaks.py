@@ -404,6 +404,49 @@ def test_a_streak_that_the_program_has_no_more_is_forgotten() -> None:
     assert world.member.state.play["streaks"]["s"]["per"] == "week"
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "then", "length"),
+    [
+        ("", "target: 2", [], 10),
+        ("target: 2", "", [], 10),
+        ("", "value: event.km, target: 3", [], 10),
+        ("value: event.km, target: 3", "", [], 10),
+        # From the next period on the new target holds.
+        ("", "target: 2", ["12-11 10:00"], 10),
+        ("", "target: 2", ["12-11 10:00", "12-11 11:00"], 11),
+        ("", "target: 2", ["12-11 10:00", "12-12 11:00"], 0),
+        ("target: 2", "", ["12-11 10:00"], 11),
+        ("", "value: event.km, target: 3", ["12-11 10:00"], 11),
+    ],
+)
+def test_what_was_kept_under_another_target_stays_kept(before: str, now: str, then: list[str], length: int) -> None:
+    """Also where late events may still reach it."""
+    world = World(program(before))
+    for day in range(1, 11):
+        for hour in (9, 10):
+            world.run(f"2026-12-{day:02} {hour:02}:00", km=5)
+    world.told.clear()
+    world.program = world.members.program = program(now)
+    for moment in then:
+        world.run(f"2026-{moment}", km=5)
+    at = f"2026-{then[-1][:5] if then else '12-10'} 23:00"
+    assert world.standing(at).length == length
+    assert world.standing(at).best == max(length, 10)
+    assert world.lengths("streak_broken") == ([] if length else [("streak_broken", 10)])
+
+
+def test_what_was_missed_under_another_target_stays_missed() -> None:
+    world = World(program("target: 3"))
+    for day, runs in ((1, 3), (2, 2), (3, 3)):
+        for hour in range(runs):
+            world.run(f"2026-12-{day:02} 1{hour}:00")
+    assert world.standing("2026-12-03 13:00").length == 1
+    world.program = world.members.program = program("target: 2")
+    assert world.standing("2026-12-03 14:00").length == 1
+    world.run("2026-12-02 14:00", arrives="2026-12-03 15:00")
+    assert world.standing("2026-12-03 16:00").length == 3
+
+
 def test_what_is_remembered_stays_small() -> None:
     """A year of days, some of them missed."""
     world = World(program("freezes: {earn_every: 3}, warn_before: 2h, milestones: [{every: 2}]", late="30d"))

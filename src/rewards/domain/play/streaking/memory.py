@@ -54,11 +54,18 @@ class Memory:
 
     @classmethod
     def read(cls, streak: Streak, kept: Mapping[str, Any]) -> Memory:
+        """What was kept or missed under another target stays so, unless more is done in it, or something is taken back."""
+        stretches = [Stretch(*each) for each in kept["stretches"]]
+        target = kept.get("target", streak.target)
+        if target != streak.target:
+            for each in stretches:
+                was_kept = each.count >= target
+                each.count = max(each.count, streak.target) if was_kept else min(each.count, streak.target - 1)
         return cls(
             streak,
             ZoneInfo(kept["zone"]),
             standing(kept["settled"]),
-            [Stretch(*each) for each in kept["stretches"]],
+            stretches,
             [list(each) for each in kept["pauses"]],
             dict(kept["paid"]),
             kept["warned"],
@@ -70,6 +77,7 @@ class Memory:
         kept: dict[str, Any] = {
             "due": [self.streak.terms, self.next_at(told)],
             "per": self.streak.per.value,
+            "target": self.streak.target,
             "zone": self.zone.key,
             "settled": self.settled.plain(),
             "stretches": [each.plain() for each in self.stretches],
