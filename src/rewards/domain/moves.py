@@ -163,14 +163,17 @@ def hold_view(work: Work, hold_id: Any) -> dict[str, Any]:
     }
 
 
-def _held(work: Work, command: Capture | Release) -> Currency:
-    """The hold's currency, for a hold that was loaded; the loader answers `NotFound` by leaving it out."""
+def _held(work: Work, command: Capture | Release) -> Currency | None:
+    """The hold's currency, for a hold that was loaded; the loader answers `NotFound` by leaving it out.
+
+    None when the program has it no more: what was promised before is kept all the same.
+    """
     hold = work.draft.hold(command.hold)
     if hold is None:
         if command.hold not in work.state.absent:
             raise Unloaded(hold=command.hold)
         raise NotFound("the member has no such hold", hold=str(command.hold))
-    return currency(work, hold.currency)
+    return work.program.currencies.get(hold.currency)
 
 
 def decide_capture(work: Work, command: Capture) -> Outcome:
@@ -199,7 +202,6 @@ def decide_reverse(work: Work, command: Reverse) -> Outcome:
         work,
         original,
         _origin(command.cause),
-        currency=currency(work, original.currency),
         amount=command.amount,
         policy=command.policy,
     )

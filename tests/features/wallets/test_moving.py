@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.features.bank import Bank, problem
+from tests.features.bank import DOCUMENT, Bank, problem
 from tests.features.members.test_members import merge
 from tests.service import Live
 
@@ -270,6 +270,33 @@ async def test_a_transaction_tells_what_was_taken_back_of_it_before_a_merge_and_
         taken.append((await bank.get(f"/transactions/{earned}"))["reversed"])
     assert taken == [10, 30, 100]
     assert problem(await bank.post(f"/transactions/{earned}/reverse")) == (409, "already-reversed")
+
+
+WITHOUT_CREDIT = DOCUMENT.replace("  credit: {clawback: allow_debt}\n", "")
+
+
+async def test_a_currency_that_is_no_more_keeps_no_other_from_being_taken_back(own_bank: Bank) -> None:
+    """Whichever of the two was earned first."""
+    await own_bank.earn("ann", 5, "credit", reference="o1")
+    await own_bank.earn("ann", 10, reference="o1")
+    only = (await own_bank.earn("ann", 3, "credit", reference="o2"))["transactions"][0]["id"]
+    await own_bank.publish(WITHOUT_CREDIT)
+    answer = await own_bank.move("/members/ann/reverse", reference="o1")
+    assert [(made["kind"], made["amount"]) for made in answer["transactions"]] == [("clawback", 10)]
+    assert [effect["type"] for effect in answer["effects"]] == ["not_reversed"]
+    assert await own_bank.buckets("ann") == (0, 0, 0, 0)
+    assert await own_bank.buckets("ann", "credit") == (8, 0, 0, 0)
+    for path, body in (("/members/ann/reverse", {"reference": "o2"}), (f"/transactions/{only}/reverse", {})):
+        assert problem(await own_bank.post(path, **body)) == (409, "not-reversible")
+
+
+async def test_what_was_put_on_hold_is_resolved_when_the_currency_is_no_more(own_bank: Bank) -> None:
+    await own_bank.earn("ann", 10, "credit")
+    hold = (await own_bank.hold("ann", 8, "credit"))["id"]
+    await own_bank.publish(WITHOUT_CREDIT)
+    await own_bank.move(f"/holds/{hold}/capture", amount=5)
+    await own_bank.move(f"/holds/{hold}/release")
+    assert await own_bank.buckets("ann", "credit") == (5, 0, 0, 0)
 
 
 async def test_no_more_is_taken_back_than_was_given(bank: Bank) -> None:

@@ -8,7 +8,7 @@ from rewards.domain.play.actions import Firing, performs, read_text
 from rewards.domain.play.streaking.purchases import Purchase
 from rewards.domain.play.streaks import Change
 from rewards.domain.program.compiled import Cause, ReverseAction
-from rewards.domain.program.currency import Clawback, Currency
+from rewards.domain.program.currency import Clawback
 from rewards.domain.work import REVERSIBLE, Work
 
 
@@ -17,11 +17,15 @@ def reverse_one(
     original: Original,
     origin: Origin,
     *,
-    currency: Currency,
     amount: int | None = None,
     policy: Clawback | None = None,
 ) -> Transaction:
-    """As `ledger.reverse`. Freezes that were bought go with their points; `NotReversible` where that cannot be."""
+    """As `ledger.reverse`. Freezes that were bought go with their points; `NotReversible` where that cannot be, and for a
+    currency that the program has no more.
+    """
+    currency = work.program.currencies.get(original.currency)
+    if currency is None:
+        raise NotReversible(f"the program has no currency {original.currency} any more", kind=str(original.kind))
     buying = _buying(work, original, amount)
     made = reverse(
         work.draft, original, origin, currency=currency, zone=work.program.zone, amount=amount, policy=policy
@@ -73,19 +77,17 @@ def take_back(
 ) -> list[Transaction]:
     """Reverses what is left of every reversible transaction that carries `reference`; returns the reversals.
 
-    What paid for freezes that are used stays as it is, and an effect says so; `NotReversible` where nothing else is left.
+    What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more, and an
+    effect says so; `NotReversible` where nothing else is left.
     """
     made = []
     refused: list[tuple[Original, NotReversible]] = []
     for original in work.carrying(reference):
         if original.kind not in REVERSIBLE or original.remaining <= 0:
             continue
-        currency = work.program.currencies.get(original.currency)
-        if currency is None:
-            raise NotReversible(f"the program has no currency {original.currency} any more", kind=str(original.kind))
         origin = work.origin(source, reference=reference, reason=reason, note=note)
         try:
-            transaction = reverse_one(work, original, origin, currency=currency, policy=policy)
+            transaction = reverse_one(work, original, origin, policy=policy)
         except NotReversible as refusal:
             refused.append((original, refusal))
             continue
