@@ -22,6 +22,7 @@ from rewards.db.engine import make_engine
 from rewards.db.transact import reading
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import BUCKETS
+from rewards.domain.program.problems import meant
 from rewards.features.leaderboards.boards import Kept, board_id, writing
 from rewards.features.leaderboards.ranking import Fenced, Incomplete, Ranking, Score
 from rewards.features.leaderboards.rebuilding import Difference, compare, rebuild, strangers
@@ -159,7 +160,7 @@ async def _place(settings: Settings, program: str | None, board: str | None) -> 
         published = await Programs(engine, secret_key=secret_key, compiler=compiled).get(program_id)
         boards = published.program.boards.by_key if published.program.boards is not None else {}
         if board is not None and board not in boards:
-            raise UnknownBoard(f"`{key}` has no leaderboard `{board}`; it has {', '.join(sorted(boards)) or 'none'}")
+            raise UnknownBoard(f"`{key}` has no leaderboard `{board}`{meant(board, boards)}")
         chosen = [boards[board]] if board is not None else boards.values()
         yield Place(engine, valkey, [Kept(board_id(published, each), each) for each in chosen])
     except VALKEY_ERRORS as error:

@@ -17,6 +17,7 @@ from rewards.domain.play.streaking.purchases import source_of
 from rewards.domain.play.streaks import Change
 from rewards.domain.program.durations import in_words
 from rewards.domain.program.models.streaks import LENGTH_MAX
+from rewards.domain.program.problems import meant
 from rewards.domain.program.streak import Streak
 from rewards.domain.work import Work
 
@@ -169,7 +170,8 @@ def _streak(work: Work, key: str) -> Streak:
     found = work.program.streaks.get(key)
     if found is None:
         known = ", ".join(sorted(work.program.streaks)) or "none"
-        raise UnknownStreak(f"the program has no streak {key!r}", streak=key, known=known)
+        message = f"the program has no streak {key!r}{meant(key, work.program.streaks)}"
+        raise UnknownStreak(message, streak=key, known=known)
     return found
 
 

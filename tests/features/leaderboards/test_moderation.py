@@ -134,6 +134,11 @@ async def test_what_is_wrong_is_said(
         assert answer.json()["errors"][0]["path"] == where
 
 
+async def test_an_unknown_board_is_told_the_one_that_was_meant(board: Live) -> None:
+    answer = await board.client.request("DELETE", "/v1/leaderboards/mont/members/tom", json={"reason": "x"})
+    assert answer.json()["detail"] == "the program has no leaderboard 'mont'; did you mean month?"
+
+
 async def test_only_staff_remove(board: Live) -> None:
     headers = {"Authorization": f"Bearer {board.public_key}"}
     answer = await board.client.request(

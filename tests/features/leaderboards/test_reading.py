@@ -231,6 +231,17 @@ async def test_what_cannot_be_read(
     assert where is None or answer.json()["errors"][0]["path"] == where
 
 
+@pytest.mark.parametrize(
+    ("board", "says"),
+    [
+        ("shard", "The program has no leaderboard 'shard'; did you mean shared?"),
+        ("top", "The program has no leaderboard 'top'; it has cities, fastest, first, shared, weekly"),
+    ],
+)
+async def test_an_unknown_board_is_told_those_that_there_are(boards: Boards, board: str, says: str) -> None:
+    assert (await boards.ask(f"/{board}")).json()["detail"] == says
+
+
 async def test_a_board_that_nobody_vouches_for_is_stale(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(boards)
     monkeypatch.setattr(reading, "STALE_AFTER", timedelta(0))

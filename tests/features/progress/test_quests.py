@@ -155,6 +155,12 @@ async def test_refusals(walks: Live, quest: str, what: str, before: list[str], s
     assert refused_with(await ask(walks, member, quest, what), status)["code"] == code
 
 
+@pytest.mark.parametrize("path", ["members/q-near/quests/clubb/join", "members/q-near/quests/clubb/leave"])
+async def test_an_unknown_quest_is_told_the_one_that_was_meant(walks: Live, path: str) -> None:
+    answer = await walks.client.post(f"/v1/{path}", headers={"Idempotency-Key": path})
+    assert refused_with(answer, 404)["detail"] == "the program has no quest 'clubb'; did you mean club?"
+
+
 async def test_joining_is_repeated_with_its_key(walks: Live) -> None:
     key = {"Idempotency-Key": "join-1"}
     one, two = await ask(walks, "q-again", "far", **key), await ask(walks, "q-again", "far", **key)

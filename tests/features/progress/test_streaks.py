@@ -188,6 +188,11 @@ async def test_what_is_refused(app: Live, path: str, body: dict[str, Any], statu
     assert refused_with(answer, status)["code"] == code
 
 
+async def test_an_unknown_streak_is_told_the_one_that_was_meant(app: Live) -> None:
+    answer = await app.client.post("/v1/members/ada/streaks/daly/resume", headers={"Idempotency-Key": "daly"})
+    assert refused_with(answer, 404)["detail"] == "the program has no streak 'daly'; did you mean daily?"
+
+
 async def test_every_change_needs_a_key(app: Live) -> None:
     answer = await app.client.post("/v1/members/ada/streaks/daily/freezes", json={})
     assert refused_with(answer, 400)["code"] == "malformed-idempotency-key"

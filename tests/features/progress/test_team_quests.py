@@ -105,6 +105,8 @@ async def test_memberships_once_and_refused(club: Live) -> None:
     left = await club.client.delete("/v1/members/t-key/groups/group:c")
     assert left.json() == {"groups": ["group:a", "group:b", "group:d", "group:e"]}
     assert refused(await club.client.delete("/v1/members/t-key/groups/c")) == (409, "not-in-group")
+    await join(club, "t-only", "a")
+    assert (await club.client.delete("/v1/members/t-only/groups/a")).json() == {"groups": []}
     assert refused(await club.client.post("/v1/members/t-key/quests/far/join")) == (409, "team-quest")
 
 

@@ -10,6 +10,7 @@ from rewards.domain.outcome import Achievement, BoardNotice, EventRecord, Outcom
 from rewards.domain.play.boards import NAME, OPTED_OUT, REMOVED, opted_out, removals
 from rewards.domain.play.rewards import give
 from rewards.domain.profile import TIME_PASSED, finish_profile
+from rewards.domain.program.problems import meant
 from rewards.domain.work import Work
 
 PRIZE: Final = "prize"
@@ -48,9 +49,10 @@ def decide_moderation(work: Work, command: ModerateBoard) -> Outcome:
     Raises `UnknownBoard`; a board that is gone can still be restored to.
     """
     removed = dict(removals(work.play))
-    known = work.program.boards is not None and command.board in work.program.boards.by_key
-    if not known and (command.reason is not None or command.board not in removed):
-        raise UnknownBoard("the program has no such leaderboard", leaderboard=command.board)
+    known = work.program.boards.by_key if work.program.boards is not None else {}
+    if command.board not in known and (command.reason is not None or command.board not in removed):
+        message = f"the program has no leaderboard {command.board!r}{meant(command.board, known)}"
+        raise UnknownBoard(message, leaderboard=command.board)
     notice = None
     if command.reason is None:
         if removed.pop(command.board, None) is not None:

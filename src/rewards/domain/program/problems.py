@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 PROBLEMS_MAX: Final = 200
+KNOWN_SHOWN_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that a typo most likely meant."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """What a refusal of an unknown name ends in: the known one that was most likely meant, else those that there are."""
+    keys = sorted(known)
+    near = nearest(name, keys)
+    if near is not None:
+        return f"; did you mean {near}?"
+    more = ", …" if len(keys) > KNOWN_SHOWN_MAX else ""
+    return f"; it has {', '.join(keys[:KNOWN_SHOWN_MAX]) or 'none'}{more}"
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from rewards.db.transact import reading, snapshot
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import InvalidInput
 from rewards.domain.program.board import Board, Ties
+from rewards.domain.program.problems import meant
 from rewards.domain.program.schedule import Period
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import board_id
@@ -127,8 +128,8 @@ class BoardReader:
             board = _board(published, key)
         if board is None:
             boards = published.program.boards
-            known = ", ".join(boards.by_key) if boards is not None else ""
-            raise NotFound(f"The program has no such leaderboard; it has {known or 'none'}.")
+            known = meant(key, boards.by_key if boards is not None else ())
+            raise NotFound(f"The program has no leaderboard {key!r}{known}")
         if part and board.attribute is None:
             raise InvalidInput("This leaderboard has no parts.", path="query.part", expected="no `part`")
         current = board.schedule.at(now)

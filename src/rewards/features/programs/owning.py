@@ -15,7 +15,7 @@ from rewards.domain.program.check import Report
 from rewards.domain.program.compile import InvalidProgram
 from rewards.domain.program.diff import RESTARTS, Change, diff
 from rewards.domain.program.models.document import Document
-from rewards.domain.program.problems import Problem, nearest
+from rewards.domain.program.problems import Problem, meant
 from rewards.features.programs import queries
 from rewards.features.programs.checking import Checker, TestReport
 from rewards.features.programs.queries import StoredDocument, VersionRow, record_audit
@@ -191,10 +191,7 @@ class Owner:
             known = await rule_keys(connection, self.program_id)
             known |= (await queries.list_pauses(connection, self.program_id)).keys()
         if rule not in known:
-            near = nearest(rule, known)
-            raise UnknownRule(
-                f"the published program has no rule {rule!r}" + (f"; did you mean {near}?" if near else "")
-            )
+            raise UnknownRule(f"the published program has no rule {rule!r}{meant(rule, known)}")
 
     async def _audit(self, connection: AsyncConnection, action: str, target: str, details: dict[str, Any]) -> None:
         await record_audit(connection, self.program_id, actor=self.actor, action=action, target=target, details=details)

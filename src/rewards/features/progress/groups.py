@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from litestar import Response, Router, delete, put
 from litestar.params import FromPath, PathParameter
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.group_commands import JoinGroup, LeaveGroup
@@ -24,9 +24,9 @@ GroupPath: TypeAlias = FromPath[
 
 
 class GroupsOut(Struct, frozen=True, omit_defaults=True):
-    """The groups that the member belongs to now."""
+    """The groups that the member belongs to now; left out only with `answer_expired`."""
 
-    groups: list[str] = []
+    groups: list[str] | UnsetType = UNSET
     answer_expired: bool = False
 
 

@@ -11,6 +11,7 @@ from rewards.domain.play.questing.folding import STARTED, available_from, is_ope
 from rewards.domain.play.questing.gates import is_admitted, missing
 from rewards.domain.play.questing.keeping import add, kept_of
 from rewards.domain.play.questing.standing import JOINS, LEAVES, Entry, Kept
+from rewards.domain.program.problems import meant
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
@@ -61,7 +62,7 @@ def quest_of(work: Work, key: str) -> Quest:
     """Raises `UnknownQuest`, and `QuestOfTeam` where only a group can be on it."""
     quest = work.program.quests.quests.get(key)
     if quest is None:
-        raise UnknownQuest(f"the program has no quest {key!r}", quest=key)
+        raise UnknownQuest(f"the program has no quest {key!r}{meant(key, work.program.quests.quests)}", quest=key)
     if quest.team and work.state.kind != GROUP:
         raise QuestOfTeam("a team quest is joined and left by groups", quest=key)
     return quest
