@@ -173,6 +173,16 @@ async def test_an_event_that_was_set_aside_may_be_sent_again_put_right(works: Li
     assert (await works.client.get(f"/v1/members/mender/events/{wrong['id']}")).json()["status"] == "processed"
 
 
+async def test_a_number_that_storing_writes_otherwise_is_the_same_when_it_comes_again(works: Live) -> None:
+    event = await accepted(works, member="minus-nothing", properties={"level": 1, "balance": -0.0})
+    await works.worker.run_due()
+    assert (await works.event(**event))["status"] == "duplicate"
+    await accepted(works, **event)
+    await works.worker.run_due()
+    assert [row.name for row in await due_of(works, "minus-nothing")] == ["wake"]
+    assert await works.balance("minus-nothing") == 1
+
+
 async def _later(works: Live, **event: Any) -> httpx.Response:
     return await works.client.post("/v1/events?mode=async", json=EventFactory(type="played", **event))
 

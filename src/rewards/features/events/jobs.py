@@ -175,6 +175,8 @@ def _event(published: Published, row: Any, payload: dict[str, Any]) -> Submissio
     sent_by: SentBy = payload.get("sent_by") or ("public" if payload["client"] else "server")
     made = submission(published, sent.addressed(actor=payload["actor"], sent_by=sent_by))
     made.key = row.key
+    if "fingerprint" in payload:  # of what was sent: stored as JSON a number may come back written otherwise
+        made.fingerprint = bytes.fromhex(payload["fingerprint"])
     event = made.command
     assert isinstance(event, Event)
     made.command = replace(event, occurred_at=event.occurred_at or row.due_at, received_at=row.due_at)
