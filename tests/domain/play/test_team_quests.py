@@ -6,9 +6,10 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.play.teams_world import DOCUMENT, START, Club
+from tests.properties import explored
 
 from rewards.domain.commands import Command, Event, JoinQuest, MemberRef, MergeOut
 from rewards.domain.errors import RewardsError
@@ -43,7 +44,9 @@ def test_who_contributed_is_rewarded_when_the_group_is_done() -> None:
         ("quest_step", "far", 2, 1),
         ("quest", "far", 0, 1),
     ]
-    assert [made.origin.reference for one in rewarded for made in one.transactions] == ["quest:far:1:1", "quest:far:1"]
+    red = sending.name_of(club.member("group:red").state.id)
+    carried = [made.origin.reference for one in rewarded for made in one.transactions]
+    assert carried == [f"quest:far:{red}:1:1", f"quest:far:{red}:1"]
 
 
 def test_events_that_follow_a_completion_follow_for_each() -> None:
@@ -173,6 +176,38 @@ def test_merged_members_keep_both_memberships_and_are_rewarded_once() -> None:
     assert club.told("ada") == told, "red and green are done, each told once though two hands did it; blue is not"
 
 
+@pytest.mark.parametrize(("lost", "kept"), [("red", "blue"), ("blue", "red")])
+def test_of_two_who_became_one_a_group_that_loses_its_completion_takes_back_its_own_alone(lost: str, kept: str) -> None:
+    club = Club("far")
+    for name, group in (("anon:a", "red"), ("ada", "blue")):
+        club.join(name, group)
+        club.happen(name, "walked", km=10, order=group)
+        club.happen(name, "read", 1)
+        club.happen(name, "read", 1)
+    ref = MemberRef.parse("ada")
+    club.ask("anon:a", MergeOut(ref, replay_id(ref)), 2)
+    assert club.points("ada") == [2 * 105]
+    club.happen("ada", "refunded", 3, order=lost)
+    assert club.told(f"group:{lost}")[-2:] == ["quest_revoked far 1", "quest_step_revoked far 1 1"]
+    assert club.points("ada") == [105]
+    assert club.told(f"group:{kept}")[-1] == "quest far 1"
+    club.happen("ada", "refunded", 4, order=kept)
+    assert club.points("ada") == [0]
+
+
+def test_what_two_who_became_one_were_both_rewarded_for_is_taken_back_from_both() -> None:
+    club = Club("far")
+    for name in ("anon:a", "ada"):
+        club.join(name, "red")
+        club.happen(name, "walked", km=5, order=name.removeprefix("anon:"))
+        club.happen(name, "read", 1)
+    ref = MemberRef.parse("ada")
+    club.ask("anon:a", MergeOut(ref, replay_id(ref)), 2)
+    assert club.points("ada") == [2 * 105]
+    club.happen("ada", "refunded", 3, order="a")
+    assert club.points("ada") == [0]
+
+
 def test_more_contributors_than_are_kept_count_and_are_not_rewarded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teams, "CONTRIBUTORS_MAX", 2)
     club = Club("far")
@@ -257,8 +292,11 @@ def test_mistakes(quest: str, path: str, message: str) -> None:
     assert [(each.path, message in each.message) for each in report.errors] == [(path, True)], report.errors
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(1, 4)), max_size=14))
+@explored(
+    given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(1, 4)), max_size=14)),
+    few=15,
+    at_length=60,
+)
 def test_a_team_is_a_member_with_many_hands(events: list[tuple[str, int, int]]) -> None:
     """Whatever the order of arrival, the group stands where one member would who had done all of it."""
     single = DOCUMENT.replace("    team: true\n", "")

@@ -12,6 +12,7 @@ from rewards.domain.periods import epoch_micros
 from rewards.domain.play.actions import Firing
 from rewards.domain.play.questing.folding import STARTED, fold
 from rewards.domain.play.questing.keeping import kept_of, link, terms_of
+from rewards.domain.play.questing.shares import Shares
 from rewards.domain.play.questing.standing import JOINS, Entry
 from rewards.domain.program.compiled import Missing
 from rewards.domain.program.quest import BeginQuest
@@ -39,8 +40,13 @@ def completion_behind(firing: Firing, action: BeginQuest) -> Completion | None:
 def _of_rewards(firing: Firing) -> Completion | None:
     if firing.cause.kind != "quest" or firing.reference is None:
         return None
-    numbers = [int(each) for each in firing.reference.removeprefix(f"quest:{firing.cause.key}:").split(":")]
-    return Completion(firing.cause.key, *numbers)
+    quest = firing.work.program.quests.quests[firing.cause.key]
+    rest = firing.reference.removeprefix(f"quest:{quest.key}:")
+    if not quest.team:
+        return Completion(quest.key, *map(int, rest.split(":")))
+    group, number, *step = rest.split(":")
+    share = Shares(firing.work, quest.key).of(group, int(number))
+    return Completion(quest.key, share.own, *map(int, step))
 
 
 def _of_event(firing: Firing, action: BeginQuest) -> Completion | None:

@@ -192,9 +192,12 @@ def _without_ended(kept: Kept, now: int) -> Kept:
     return kept._replace(settled=base.plain(), head=base)
 
 
-def reference(quest: Quest, instance: int, step: int = 0) -> str:
-    """What the ledger entries of a completion carry, or with `step` (from 1) those of a step."""
-    return f"quest:{quest.key}:{instance}:{step}" if step else f"quest:{quest.key}:{instance}"
+def reference(quest: Quest, which: object, step: int = 0) -> str:
+    """What the ledger entries of a completion carry, or with `step` (from 1) those of a step.
+
+    `which` is the number of the completion, or of a team quest `Share.name`.
+    """
+    return f"quest:{quest.key}:{which}:{step}" if step else f"quest:{quest.key}:{which}"
 
 
 def _tell(work: Work, quest: Quest, kept: Kept, each: Happening) -> None:
@@ -203,7 +206,8 @@ def _tell(work: Work, quest: Quest, kept: Kept, each: Happening) -> None:
     elif each.what is STARTED:
         work.emitted.append(("quest.started", {"quest": quest.key}))
     else:
-        tell(work, quest, each.instance, each.step, each.micros)
+        carries = reference(quest, each.instance, each.step)
+        tell(work, quest, each.instance, each.step, each.micros, carries=carries)
 
 
 def _tell_team(work: Work, quest: Quest, kept: Kept, each: Happening) -> None:
@@ -213,8 +217,11 @@ def _tell_team(work: Work, quest: Quest, kept: Kept, each: Happening) -> None:
         reward_all(work, quest, each, settled=kept.settled[0])
 
 
-def tell(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
-    """A completion, or with `step` (from 1) a step on the way to one, with all that follows for the member."""
+def tell(work: Work, quest: Quest, instance: int, step: int, micros: int, *, carries: str) -> None:
+    """A completion, or with `step` (from 1) a step on the way to one, with all that follows for the member.
+
+    `carries` is the `reference` under which it is rewarded.
+    """
     _record(work, quest, instance, step, micros)
     if step:
         work.emitted.append(("quest.step", {"quest": quest.key, "step": step}))
@@ -223,7 +230,7 @@ def tell(work: Work, quest: Quest, instance: int, step: int, micros: int) -> Non
         work.emitted.append(("quest.completed", {"quest": quest.key, "instance": instance}))
         rewards = quest.rewards
     moment = from_epoch_micros(micros)
-    give(work, Cause("quest", quest.key), rewards, at=moment, reference=reference(quest, instance, step))
+    give(work, Cause("quest", quest.key), rewards, at=moment, reference=carries)
 
 
 def _record(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:

@@ -30,6 +30,11 @@ class Share(NamedTuple):
     bits: int = 0
     turns: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What is the same for all contributors, whoever they become."""
+        return f"{self.group}:{self.number}"
+
     def is_rewarded(self, step: int) -> bool:
         return bool(self.bits >> step & 1)
 

@@ -1,8 +1,8 @@
 """Team quests: what a group makes of its members' contributions, and what its members are rewarded for that.
 
 The group follows the quest as any member follows its own, but is paid nothing. Each who contributed to the attempt is
-rewarded as for a completion of its own, and counts these by itself: `quest:KEY:1` is the member's first, with whichever
-group that was.
+rewarded as for a completion of its own, and counts these by itself, with whichever group that was. Ledger entries name the
+group and its own count instead (`Share.name`): the member's is another one once it has become somebody else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rewards.domain.outcome import EventRecord, Outcome
 from rewards.domain.periods import from_epoch_micros
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.counting import count, is_locked, why_never
-from rewards.domain.play.questing.keeping import MECHANIC, kept_of, tell
+from rewards.domain.play.questing.keeping import MECHANIC, kept_of, reference, tell
 from rewards.domain.play.questing.sending import name_of
 from rewards.domain.play.questing.shares import Share, Shares
 from rewards.domain.play.questing.standing import Entry, contributors_of
@@ -110,7 +110,7 @@ def decide_reward(work: Work, command: RewardWithTeam) -> Outcome:
     if rewarded:
         work.trace.append({"quest": quest.key, "result": "rewarded_before"})
     else:
-        tell(work, quest, own, command.step, command.micros)
+        tell(work, quest, own, command.step, command.micros, carries=reference(quest, share.name, command.step))
     return _explained(work)
 
 
@@ -128,7 +128,8 @@ def decide_loss(work: Work, command: LoseWithTeam) -> Outcome:
     if share.is_rewarded(command.step) or command.turn:
         shares.keep(share.having_heard(command.step, command.turn).lost(command.step))
     if share.is_rewarded(command.step):
-        lose(work, quest, share.own, command.step, command.micros)
+        carried = reference(quest, share.name, command.step)
+        lose(work, quest, share.own, command.step, command.micros, carried=carried)
     else:
         work.trace.append({"quest": quest.key, "result": "not_rewarded"})
     return _explained(work)

@@ -91,7 +91,8 @@ def _lose(work: Work, quest: Quest, each: Happening) -> None:
         _record(work, quest, each.instance, each.step, each.micros)
         take_from_all(work, quest, each)
     else:
-        lose(work, quest, each.instance, each.step, each.micros)
+        carried = reference(quest, each.instance, each.step)
+        lose(work, quest, each.instance, each.step, each.micros, carried=carried)
 
 
 def _record(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
@@ -104,14 +105,14 @@ def _record(work: Work, quest: Quest, instance: int, step: int, micros: int) -> 
     work.achieve(Achievement(kind, quest.key, step, instance, reached, revoked_at=work.now, event=work.cause))
 
 
-def lose(work: Work, quest: Quest, instance: int, step: int, micros: int) -> None:
-    """The member loses a completion, or with `step` (from 1) a step, with all that it was rewarded."""
+def lose(work: Work, quest: Quest, instance: int, step: int, micros: int, *, carried: str) -> None:
+    """The member loses a completion, or with `step` (from 1) a step, with all that it was rewarded as `carried`."""
     _record(work, quest, instance, step, micros)
     line: dict[str, Any] = {"quest": quest.key, "result": "revoked"}
     point = work.savepoint()
     cause = Cause("quest", quest.key)
     try:
-        take_back(work, reference(quest, instance, step), source=cause.source, cause=cause)
+        take_back(work, carried, source=cause.source, cause=cause)
     except Refusal as refusal:
         work.rollback(point)
         line |= {"code": refusal.code, "why": refusal.message}
