@@ -120,7 +120,7 @@ def apply(
         raise MemberErased("the member was erased", since=state.erased_at.isoformat())
     work = Work(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
-    if state.play:
+    if state.play and state.play_terms != program.play_terms:
         timers.drop_removed(work)
         mechanics.drop_removed(work)
     # Who was merged away has nothing left that could be counted, and is paid nothing any more.

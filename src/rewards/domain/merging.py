@@ -90,6 +90,7 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
             work.set_metric(metric_id, merge_metric(known[metric_id], mine, other, late_seconds=late_seconds))
     for rule, other in parcel["limits"].items():
         work.set_limit(rule, merge_limits(work.limits.get(rule), other))
+    work.play_terms = None  # what comes may be of another version
     timers.take_over(work, parcel.get("play", {}))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]
     backfilling.merge(work, parcel.get("play", {}).get(FILLED_IN, {}), gone)

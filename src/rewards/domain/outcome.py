@@ -78,7 +78,8 @@ class Achievement:
     event: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though never changed: every event that scores makes some, and frozen ones take three times as long to make.
+@dataclass(slots=True)
 class BoardScore:
     """A member's row on a leaderboard, as it is now; `score` None: there is none any more.
 

@@ -24,6 +24,7 @@ class MemberState:
     all three are plain values (numbers, strings, lists, dicts) and form the member's compact document.
     `seq` is the last used sequence number, `last_now` the newest moment at which a command was decided.
     `play` holds what the mechanics remember, by mechanic and key; plain values as well, and replaced, never changed.
+    `play_terms` are those of the program under which `play` was last brought into line; None: whoever decides next does so.
     `wake_at` is when a wake-up is arranged because time alone will do something.
     """
 
@@ -41,6 +42,7 @@ class MemberState:
     seq: int = 0
     last_now: datetime | None = None
     wake_at: datetime | None = None
+    play_terms: int | None = None
     merged_into: UUID | None = None
     absorbed: tuple[UUID, ...] = ()
     """The members merged into this one, directly or by way of others, newest first; at most `ABSORBED_MAX`."""

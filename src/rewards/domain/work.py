@@ -63,6 +63,8 @@ class Work:
     attributes: dict[str, Any]
     segments: tuple[str, ...]
     play: dict[str, dict[str, Any]]
+    play_terms: int | None
+    """The program's; None where what was taken over has to be brought into line with it by the next command."""
     cause: UUID
     """The event that ledger entries name: this command, or the earlier event whose rule was waiting."""
     effects: list[Effect]
@@ -120,6 +122,7 @@ class Work:
         self.attributes = state.attributes
         self.segments = state.segments
         self.play = state.play
+        self.play_terms = program.play_terms
         self.locale = state.locale
         self.timezone = state.timezone
         self.absorbed = state.absorbed
@@ -278,6 +281,7 @@ class Work:
             absorbed=self.absorbed,
             erased_at=old.erased_at,
             wallet=draft.commit(),
+            play_terms=self.play_terms,
         )
         return Outcome(
             status,

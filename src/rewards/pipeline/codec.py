@@ -32,6 +32,7 @@ def encode_state(state: MemberState, metrics: Iterable[Metric]) -> bytes:
     document: dict[str, Any] = {"v": STATE_VERSION, "m": state.metrics, "l": state.limits, "s": state.segments}
     if state.play:
         document["p"] = state.play
+        document["t"] = state.play_terms
     if state.wake_at is not None:
         document["w"] = int(state.wake_at.timestamp())
     if state.absorbed:
@@ -49,7 +50,7 @@ EMPTY: Final = _encode({"v": STATE_VERSION})
 
 
 def decode_state(encoded: bytes, into: MemberState) -> None:
-    """Fills `metrics`, `limits`, `segments`, `play`, `wake_at` and `absorbed` of a member just loaded."""
+    """Fills `metrics`, `limits`, `segments`, `play` with its terms, `wake_at` and `absorbed` of a member just loaded."""
     document = _decode(encoded)
     while document["v"] < STATE_VERSION:
         document = _UPGRADES[document["v"]](document)
@@ -58,5 +59,6 @@ def decode_state(encoded: bytes, into: MemberState) -> None:
     into.segments = tuple(document.get("s", ()))
     wake = document.get("w")
     into.play = document.get("p", {})
+    into.play_terms = document.get("t")
     into.wake_at = datetime.fromtimestamp(wake, UTC) if wake is not None else None
     into.absorbed = tuple(UUID(bytes=member) for member in document.get("a", ()))

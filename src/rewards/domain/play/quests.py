@@ -53,8 +53,11 @@ class Quests(Mechanic):
             undo(work, quest, stored)
 
     def next_at(self, work: Work) -> datetime | None:
-        ends = (ends_micros(plain) for plain in work.play.get(MECHANIC, {}).values())
-        first = min((each for each in ends if each is not None), default=None)
+        first: int | None = None
+        for plain in work.play.get(MECHANIC, {}).values():
+            ends = ends_micros(plain)
+            if ends is not None and (first is None or ends < first):
+                first = ends
         return None if first is None else from_epoch_micros(first)
 
     def pass_to(self, work: Work, moment: datetime) -> None:

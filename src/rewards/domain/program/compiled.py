@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from rewards.domain.periods import Span
 from rewards.domain.program.currency import Currency, OwnExpiry
 from rewards.domain.program.quest import BeginQuest, QuestBook
+from rewards.domain.program.terms import play_terms_of
 
 
 class Facts(Protocol):
@@ -374,6 +375,8 @@ class Program:
     """By event type: the rules whose waiting it starts anew or calls off."""
     keeps_time: bool = field(init=False)
     """Whether time alone can do something: segments left by silence, rules that wait, a mechanic."""
+    play_terms: int = field(init=False)
+    """See `rewards.domain.program.terms`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "late_seconds", int(self.late_window.total_seconds()))
@@ -386,6 +389,7 @@ class Program:
         object.__setattr__(self, "waiting_for", {event: tuple(rules) for event, rules in waiting.items()})
         timed = any(rule.wait is not None for rule in self.rules.values())
         object.__setattr__(self, "keeps_time", bool(read or self.mechanics) or timed)
+        object.__setattr__(self, "play_terms", play_terms_of(self))
 
     def event_type(self, name: str) -> EventType | None:
         """The declared type for a key or an SDK's name of it (`aka`)."""

@@ -235,9 +235,8 @@ class Kept(NamedTuple):
 
 def ends_micros(plain: list[Any]) -> int | None:
     """When the window of the attempt under way ends, read from what is written down; None if it does not, or was told."""
-    _, base, head, *_, told, _ = plain
-    attempt = (base if head is None else head)[3]
-    if attempt is None or attempt[1] is None or attempt[1] <= told:
+    attempt = (plain[1] if plain[2] is None else plain[2])[3]
+    if attempt is None:
         return None
-    ends: int = attempt[1]
-    return ends
+    ends: int | None = attempt[1]
+    return None if ends is None or ends <= plain[7] else ends
