@@ -384,6 +384,23 @@ def test_a_year_ends_where_the_member_is() -> None:
     assert world.held() == "-"
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("earned", ["2026-01-31T23:30", "2026-02-01T00:30"])
+@pytest.mark.parametrize("refunded", ["2026-02-02", "2026-02-08"])  # while it could still be disordered, and later
+def test_points_are_taken_back_from_the_month_that_they_were_counted_in(zone: str, earned: str, refunded: str) -> None:
+    """Where the member is by then, they would belong to another one."""
+    world = World(program("per: month"))
+    world.happen("ordered", moment(earned), id="o", total=600)
+    world.at(moment("2026-02-01T01:00"))
+    world.do(SetProfile(timezone=zone))
+    world.happen("ordered", moment("2026-02-01T12:00"), id="p", total=100)
+    assert world.held() == "silver"
+    world.happen("refunded", moment(refunded), id="o")
+    assert world.held() == "-"
+    world.happen("ordered", moment("2026-02-09"), id="q", total=400)
+    assert world.held() == "silver"  # by the 500 of February
+
+
 @pytest.mark.parametrize(
     ("written", "path", "code"),
     [

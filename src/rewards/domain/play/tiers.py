@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
 
 from rewards.domain.outcome import Achievement
-from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.periods import Calendar, epoch_micros, from_epoch_micros
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored, add, contribution, retract
 from rewards.domain.play.rewards import give
 from rewards.domain.play.tier_held import LADDER, MECHANIC
 from rewards.domain.play.tier_memory import Memory, adopted, fresh, keep, remembered
-from rewards.domain.play.tier_standing import Change, Reading, caught_up, lowered, next_at, raised, rank, together, walk
+from rewards.domain.play.tier_standing import (
+    SECOND,
+    Change,
+    Reading,
+    caught_up,
+    lowered,
+    next_at,
+    raised,
+    rank,
+    together,
+    walk,
+)
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.tier import Ladder
 from rewards.domain.work import Earning, Work
 
 CONTRIBUTED: Final = f"{MECHANIC}:{LADDER}"
 """How an event says what it contributed to the qualification: the metric's own entry is taken out by others."""
+
+ZONES_APART_HOURS: Final = 26
+"""From the zone furthest east to the one furthest west."""
 
 
 class Tiers(Mechanic):
@@ -51,8 +66,10 @@ class Tiers(Mechanic):
             work.set_metric(metric.id, add(metric, state, stored, zone=work.zone, late_seconds=late))
             _count(work, ladder, epoch_micros(earning.at), kept[0])
         else:
+            if isinstance(ladder.per, Calendar):
+                kept[2] = _period_of(ladder, state, epoch_micros(earning.at), kept[0], zone=work.zone)
             work.set_metric(metric.id, retract(metric, state, stored, zone=work.zone))
-            _uncount(work, ladder, epoch_micros(earning.at), kept[0])
+            _uncount(work, ladder, epoch_micros(earning.at), kept[0], slot=kept[2] if len(kept) > 2 else None)
 
     def take_back(self, work: Work, key: str, stored: Stored) -> None:
         if key == LADDER:
@@ -146,6 +163,16 @@ def _begun(work: Work, ladder: Ladder) -> Memory:
     return fresh(work, ladder, ladder.lowest, at=epoch_micros(work.now) - work.program.late_seconds * 1_000_000)
 
 
+def _period_of(ladder: Ladder, state: Any | None, micros: int, amount: int, *, zone: ZoneInfo) -> int:
+    """The period in which points that are taken back were counted: by the zone that the member was in then.
+
+    That is the present one's, or where less than that was counted in it, the one next to it if it lies within a day or so.
+    """
+    reading = Reading(ladder, state, zone)
+    around = [reading.slot(micros + hours * 3_600 * SECOND) for hours in (0, -ZONES_APART_HOURS, ZONES_APART_HOURS)]
+    return next((slot for slot in around if reading.of_slot(slot) >= amount), around[0])
+
+
 def _contributed(work: Work, ladder: Ladder) -> int:
     """What the event that was just counted has contributed, if it has; an earlier one of this command is marked already."""
     for kept in reversed(work.contributions):
@@ -178,7 +205,7 @@ def _count(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
     _finish(work, ladder, memory, reading, known, highest)
 
 
-def _uncount(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
+def _uncount(work: Work, ladder: Ladder, micros: int, amount: int, *, slot: int | None = None) -> None:
     """Something counts no longer, and the metric holds it no more: what had its ground in it is corrected at once."""
     memory = remembered(work, ladder)
     if memory is None:
@@ -186,7 +213,7 @@ def _uncount(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
     memory.catch_up(work)
     if not memory.add((micros, -amount)):
         reading = _ahead(work, ladder, memory)
-        memory.base = lowered(memory.base, reading, reading.slot(micros))
+        memory.base = lowered(memory.base, reading, reading.slot(micros) if slot is None else slot)
     _rewalk(work, ladder, memory, memory.head.at, corrects=True)
 
 
