@@ -20,7 +20,7 @@ class LongMachine(MemoryMachine):
 
 TestLedger = MemoryMachine.TestCase
 TestLedger.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 TestLedgerAtLength = pytest.mark.slow(pytest.mark.timeout(900)(LongMachine.TestCase))

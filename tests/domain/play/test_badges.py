@@ -12,8 +12,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.properties import explored
 
 from rewards.domain.commands import Command, Event, MemberRef, MergeOut
 from rewards.domain.effects import EFFECTS_MAX
@@ -314,8 +315,7 @@ done = st.builds(
 """Over ten days, into the next month, and up to 70 hours late."""
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(done, max_size=40))
+@explored(given(st.lists(done, max_size=40)), few=60, at_length=200)
 def test_levels_are_those_of_all_events_in_whatever_order_they_arrive(events: list[Done]) -> None:
     world = World()
     seen: list[Done] = []
@@ -328,8 +328,7 @@ def test_levels_are_those_of_all_events_in_whatever_order_they_arrive(events: li
     assert len(given) == len(set(given))
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(done, max_size=40))
+@explored(given(st.lists(done, max_size=40)), few=40, at_length=100)
 def test_levels_are_reached_when_the_events_say_so(events: list[Done]) -> None:
     """In order of occurrence: at the first event by which the readings suffice."""
     world = World()
@@ -595,8 +594,9 @@ Orders = Sequence[tuple[Done, int | None]]
 """With how many quarters of an hour after its arrival each is returned, if it is."""
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(bought, st.one_of(st.none(), st.integers(0, 60))), max_size=25))
+@explored(
+    given(st.lists(st.tuples(bought, st.one_of(st.none(), st.integers(0, 60))), max_size=25)), few=30, at_length=200
+)
 def test_levels_are_those_of_the_events_that_still_count(orders: Orders) -> None:
     play_orders(Shop(), orders)
 
@@ -611,8 +611,9 @@ soon = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(soon, st.one_of(st.none(), st.integers(0, 600))), max_size=25))
+@explored(
+    given(st.lists(st.tuples(soon, st.one_of(st.none(), st.integers(0, 600))), max_size=25)), few=30, at_length=200
+)
 def test_so_they_are_long_after_the_windows_have_moved_on(orders: Orders) -> None:
     """What the metrics no longer remember, the recorded events do."""
     play_orders(Shop(FORGETFUL), orders)

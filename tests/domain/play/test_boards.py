@@ -7,8 +7,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.properties import explored
 
 from rewards.domain.commands import Command, Event, MemberRef, MergeOut, ModerateBoard, OptOut, SetProfile
 from rewards.domain.memory import Member, Members
@@ -321,8 +322,7 @@ EVENTS: Final = st.lists(
 )
 
 
-@given(events=EVENTS, data=st.data(), ascending=st.booleans())
-@settings(max_examples=100, deadline=None)
+@explored(given(events=EVENTS, data=st.data(), ascending=st.booleans()), few=40, at_length=100)
 @pytest.mark.parametrize("tally", list(Tally))
 def test_a_standing_is_that_of_the_events_that_stand(
     tally: Tally, events: list[Scored], data: st.DataObject, *, ascending: bool
@@ -360,8 +360,7 @@ def told(tally: Tally, events: list[Scored], *, ascending: bool) -> tuple[float,
     return best, min(minutes for points, minutes in events if points == best)
 
 
-@given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@explored(given(data=st.data()), few=8, at_length=30)
 def test_scores_are_those_of_the_events_whatever_the_order(data: st.DataObject) -> None:
     """Through `apply`, out of order within the grace, some orders refunded: each row is what the events that stand come to."""
     text = DOCUMENT.replace("weekly: {", "weekly: {grace: 3d, ").replace("earners: {", "earners: {grace: 3d, ")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.domain.play.streaks_world import World, program
+from tests.properties import explored
 
 from rewards.domain.commands import BuyFreezes, Cause, Earn, Event, GiveFreezes, Reverse, ReverseReference, Spend
 from rewards.domain.ledger.reverse import AlreadyReversed, NotReversible
@@ -178,7 +179,7 @@ def oracle(
     return length, free + paid, paid
 
 
-@given(st.lists(st.tuples(steps, st.integers(1, 40)), max_size=25))
+@explored(given(st.lists(st.tuples(steps, st.integers(1, 40)), max_size=25)), few=30, at_length=100)
 @example([(("buy", 1), 1), (("back", 0), 40), (("run", 30), 1)])
 def test_what_was_taken_back_was_never_bought(plan: list[tuple[tuple[str, int], int]]) -> None:
     shop = Shop("freezes: {most: 100, price: {currency: points, amount: 1}}")

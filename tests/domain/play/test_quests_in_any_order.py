@@ -278,12 +278,17 @@ def test_whatever_the_order(program: Any, happenings: list[Any]) -> None:
     world.check()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_thousand_events(program: Any, seed: int) -> None:
+def at_length(*seeds: int) -> list[Any]:
+    """Each seed with a few hundred events, and, marked slow, with a thousand."""
+    return [*((seed, 300) for seed in seeds), *(pytest.param(seed, 1_000, marks=pytest.mark.slow) for seed in seeds)]
+
+
+@pytest.mark.parametrize(("seed", "events"), at_length(1, 2))
+def test_hundreds_of_events(program: Any, seed: int, events: int) -> None:
     chance = Random(seed)
     world = World(Members(program))
     clock = START + LATE_HOURS * HOUR
-    for _ in range(1_000):
+    for _ in range(events):
         clock += chance.choice([0, 1, 2, 5, 12]) * HOUR
         world.now = clock
         kind = chance.choice(["did", "did", "other", "joined", "left"])
@@ -293,8 +298,10 @@ def test_a_thousand_events(program: Any, seed: int) -> None:
     world.check()
 
 
-@pytest.mark.parametrize("seed", [3, 4])
-def test_the_short_way_keeps_what_the_whole_way_keeps(program: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seed", "events"), at_length(3, 4))
+def test_the_short_way_keeps_what_the_whole_way_keeps(
+    program: Any, seed: int, events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shortened = 0
 
     def both(work: Work, quest: Quest, plain: list[Any], entry: Entry) -> list[Any] | None:
@@ -310,8 +317,8 @@ def test_the_short_way_keeps_what_the_whole_way_keeps(program: Any, seed: int, m
         return further
 
     monkeypatch.setattr(quests, "continued", both)
-    test_a_thousand_events(program, seed)
-    assert shortened > 200
+    test_hundreds_of_events(program, seed, events)
+    assert shortened > events / 5
 
 
 UNDONE: Final = """

@@ -8,9 +8,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.domain.play.streaks_world import World, program
+from tests.properties import explored
 
 from rewards.domain.commands import GiveFreezes, PauseStreak, ReverseReference
 from rewards.domain.errors import Refusal
@@ -142,8 +143,11 @@ steps = st.one_of(
 TWO_STREAKS: Final = [("run", 0, 0), ("run", 24, 0), ("run", 75, 0), ("run", 24, 0), ("run", 24, 0)]
 
 
-@settings(max_examples=150, deadline=None)
-@given(zone=st.sampled_from(ZONES), target=st.integers(1, 2), plan=st.lists(steps, min_size=1, max_size=40))
+@explored(
+    given(zone=st.sampled_from(ZONES), target=st.integers(1, 2), plan=st.lists(steps, min_size=1, max_size=40)),
+    few=30,
+    at_length=150,
+)
 @example(zone="UTC", target=1, plan=TWO_STREAKS)
 @example(zone="UTC", target=1, plan=[*TWO_STREAKS, ("run", 1, 40), ("run", 1, 60), ("take_back", 1, 0), ("run", 1, 10)])
 def test_a_streak_is_what_its_events_make_of_it(zone: str, target: int, plan: list[tuple[str, int, int]]) -> None:
@@ -166,14 +170,17 @@ def test_a_streak_is_what_its_events_make_of_it(zone: str, target: int, plan: li
         play.compare(now)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_ten_thousand_events_in_any_order(seed: int) -> None:
-    """Eight years of days, some without events, everything up to three days late; each day kept is paid for once."""
+@pytest.mark.parametrize(
+    ("seed", "events"),
+    [(1, 1_000), (2, 1_000), *(pytest.param(seed, 10_000, marks=pytest.mark.slow) for seed in (1, 2))],
+)
+def test_thousands_of_events_in_any_order(seed: int, events: int) -> None:
+    """Years of days, some without events, everything up to three days late; each day kept is paid for once."""
     random = Random(seed)
     terms = "freezes: {most: 3, start: 1, earn_every: 4}, rewards: [{earn: {currency: points, amount: 1}}]"
     world = World(program(terms, late=f"{LATE_HOURS}h"), ZONES[seed])
     oracle = Oracle(world.zone, target=1)
-    moments = [START + timedelta(minutes=random.randrange(60 * 24 * 3_000)) for _ in range(5_000)]
+    moments = [START + timedelta(minutes=random.randrange(864 * events)) for _ in range(events)]
     late = (lambda: 0, lambda: 71.99, lambda: random.random() * 71.99)  # many are as late as can be
     arrivals = sorted((moment + timedelta(hours=random.choice(late)()), moment) for moment in moments)
     for number, (now, moment) in enumerate(arrivals, start=1):

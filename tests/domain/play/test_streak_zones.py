@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.domain.play.streaks_world import World, program
+from tests.properties import explored
 
 from rewards.domain.commands import SetProfile
 
@@ -224,8 +225,13 @@ def travelled(zone: str, moves: dict[int, str], runs: set[int], late: dict[int, 
     return world
 
 
-@settings(max_examples=150, deadline=None)
-@given(zone=st.sampled_from(ZONES), moves=moves_of, runs=runs_of, late=st.dictionaries(runs_at, st.integers(1, 300)))
+@explored(
+    given(
+        zone=st.sampled_from(ZONES), moves=moves_of, runs=runs_of, late=st.dictionaries(runs_at, st.integers(1, 300))
+    ),
+    few=40,
+    at_length=150,
+)
 @example(zone=PAGO, moves={43: KIRITIMATI, 44: PAGO, 139: KIRITIMATI}, runs={42, 43, 140}, late={})
 @example(zone=PAGO, moves={43: KIRITIMATI, 44: PAGO, 139: KIRITIMATI}, runs={42, 43, 140}, late={42: 200, 43: 1})
 @example(zone="Europe/London", moves={53: "Australia/Lord_Howe", 244: PAGO}, runs={244}, late={})

@@ -10,10 +10,11 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.play import metric_cases as cases
 from tests.domain.play.metric_cases import BERLIN, Seen, after, reading, state_of
+from tests.properties import explored
 
 from rewards.domain.commands import Command, Earn, Event, MemberRef, MergeOut, Reverse, ReverseReference
 from rewards.domain.errors import Refusal
@@ -360,8 +361,7 @@ class Books:
                 del self.seen[self.event_of[transaction]]
 
 
-@given(steps, st.booleans(), hours)
-@settings(max_examples=120, deadline=None)
+@explored(given(steps, st.booleans(), hours), few=40, at_length=120)
 def test_metrics_are_those_of_the_events_that_remain(steps: list[tuple[Any, ...]], split: bool, later: float) -> None:
     books = Books(ALL[split])
     for number, step in enumerate(steps):

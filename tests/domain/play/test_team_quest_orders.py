@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.play.teams_world import START, Club
+from tests.properties import explored
 
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.group_commands import LoseWithTeam, RewardWithTeam
@@ -64,8 +65,7 @@ def played(happenings: list[Any]) -> Club:
     return club
 
 
-@settings(max_examples=200, deadline=None)
-@given(happenings=_HAPPENINGS, data=st.data())
+@explored(given(happenings=_HAPPENINGS, data=st.data()), few=30, at_length=200)
 def test_in_any_order_and_twice(happenings: list[Any], data: st.DataObject) -> None:
     club = played(happenings)
     again = data.draw(st.lists(st.sampled_from(club.held), max_size=5)) if club.held else []
@@ -110,8 +110,7 @@ def test_the_highest_turn_that_was_heard_holds(arriving: str, points: int, remem
 
 
 @pytest.mark.parametrize("last", ["R1", "R1 L2", "R1 L2 R3", "R1 L2 R3 L4"])
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
+@explored(given(data=st.data()), few=15, at_length=60)
 def test_two_who_become_one_have_what_the_group_said_last(last: str, data: st.DataObject) -> None:
     """What was sent to either arrives in any order, some before they become one and some after."""
     club = Club("far")

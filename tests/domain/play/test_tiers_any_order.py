@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.domain.play.test_tiers import World, program
+from tests.properties import explored
 
 from rewards.domain.play.metric_upkeep import state_size
 from rewards.domain.play.tier_held import MECHANIC
@@ -144,8 +145,7 @@ WINDOWS: Final = [
 
 
 @pytest.mark.parametrize("terms", [*MONTHS, *WINDOWS], ids=Terms.written)
-@given(taken=steps)
-@settings(max_examples=25, deadline=None)
+@explored(given(taken=steps), few=8, at_length=25)
 def test_the_tier_is_what_all_that_counts_makes_it(terms: Terms, taken: list[Step]) -> None:
     tried = Tried(terms)
     world = tried.world

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.properties import explored
 
 from rewards.domain.program.check import check, check_bytes
 from rewards.domain.program.problems import Position
@@ -376,8 +377,7 @@ PATHS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
-@given(path=st.sampled_from(PATHS), value=JSON)
+@explored(given(path=st.sampled_from(PATHS), value=JSON), few=40, at_length=300)
 def test_no_json_in_any_place_crashes_the_check(path: str, value: Any) -> None:
     report = check(Source(changed(put(path, value))))
     assert report.ok == (report.document is not None)

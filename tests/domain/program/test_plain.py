@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.domain.program.given import FIELDS, SCOPE, Given
+from tests.properties import explored
 
 from rewards.domain.program.binding import BoundFacts, Plan
 from rewards.domain.program.compiled import Missing
@@ -160,8 +161,7 @@ facts = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1_000, deadline=None)
-@given(source=flag, facts=facts)
+@explored(given(source=flag, facts=facts), few=150, at_length=1_000)
 @example(source="(event.a == event.b)", facts={"event.a": 2**53, "event.b": 2**53 + 1})  # one double
 @example(source="(event.category == 'gold')", facts={"event.category": "gold\0"})  # the engine stops at the NUL
 @example(source="(event.coupon == event.category)", facts={"event.category": "\ud800"})
