@@ -8,6 +8,8 @@ import pytest
 from tests.features.bank import WITH_SURVEY, Bank, problem
 from tests.features.members.test_members import merge
 
+from rewards.features.ledger.verification import Verification
+
 SURVEY: dict[str, Any] = {"type": "survey_done", "properties": {"score": 4}}
 
 
@@ -135,6 +137,10 @@ async def test_after_a_merge_it_is_decided_once_for_the_one_it_became(own_bank: 
     assert (repeated["status"], len(repeated["effects"])) == ("duplicate", 1)
     assert await own_bank.buckets("ann") == (8, 0, 0, 0)
     assert (await own_bank.get("/members/anon:ann/events/s1"))["status"] == "processed"
+    verification = Verification(
+        own_bank.live.service.engine, await own_bank.live.service.programs.get(own_bank.live.program_id)
+    )
+    assert [found async for found in verification.each_bucket(await verification.buckets()) if found] == []
 
 
 async def test_a_browser_cannot_leave_what_a_later_version_would_pay_for(own_bank: Bank) -> None:

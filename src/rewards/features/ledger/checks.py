@@ -295,6 +295,15 @@ CHECKS: Final[dict[str, str]] = {
         LEFT JOIN event e ON e.program_id = $1 AND e.bucket = $2 AND e.member_id = d.member_id AND e.id = d.entry_id
         LEFT JOIN answer a ON a.program_id = $1 AND a.bucket = $2 AND a.member_id = d.member_id AND a.id = d.entry_id
         WHERE d.program_id = $1 AND d.bucket = $2 AND e.id IS NULL AND a.id IS NULL AND d.entry_id >= greatest($4::uuid, $5::uuid)
+          AND (
+            -- What a merged member had in quarantine is decided for the one that it became. Ids carry the bucket.
+            SELECT true
+            FROM member m
+            JOIN event b ON b.program_id = $1 AND b.id = d.entry_id
+              AND b.bucket = (get_byte(uuid_send(d.entry_id), 6) & 15) * 16 + get_byte(uuid_send(d.entry_id), 7) / 16
+            WHERE m.program_id = $1 AND m.bucket = $2 AND m.member_id = d.member_id AND m.merged_into IS NOT NULL
+            LIMIT 1
+          ) IS NULL
     """,
     "what was decided cannot be decided again": f"""
         SELECT e.member_id, 'event ' || e.id, 'no key', 'its key'
