@@ -22,6 +22,7 @@ from rewards.domain.commands import (
 )
 from rewards.domain.errors import InvalidInput
 from rewards.domain.ledger.spend import InsufficientPoints
+from rewards.domain.outcome import Leg
 from rewards.domain.play.metric_upkeep import state_size
 from rewards.domain.program import check, read_document
 from rewards.domain.streak_moves import (
@@ -402,6 +403,66 @@ def test_a_streak_that_the_program_has_no_more_is_forgotten() -> None:
     world.run(on("tue"))
     assert world.standing(on("tue")).length == 1
     assert world.member.state.play["streaks"]["s"]["per"] == "week"
+
+
+def _priced(terms: str, most: int, start: int = 0) -> str:
+    price = "{currency: points, amount: 50}"
+    return f"{terms}freezes: {{most: {most}, start: {start}, price: {price}}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "bought", "freezes"),
+    [
+        (_priced("", 3), _priced("per: week, ", 3), 2, 2),
+        (_priced("per: week, ", 3), _priced("per: month, ", 3), 2, 2),
+        (_priced("", 4, 1), _priced("per: week, ", 4, 1), 2, 3),  # beside those that are there at first
+        (_priced("", 4, 1), _priced("per: week, ", 4), 2, 2),
+        (_priced("", 3), _priced("per: week, ", 3, 2), 2, 3),  # as many as there is room for
+        (_priced("", 3), _priced("per: week, ", 1), 2, 2),  # what was paid for goes beyond
+        (_priced("", 3), "per: week", 2, 2),
+        (_priced("", 3, 3), _priced("per: week, ", 3), 0, 0),
+    ],
+)
+def test_freezes_that_were_bought_outlast_other_periods(before: str, now: str, bought: int, freezes: int) -> None:
+    world = World(program(before))
+    world.do(Earn("points", 150), on("mon"))
+    world.run(on("mon"))
+    if bought:
+        world.do(BuyFreezes("s", bought), on("mon", "13:00"))
+    world.program = world.members.program = program(now)
+    world.run(on("tue"))
+    standing = world.standing(on("tue"))
+    assert (standing.length, standing.freezes, standing.bought) == (1, freezes, bought)
+
+
+def test_freezes_that_were_used_before_other_periods_are_gone_and_the_others_can_be_taken_back() -> None:
+    world = World(program(_priced("", 3)))
+    world.do(Earn("points", 150), on("mon"))
+    world.run(on("mon"))
+    for hour in ("13:00", "14:00"):
+        world.do(BuyFreezes("s"), on("mon", hour))
+    world.run(on("wed"))  # one was used on Tuesday
+    world.program = world.members.program = program(_priced("per: week, ", 3))
+    world.run(on("thu"))
+    assert (world.standing(on("thu")).freezes, world.points()) == (1, 50)
+    world.do(ReverseReference("streak:s:freezes"), on("fri"))
+    assert (world.standing(on("fri")).freezes, world.points()) == (0, 100)
+
+
+def test_a_merge_brings_freezes_that_were_bought_before_other_periods() -> None:
+    world = World(program(_priced("", 3)))
+    ben = world.members.member(UUID(int=0xBE << 100), MemberRef("user", "ben"))
+    monday = world.moment(on("mon"))
+    world.members.decide(ben, Earn("points", 100), monday)
+    world.members.decide(ben, BuyFreezes("s"), monday)
+    sent: list[Leg] = []
+    kept, world.members._follow = world.members._follow, lambda leg, *_: sent.append(leg)  # type: ignore[method-assign]
+    world.members.decide(ben, MergeOut(MemberRef("user", "ada"), ADA), monday)
+    world.members._follow = kept  # type: ignore[method-assign]
+    world.program = world.members.program = program(_priced("per: week, ", 3))
+    world.run(on("tue"))
+    world.members._follow(sent[0], world.moment(on("tue", "13:00")), "tests")
+    assert world.standing(on("tue", "14:00")).bought == 1
 
 
 @pytest.mark.parametrize(

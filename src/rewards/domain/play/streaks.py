@@ -65,19 +65,21 @@ class Streaks(Mechanic):
     def merge(self, work: Work, other: Mapping[str, Any]) -> None:
         for key, kept in other.items():
             streak = work.program.streaks.get(key)
-            if streak is None or kept["per"] != streak.per.value:
+            left = None if streak is None else _as_defined(work, streak, kept)
+            if streak is None or left is None:
                 continue
             if key in work.play.get(MECHANIC, {}):
-                Change(work, streak, work.now).take_over(Memory.read(streak, kept))
+                Change(work, streak, work.now).take_over(Memory.read(streak, left))
             else:
-                work.set_play(MECHANIC, key, kept)
+                work.set_play(MECHANIC, key, left)
                 Change(work, streak, work.now).tell()
 
     def drop_removed(self, work: Work) -> None:
         for key, kept in work.play[MECHANIC].items():
             streak = work.program.streaks.get(key)
-            if streak is None or kept["per"] != streak.per.value:
-                work.set_play(MECHANIC, key, None)
+            left = None if streak is None else _as_defined(work, streak, kept)
+            if left is not kept:
+                work.set_play(MECHANIC, key, left)
 
 
 class Change:
@@ -219,6 +221,14 @@ def _remembered(work: Work) -> Iterator[Streak]:
     """The streaks of which something is remembered, in the order of the document."""
     kept = work.play.get(MECHANIC, {})
     return (streak for key, streak in work.program.streaks.items() if key in kept)
+
+
+def _as_defined(work: Work, streak: Streak, kept: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What is kept; of a streak that goes by other periods now, what is left of it."""
+    if kept["per"] == streak.per.value:
+        return kept
+    left = Memory.of_other_periods(streak, kept, work.zone)
+    return None if left is None else left.plain(left.tell())
 
 
 def _due(streak: Streak, kept: Mapping[str, Any]) -> int | None:

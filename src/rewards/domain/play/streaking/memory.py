@@ -53,6 +53,18 @@ class Memory:
         return cls(streak, zone, Standing(freezes=streak.freezes.start))
 
     @classmethod
+    def of_other_periods(cls, streak: Streak, kept: Mapping[str, Any], zone: ZoneInfo) -> Memory | None:
+        """What is left of what was kept when the streak went by other periods: the freezes that were paid for and are unused,
+        beside those that are there at first. None where there are none."""
+        bought = cls.read(streak, kept).tell().standing.bought
+        if not bought:
+            return None
+        memory = cls.new(streak, zone)
+        memory.settled.bought = bought
+        memory.settled.freezes = max(bought, min(memory.settled.freezes + bought, streak.freezes.most))
+        return memory
+
+    @classmethod
     def read(cls, streak: Streak, kept: Mapping[str, Any]) -> Memory:
         """What was kept or missed under another target stays so, unless more is done in it, or something is taken back."""
         stretches = [Stretch(*each) for each in kept["stretches"]]
