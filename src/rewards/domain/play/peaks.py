@@ -24,10 +24,10 @@ def peak(
 ) -> int | float | None:
     """The highest reading at any moment from `since` (None: from as far back as anything is kept) to `until`.
 
-    None where there is no reading at all, as of an empty max. Without windows it is what the metric reads. The metric is
-    one of numbers and not split: of a text or a flag there is nothing highest (ValueError).
+    None where there is no reading at all, as of an empty max. Without windows, or at a single moment, it is what the metric
+    reads. The metric is one of numbers and not split: of a text or a flag there is nothing highest (ValueError).
     """
-    if metric.by is None and (state is None or slotless(metric)):
+    if metric.by is None and (state is None or since == until or slotless(metric)):
         return _number(metric, read(metric, state, at=until, zone=zone))
     highest: int | float | None = None
     for _, value in _readings(metric, state, since, until, zone):

@@ -53,8 +53,8 @@ class Streaks(Mechanic):
 
     def next_at(self, work: Work) -> datetime | None:
         kept = work.play.get(MECHANIC, {})
-        moments = [_due(streak, kept[streak.key]) for streak in _remembered(work)]
-        return min((from_epoch_seconds(moment) for moment in moments if moment is not None), default=None)
+        moments = [due for streak in _remembered(work) if (due := _due(streak, kept[streak.key])) is not None]
+        return from_epoch_seconds(min(moments)) if moments else None
 
     def pass_to(self, work: Work, moment: datetime) -> None:
         for streak in _remembered(work):
