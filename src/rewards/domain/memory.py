@@ -349,8 +349,8 @@ class Members:
             return
         origin = UUID(leg.payload["origin"])
         other.events = self._members[origin].events | other.events
-        self.decide(other, MergeIn(origin, leg.payload), at, actor=actor)
         other.take_over(self._members[origin])
+        self.decide(other, MergeIn(origin, leg.payload), at, actor=actor)
 
     def advance(self, until: datetime) -> None:
         """Hears all silences and closes all boards up to `until`, in time order, each at its moment."""

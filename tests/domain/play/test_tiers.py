@@ -8,8 +8,20 @@ from uuid import UUID
 
 import pytest
 
+from rewards.domain.commands import (
+    Backfill,
+    Command,
+    Due,
+    Earn,
+    Event,
+    Import,
+    MemberRef,
+    MergeOut,
+    Reverse,
+    SetProfile,
+    Spend,
+)
 from rewards.domain.commands import Cause as Why
-from rewards.domain.commands import Command, Due, Earn, Event, Import, MemberRef, MergeOut, Reverse, SetProfile, Spend
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.tier_held import tier_at
@@ -382,6 +394,41 @@ def test_a_year_ends_where_the_member_is() -> None:
     assert world.held() == "silver"
     world.at(moment("2027-12-31T11:00"))
     assert world.held() == "-"
+
+
+def without_tiers() -> Program:
+    report = check(read_document(DOCUMENT[: DOCUMENT.index("tiers:")].encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
+
+
+@pytest.mark.parametrize("terms", ["per: year", "per: 90d", "per: lifetime"])
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("filled_in", [False, True])
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_was_earned_before_there_were_tiers_takes_nothing_from_them(
+    terms: str, *, merged: bool, filled_in: bool, changed: bool
+) -> None:
+    """Unless it was filled in."""
+    world = World(without_tiers())
+    world.happen("ordered", moment("2026-03-01"), id="a", total=600)
+    made = world.members.program = program(terms)
+    assert made.tiers is not None
+    world.happen("ordered", moment("2026-03-10"), id="b", total=700)
+    if filled_in:
+        world.do(Backfill((made.tiers.metric.id,), announce=True, rewards=True))
+    if changed:
+        world.members.program = program(f"{terms}; grace: 20d")
+    if merged:
+        world.do(MergeOut(MemberRef("user", "ben"), BEN))
+    who = BEN if merged else ADA
+    assert world.held(who=who) == ("gold" if filled_in else "silver")
+    world.happen("refunded", moment("2026-03-12"), who=who, id="a")
+    assert world.held(who=who) == "silver"
+    world.happen("refunded", moment("2026-03-13"), who=who, id="b")
+    assert world.held(who=who) == "-"
+    world.happen("ordered", moment("2026-03-14"), who=who, id="c", total=500)
+    assert world.held(who=who) == "silver"
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])

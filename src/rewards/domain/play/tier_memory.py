@@ -32,6 +32,7 @@ from rewards.domain.work import Work
 TAIL_MAX: Final = 200
 HISTORY_MAX: Final = 24
 GONE_MAX: Final = 40
+BEGUN_MAX: Final = 4
 
 
 @dataclass(slots=True)
@@ -39,7 +40,8 @@ class Memory:
     """`history` tells from when on which rank is held; `reached` how often a rank was reached, and when last.
 
     `keys` are the levels' keys when the ranks were written down. `due` is when time alone changes the rank. `gone` is as
-    `reached`, by key, of levels that the program has no more: should one come back, it was rewarded already.
+    `reached`, by key, of levels that the program has no more: should one come back, it was rewarded already. `begun` says,
+    by qualification, by which command it began to count: what was recorded before never was in it.
     """
 
     terms: str
@@ -52,6 +54,7 @@ class Memory:
     reached: dict[int, tuple[int, int]] = field(default_factory=dict)
     due: int | None = None
     gone: dict[str, tuple[int, int]] = field(default_factory=dict)
+    begun: dict[str, str] = field(default_factory=dict)
 
     def known(self, ladder: Ladder) -> int:
         """The rank that was last told."""
@@ -124,6 +127,7 @@ def read(ladder: Ladder, stored: dict[str, Any]) -> Memory:
         reached={rank: (times, micros) for rank, times, micros in stored["reached"]},
         due=stored["due"],
         gone={key: (times, micros) for key, times, micros in stored.get("gone", ())},
+        begun=dict(stored.get("begun", ())),
     )
 
 
@@ -140,6 +144,8 @@ def keep(work: Work, memory: Memory) -> None:
         "reached": [[rank, times, micros] for rank, (times, micros) in memory.reached.items()],
         "due": memory.due,
     }
+    if memory.begun:
+        stored["begun"] = [list(each) for each in memory.begun.items()][-BEGUN_MAX:]
     if memory.gone:
         latest = sorted(memory.gone.items(), key=lambda each: each[1][1])[-GONE_MAX:]
         stored["gone"] = [[key, times, micros] for key, (times, micros) in latest]
@@ -149,7 +155,8 @@ def keep(work: Work, memory: Memory) -> None:
 def fresh(work: Work, ladder: Ladder, rank: int, *, at: int) -> Memory:
     """Of a member of whom only the rank is known, from `at` on."""
     standing = begin(ladder, at, rank, Reading(ladder, work.metrics.get(ladder.metric.id), work.zone))
-    return Memory(ladder.terms, ladder.metric.id, [level.key for level in ladder.levels], standing, standing)
+    keys = [level.key for level in ladder.levels]
+    return Memory(ladder.terms, ladder.metric.id, keys, standing, standing, begun={ladder.metric.id: work.id.hex})
 
 
 def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
@@ -166,6 +173,7 @@ def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
     history: list[Change] = [[micros, mapping[rank]] for micros, rank in stored["history"]]
     memory = fresh(work, ladder, history[-1][1] if history else ladder.lowest, at=now)
     memory.history = history
+    memory.begun |= dict(stored.get("begun", [(stored["metric"], "")]))
     reached = {key: (times, micros) for key, times, micros in stored.get("gone", ())}
     reached |= {stored["keys"][rank - 1]: (times, micros) for rank, times, micros in stored["reached"]}
     memory.reached = {ranks[key]: each for key, each in reached.items() if key in ranks}

@@ -12,6 +12,7 @@ from rewards.domain.periods import Calendar, epoch_micros, from_epoch_micros
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored, add, contribution, retract
+from rewards.domain.play.recounting import FILLED_IN
 from rewards.domain.play.rewards import give
 from rewards.domain.play.tier_held import LADDER, MECHANIC
 from rewards.domain.play.tier_memory import Memory, adopted, fresh, keep, remembered
@@ -65,7 +66,7 @@ class Tiers(Mechanic):
             late = work.program.late_seconds
             work.set_metric(metric.id, add(metric, state, stored, zone=work.zone, late_seconds=late))
             _count(work, ladder, epoch_micros(earning.at), kept[0])
-        else:
+        elif _was_counted(work, ladder, earning):
             if isinstance(ladder.per, Calendar):
                 kept[2] = _period_of(ladder, state, epoch_micros(earning.at), kept[0], zone=work.zone)
             work.set_metric(metric.id, retract(metric, state, stored, zone=work.zone))
@@ -133,6 +134,8 @@ class Tiers(Mechanic):
             memory.reached[each] = max(times, memory.reached.get(each, times))
         for key, times in theirs.gone.items():
             memory.gone[key] = max(times, memory.gone.get(key, times))
+        for metric_id, begun in theirs.begun.items():
+            memory.begun[metric_id] = min(begun, memory.begun.get(metric_id, begun))
         keep(work, memory)
 
     def drop_removed(self, work: Work) -> None:
@@ -161,6 +164,14 @@ def _ahead(work: Work, ladder: Ladder, memory: Memory) -> Reading:
 
 def _begun(work: Work, ladder: Ladder) -> Memory:
     return fresh(work, ladder, ladder.lowest, at=epoch_micros(work.now) - work.program.late_seconds * 1_000_000)
+
+
+def _was_counted(work: Work, ladder: Ladder, earning: Earning) -> bool:
+    """Whether points that are taken back are in the qualification: not if it began to count later, and was not filled in."""
+    memory = remembered(work, ladder)
+    if memory is None or ladder.metric.id in work.play.get(FILLED_IN, {}):
+        return True
+    return earning.order >= memory.begun.get(ladder.metric.id, "")
 
 
 def _period_of(ladder: Ladder, state: Any | None, micros: int, amount: int, *, zone: ZoneInfo) -> int:
