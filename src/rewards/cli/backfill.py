@@ -7,10 +7,10 @@ import secrets
 from typing import Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from rewards.cli.choosing import PROGRAM, chosen_program
+from rewards.cli.printing import counted, progress_bar
 from rewards.cli.root import run
 from rewards.db.transact import reading
 from rewards.features.backfills.running import Backfills
@@ -38,8 +38,8 @@ def backfill(program: str | None, metrics: tuple[str, ...], *, silent: bool, rew
     wish = Wish(metrics or None, announce, announce if rewards is None else rewards)
     done = run(lambda settings: _backfill(settings, program, wish)).run
     click.echo(
-        f"{done.done:,} members, {done.changed:,} with recorded events; badges and tiers achieved: {done.achieved:,};"
-        f" {done.failed:,} members failed"
+        f"{counted(done.done, 'member')}, {done.changed:,} with recorded events; badges and tiers achieved: "
+        f"{done.achieved:,}; {counted(done.failed, 'member')} failed"
     )
     if done.state == "cancelled":
         click.echo("It was cancelled.", err=True)
@@ -75,7 +75,7 @@ async def _with_bar(starter: Starter, backfills: Backfills, found: Named) -> Nam
         TextColumn("{task.completed:,} members, {task.fields[achieved]:,} achieved"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=found.run.members, achieved=0)
         while found.run.state == "running":
             if await backfills.step(found) is None:

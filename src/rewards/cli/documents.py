@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from rewards.cli.printing import console, counted
 from rewards.domain.program.check import Report
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.problems import Problem
@@ -20,15 +21,6 @@ from rewards.features.programs.checking import Checker, TestReport
 CHECK_SECONDS_MAX: Final = 30.0
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 EXCERPT_LENGTH_MAX: Final = 160
-PIPE_COLUMNS: Final = 1000
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Colours only on a terminal; lines are never wrapped, so that they can be searched and cut."""
-    made = Console(stderr=stderr, soft_wrap=True, highlight=False)
-    if not made.is_terminal:  # a pipe has no width to fit into
-        made.width = PIPE_COLUMNS
-    return made
 
 
 def read_source(path: Path) -> bytes:
@@ -85,11 +77,6 @@ def show_problems(report: Report, name: str, source: bytes) -> None:
             _show(out, kind, colour, problem, name, lines, report.data)
     if report.errors:
         out.print(f"{name}: {counted(len(report.errors), 'error')}, {counted(len(report.warnings), 'warning')}")
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 error`, `2 errors`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _show(out: Console, kind: str, colour: str, problem: Problem, name: str, lines: Sequence[str], data: Any) -> None:

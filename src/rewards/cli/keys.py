@@ -8,11 +8,11 @@ from typing import Final, cast
 from uuid import UUID
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.cli.choosing import PROGRAM, chosen_program
+from rewards.cli.printing import table_console
 from rewards.cli.root import run
 from rewards.db.engine import make_engine
 from rewards.db.transact import reading, transact
@@ -24,7 +24,6 @@ from rewards.settings import Settings
 
 ACTOR: Final = "cli"
 PAGE_ITEMS: Final = 200
-PIPE_COLUMNS: Final = 1000
 
 
 @click.group()
@@ -96,10 +95,7 @@ def list_all(program: str | None) -> None:
             *(str(row.rate_per_second or "-"), f"{row.created_at:%Y-%m-%d %H:%M}"),
             f"{row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "-",
         )
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width to fit into
-        console.width = PIPE_COLUMNS
-    console.print(table)
+    table_console().print(table)
 
 
 @keys.command()

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.cli.choosing import PROGRAM, chosen_program
+from rewards.cli.printing import counted, progress_bar, table_console
 from rewards.cli.reaching import Unreachable, why
 from rewards.cli.root import run
 from rewards.db.engine import make_engine
@@ -36,7 +36,8 @@ VALKEY_TIMEOUT_SECONDS: Final = 30.0
 TRY_AGAIN_SECONDS: Final = 0.2
 TRIES_MAX: Final = 300
 SHOWN_MAX: Final = 50
-PIPE_COLUMNS: Final = 1000
+RIGHTED: Final = "`rewards leaderboards rebuild` rights it."
+NO_BOARDS: Final = "The program has no leaderboards."
 
 
 class UnknownBoard(RewardsError):
@@ -84,7 +85,10 @@ def rebuild_boards(program: str | None, board: str | None) -> None:
                         progress.update(task, completed=buckets, count=entries)
 
                     entries = await _rebuild(place, each, told)
-                click.echo(f"{each.id.key}: {entries:,} entries")
+                click.echo(f"{each.id.key}: {counted(entries, 'entry', 'entries')}")
+
+            if not place.boards:
+                click.echo(NO_BOARDS)
 
     run(work)
 
@@ -178,25 +182,23 @@ def _progress(what: str) -> Progress:
         TextColumn("buckets, {task.fields[count]:,} " + what),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return progress_bar(*columns)
 
 
 def _print(found: dict[str, tuple[int, list[Difference]]]) -> None:
+    if not found:
+        click.echo(NO_BOARDS)
     for key, (members, differences) in found.items():
         if not differences:
-            click.echo(f"{key}: {members:,} entries agree.")
+            click.echo(f"{key}: {counted(members, 'entry agrees', 'entries agree')}.")
             continue
         table = Table(Column("member", no_wrap=True), "period", "part", "in Valkey", "in PostgreSQL", box=None)
         for each in differences[:SHOWN_MAX]:
             row = (str(each.member), each.of.period, each.of.part, _written(each.found), _written(each.expected))
             table.add_row(*row)
-        console = Console()
-        if not console.is_terminal:
-            console.width = PIPE_COLUMNS
-        console.print(table)
-        click.echo(
-            f"{key}: {len(differences):,} of {members:,} entries differ; `rewards leaderboards rebuild` rights it."
-        )
+        table_console().print(table)
+        differ = f"{len(differences):,} of {counted(members, 'entry', 'entries')}"
+        click.echo(f"{key}: {differ} {'differs' if len(differences) == 1 else 'differ'}; {RIGHTED}")
 
 
 def _json(members: int, differences: list[Difference]) -> dict[str, Any]:

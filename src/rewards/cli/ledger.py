@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.cli.choosing import PROGRAM, chosen_program
 from rewards.cli.money import money
+from rewards.cli.printing import counted, progress_bar, table_console
 from rewards.cli.root import run
 from rewards.db.engine import make_engine
 from rewards.db.transact import reading, snapshot
@@ -37,7 +37,6 @@ from rewards.settings import Settings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 3600
 """These commands read whole months and buckets; the service's own limits are for answering callers."""
-PIPE_COLUMNS: Final = 1000
 FINDINGS_SHOWN: Final = 200
 DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 
@@ -92,7 +91,7 @@ async def _verify(engine: AsyncEngine, published: Published) -> Verdict:
         TextColumn("buckets, {task.fields[postings]:,} postings, {task.fields[findings]:,} findings"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task("", total=len(buckets) + 1, postings=0, findings=0)
         async for found in verification.each_bucket(buckets):
             findings += found
@@ -104,7 +103,13 @@ async def _verify(engine: AsyncEngine, published: Published) -> Verdict:
 
 def _print_verdict(verdict: Verdict) -> None:
     size = verdict.size
-    looked_at = f"{size.members:,} members, {size.transactions:,} transactions, {size.postings:,} postings"
+    looked_at = ", ".join(
+        (
+            counted(size.members, "member"),
+            counted(size.transactions, "transaction"),
+            counted(size.postings, "posting"),
+        )
+    )
     if not verdict.findings:
         click.echo(f"The books are sound: {looked_at}.")
         return
@@ -113,10 +118,10 @@ def _print_verdict(verdict: Verdict) -> None:
         table.add_row(
             str(finding.member or "house"), finding.invariant, finding.subject, finding.found, finding.expected
         )
-    _console().print(table)
+    table_console().print(table)
     if len(verdict.findings) > FINDINGS_SHOWN:
         click.echo(f"… and {len(verdict.findings) - FINDINGS_SHOWN:,} more; --json has all of them.")
-    click.echo(f"{len(verdict.findings):,} findings in {looked_at}.")
+    click.echo(f"{counted(len(verdict.findings), 'finding')} in {looked_at}.")
 
 
 @ledger.command()
@@ -178,7 +183,7 @@ async def _print_house(
     zone = published.program.zone
     since = f"{first.astimezone(zone):%Y-%m-%d %H:%M}" if first else "the beginning"
     click.echo(f"{published.key}, from {since} until {last.astimezone(zone):%Y-%m-%d %H:%M} ({zone})")
-    _console().print(table)
+    table_console().print(table)
 
 
 def _house_json(line: HouseLine) -> dict[str, Any]:
@@ -219,13 +224,6 @@ async def _print_member(
 
 def _cause(line: MemberLine) -> str:
     return line.source if line.reference is None else f"{line.source} ({line.reference})"
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width to fit into
-        console.width = PIPE_COLUMNS
-    return console
 
 
 @asynccontextmanager

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self, TextIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from rewards.cli.choosing import PROGRAM, chosen_program
+from rewards.cli.printing import counted, progress_bar
 from rewards.cli.root import run
 from rewards.db.transact import reading
 from rewards.domain.errors import InvalidInput
@@ -134,7 +134,7 @@ async def _with_bar(importer: Importer, table: Table, before: Done, *, size: int
         TimeRemainingColumn(),
     )
     began = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=size, rows=0, rate=0.0, failed=0)
 
         def progressed(tally: Tally) -> None:
@@ -147,8 +147,8 @@ async def _with_bar(importer: Importer, table: Table, before: Done, *, size: int
 def _summary(tally: Tally, request: Request, errors: Errors, *, seconds: float) -> None:
     verb = "would be imported" if request.dry_run else "imported"
     click.echo(
-        f"{tally.imported:,} members {verb} with {tally.amount:,} {request.currency}, "
-        f"{tally.repeated:,} imported before, {tally.failed:,} bad rows; {seconds:.1f} s"
+        f"{counted(tally.imported, 'member')} {verb} with {tally.amount:,} {request.currency}, "
+        f"{tally.repeated:,} imported before, {counted(tally.failed, 'bad row')}; {seconds:.1f} s"
     )
     if tally.failed:
         click.echo(f"Bad rows: {errors.path}", err=True)

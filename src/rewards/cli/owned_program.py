@@ -14,7 +14,8 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.cli.choosing import PROGRAM, chosen_program
-from rewards.cli.documents import FILE, console, document_in, read_source
+from rewards.cli.documents import FILE, document_in, read_source
+from rewards.cli.printing import console
 from rewards.cli.root import run
 from rewards.db.transact import reading, transact
 from rewards.domain.program.diff import Change

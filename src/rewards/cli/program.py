@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from rewards.cli.backfill import backfill
-from rewards.cli.documents import FILE, checked, console, counted, document_of, read_source, show_problems, tested
+from rewards.cli.documents import FILE, checked, document_of, read_source, show_problems, tested
 from rewards.cli.owned_program import owned_document, pause, publish, resume, rollback, versions
+from rewards.cli.printing import console, counted
 from rewards.cli.simulate import simulate
 from rewards.domain.program.diff import diff as compare
 from rewards.domain.program.docs import render

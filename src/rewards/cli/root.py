@@ -71,11 +71,9 @@ class Commands(click.Group):
 
 
 def explained(error: RewardsError) -> str:
-    """An error for a terminal: the sentence, and where the mistake is."""
-    lines = [error.message]
-    lines += [
-        f"  {wrong.get('path') or 'input'}: {wrong.get('message', '')}" for wrong in error.details.get("errors", ())
-    ]
+    """An error for a terminal: the sentence, and where the mistakes are that it does not tell of."""
+    wrong = [f"{each.get('path') or 'input'}: {each.get('message', '')}" for each in error.details.get("errors", ())]
+    lines = [error.message, *(f"  {each}" for each in wrong if each not in error.message)]
     if path := error.details.get("path"):
         expected = error.details.get("expected")
         lines.append(f"  {path}: expected {expected}" if expected else f"  {path}")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from rewards.cli.documents import FILE, console, document_in, read_source
+from rewards.cli.documents import FILE, document_in, read_source
 from rewards.cli.owned_program import as_owner, stored_document
+from rewards.cli.printing import console, progress_bar
 from rewards.cli.simulation_report import budget_totals, figures, show
 from rewards.db.transact import reading
 from rewards.features.programs import queries
@@ -115,15 +115,7 @@ async def _owned(owner: Owner) -> tuple[int, Written]:
 @contextmanager
 def _bar() -> Iterator[Hears]:
     """A progress bar on standard error, on a terminal only."""
-    shown = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not Console(stderr=True).is_terminal,
-    )
+    shown = progress_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, Any] = {}
     with shown:
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rewards.cli.documents import console
+from rewards.cli.printing import console, counted
 from rewards.domain.program.compiled import Program
 from rewards.domain.simulation import Flow, Tally
 from rewards.features.programs.simulate import Simulated
@@ -70,11 +70,12 @@ def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, 
     for bad in found.bad:
         errors.print(f"line {bad.number}: {escape(bad.message)}")
     if found.bad_count:
-        errors.print(f"{found.bad_count:,} lines are no events and were left out")
+        lines = "line is no event and was" if found.bad_count == 1 else "lines are no events and were"
+        errors.print(f"{found.bad_count:,} {lines} left out")
     until = f" until {found.until:%Y-%m-%d %H:%M} UTC" if found.until else ""
-    out.print(f"{found.events:,} events of {found.members:,} members{until}.")
+    out.print(f"{counted(found.events, 'event')} of {counted(found.members, 'member')}{until}.")
     if found.affected is not None:
-        out.print(f"[bold]{found.affected:,} members would get something else.[/]")
+        out.print(f"[bold]{counted(found.affected, 'member')} would get something else.[/]")
     before, after = found.before, found.after
     _table(out, "points", names, _flows(before, after, money))
     for title, told in (

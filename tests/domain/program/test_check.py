@@ -409,3 +409,38 @@ def test_no_text_crashes_a_condition(source: str) -> None:
 
 def test_a_condition_may_be_right() -> None:
     assert check(Source(conditional("event.total > 1"))).ok
+
+
+@pytest.mark.parametrize(
+    ("changes", "paths"),
+    [
+        (
+            [put("rules.share_points.limt", {}), put("rules.share_points.when", "event.chanel == 'x'")],
+            {"rules.share_points.limt", "rules.share_points.when"},
+        ),
+        (
+            [
+                put("rules.share_points.then.0", {"ern": {}}),
+                put("rules.share_points.on", "shred"),
+                put("rules.share_points.when", "1 +"),
+            ],
+            {"rules.share_points.then.0.ern", "rules.share_points.on", "rules.share_points.when"},
+        ),
+        (
+            [put("rules.share_points.limit", {"tmes": 1}), put("rules.share_points.then.0.earn.currency", "pionts")],
+            {
+                "rules.share_points.limit.times",
+                "rules.share_points.limit.tmes",
+                "rules.share_points.then.0.earn.currency",
+            },
+        ),
+        (  # what cannot be told apart is not guessed at
+            [put("rules.share_points.on", 3), put("rules.share_points.when", "event.chanel == 'x'")],
+            {"rules.share_points.on"},
+        ),
+    ],
+)
+def test_what_else_is_wrong_in_a_rule_is_told_at_once(changes: list[Change], paths: set[str]) -> None:
+    report = check(Source(changed(*changes)))
+    assert {each.path for each in report.errors} == paths
+    assert [each for each in report.warnings if each.path.startswith("rules.share_points")] == []

@@ -91,10 +91,10 @@ async def test_balances_and_attributes_are_booked_once(old: Live, command: Comma
 @pytest.mark.parametrize(
     ("second", "more", "points", "said"),
     [
-        ("ann,,120\ncid,,7\n", (), 127, "1 members imported with 7 points, 1 imported before"),
+        ("ann,,120\ncid,,7\n", (), 127, "1 member imported with 7 points, 1 imported before"),
         ("cid,,7\nann,,120\n", ("--source", "other"), 247, "2 members imported"),
-        ("ann,,121\ncid,,7\n", (), 127, "1 bad rows"),  # a changed balance of a known member is told, not paid
-        ("ann,,1\nann,,2\ncid,,7\ncid,,7\n", ("--source", "twice"), 128, "1 imported before, 1 bad rows"),
+        ("ann,,121\ncid,,7\n", (), 127, "1 bad row"),  # a changed balance of a known member is told, not paid
+        ("ann,,1\nann,,2\ncid,,7\ncid,,7\n", ("--source", "twice"), 128, "1 imported before, 1 bad row"),
     ],
 )
 async def test_another_file_adds_only_what_is_new(

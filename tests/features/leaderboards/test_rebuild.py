@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.command import Done, rewards
 from tests.features.leaderboards.boards import Boards
+from tests.service import another
 
 from rewards.features.leaderboards.boards import board_id
 from rewards.features.leaderboards.ranking import SetId
@@ -30,7 +31,7 @@ async def test_a_board_is_verified_and_rebuilt(boards: Boards) -> None:
         await boards.score(member, points)
     await boards.project()
     sound = await command(boards, "verify", "--board", "shared")
-    assert (sound.returncode, sound.stdout) == (0, "shared: 3 entries agree.\n"), sound.stderr
+    assert (sound.returncode, sound.stdout, sound.stderr) == (0, "shared: 3 entries agree.\n", "")
 
     of = await set_of(boards, "shared")
     entries: Any = await valkey.zrange(of.entries, 0, -1)
@@ -48,6 +49,13 @@ async def test_a_board_is_verified_and_rebuilt(boards: Boards) -> None:
     assert (rebuilt.returncode, rebuilt.stdout) == (0, "shared: 3 entries\n"), rebuilt.stderr
     assert await boards.places("/shared") == [(1, "ada", 5), (2, "cem", 4), (3, "bob", 3)]
     assert (await command(boards, "verify")).returncode == 0
+
+
+async def test_a_program_without_boards_says_so(boards: Boards) -> None:
+    async with another(boards.live, "rewards: 1\nprogram: {key: bare, timezone: UTC}\n") as bare:
+        for action in ("verify", "rebuild"):
+            answer = await command(Boards(bare), action)
+            assert (answer.returncode, answer.stdout, answer.stderr) == (0, "The program has no leaderboards.\n", "")
 
 
 async def test_what_is_not_projected_yet_is_no_difference(boards: Boards) -> None:

@@ -71,6 +71,21 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
     assert (code, "did you mean play?" in said) == (1, True)
 
 
+def test_what_keeps_a_document_from_being_published_is_told_once(
+    migrated_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    test = "  - {name: NAME, given: [{at: \"2026-11-21T10:00:00Z\", member: ada, type: played}], expect: {ada: {balances: {coins: 7}}}}\n"
+    path = tmp_path / "failing.yaml"
+    document = DOCUMENT.replace("KEY", "failing").replace("AMOUNT", "1") + "tests:\n"
+    path.write_text(document + "".join(test.replace("NAME", name) for name in ("first", "second")))
+    ran = run("program", "publish", str(path), "--create", environment=environment(migrated_url, redis_url))
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == [
+        "Error: tests.0: first: ada: expected 7 coins available, found 1 [test-failed], and 1 more",
+        "  tests.1: second: ada: expected 7 coins available, found 1",
+    ]
+
+
 def test_the_summary_is_short_and_aligned() -> None:
     changes = [
         Change("program", "shop", "changed", tuple(FieldChange(f"f{number}", 1, 2) for number in range(3))),

@@ -181,10 +181,10 @@ def test_a_simulation_says_what_would_change(desk: Desk) -> None:
     before, after = desk.write("before.yaml"), desk.write("after.yaml", ("> 5", "> 3"))
     found = desk.run("simulate", after, "--events", events, "--against", before)
     assert found.exit_code == 0
-    assert found.stderr == "line 5: Object missing required field `member`\n1 lines are no events and were left out\n"
+    assert found.stderr == "line 5: Object missing required field `member`\n1 line is no event and was left out\n"
     rows = {cells[0]: cells[1:] for cells in map(cells_of, found.stdout.splitlines()) if cells}
     assert found.stdout.startswith(
-        "4 events of 2 members until 2026-11-03 10:00 UTC.\n1 members would get something else."
+        "4 events of 2 members until 2026-11-03 10:00 UTC.\n1 member would get something else."
     )
     assert rows["coins issued"] == ["6", "9", "+3"]
     assert rows["liability, EUR"] == ["0.12", "0.18", "+0.06"]

@@ -65,7 +65,9 @@ def check(source: Source) -> Report:
         context = Context(document, problems, broken)
         build_program(context, version=0)
         check_tests(context)
-    problems.warnings = [each for each in problems.warnings if ".".join(each.path.split(".")[:2]) not in reduced]
+    problems.warnings = [
+        each for each in problems.warnings if ".".join(each.path.split(".")[:2]) not in reduced | broken
+    ]
     return _report(problems, source, document)
 
 

@@ -38,6 +38,8 @@ _SECTIONS: Final = (
     "leaderboards",
 )
 _LISTS: Final = ("rules", "tests")
+_NEEDED: Final = frozenset({"key", "on"})
+_CHECKED_ALONE: Final = frozenset({*_NEEDED, "when", "then", "otherwise"})
 _MODEL_NAMES: Final = frozenset(
     {"Document", "Header", "Currency", "Expires", "EventType", "Attribute", "Property", "Metric", "Segment", "Rule"}
     | {
@@ -203,10 +205,14 @@ def model_at(location: Sequence[Any]) -> type[BaseModel] | None:
 
 
 def repaired(data: Mapping[str, Any], mistakes: Iterable[ErrorDetails]) -> tuple[dict[str, Any], frozenset[str]]:
-    """The document without the parts that hold mistakes, and the paths (`metrics.orders`) of those parts."""
+    """The document without the parts that hold mistakes, and the paths (`metrics.orders`) of those parts.
+
+    Of a rule what is right stays: its condition may be wrong as well.
+    """
     rest = copy.copy(dict(data))
     broken: set[str] = set()
     drop: dict[str, set[Any]] = {}
+    reduced: dict[Any, set[Any]] = {}
     for mistake in mistakes:
         location = mistake["loc"]
         section = location[0] if location else None
@@ -214,7 +220,10 @@ def repaired(data: Mapping[str, Any], mistakes: Iterable[ErrorDetails]) -> tuple
             broken.add(f"{section}.{location[1]}")
             drop.setdefault(str(section), set()).add(location[1])
         elif section in _LISTS and len(location) > 1 and isinstance(rest.get(section), list):
-            drop.setdefault(str(section), set()).add(location[1])
+            if section == "rules":
+                reduced.setdefault(location[1], set()).update(location[2:3])
+            else:
+                drop.setdefault(str(section), set()).add(location[1])
             broken.add(".".join(named_path(location[:2], data).split(".")[:2]))
         elif section == "program" and isinstance(rest.get("program"), Mapping) and len(location) > 1:
             drop.setdefault("program", set()).add(location[1])
@@ -227,10 +236,22 @@ def repaired(data: Mapping[str, Any], mistakes: Iterable[ErrorDetails]) -> tuple
             rest[section] = [each for position, each in enumerate(value) if position not in keys]
         elif isinstance(value, Mapping):
             rest[section] = {key: each for key, each in value.items() if key not in keys}
+    if isinstance(rest.get("rules"), list):
+        parts = [_rest_of(each, reduced.get(position)) for position, each in enumerate(rest["rules"])]
+        rest["rules"] = [each for each in parts if each is not None]
     rest.setdefault("rewards", 1)
     program = rest.get("program")
     rest["program"] = {"key": "unnamed", **program} if isinstance(program, Mapping) else {"key": "unnamed"}
     return rest, frozenset(broken)
+
+
+def _rest_of(rule: Any, wrong: set[Any] | None) -> Any:
+    """The parts of a rule that can be checked without those that are wrong; None where it cannot be told what it is for."""
+    if wrong is None:
+        return rule
+    if not isinstance(rule, Mapping) or wrong & _NEEDED or not rule.keys() >= _NEEDED:
+        return None
+    return {"then": [], **{key: value for key, value in rule.items() if key in _CHECKED_ALONE and key not in wrong}}
 
 
 def _names(data: Mapping[str, Any], section: str) -> set[str]:
