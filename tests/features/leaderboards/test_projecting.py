@@ -25,11 +25,6 @@ from rewards.valkey import make_valkey
 PATIENCE_SECONDS = 60
 
 
-@pytest.fixture
-async def boards(lone_boards: Boards) -> Boards:
-    return lone_boards
-
-
 def another_projector(boards: Boards, ranking: Ranking | None = None) -> Projector:
     service = boards.live.service
     made = Projector(service.engine, service.valkey, service.programs, ProjectorMetrics(CollectorRegistry()))

@@ -19,11 +19,6 @@ from rewards.http import event_stream
 from rewards.http.token_watch import HeldToken, TokenWatch
 
 
-@pytest.fixture
-async def boards(lone_boards: Boards) -> Boards:
-    return lone_boards
-
-
 @asynccontextmanager
 async def watched(boards: Boards, board: str, *, last: str | None = None, **query: Any) -> AsyncIterator[Stream]:
     headers = {"Authorization": f"Bearer {boards.live.server_key}"}
@@ -240,11 +235,11 @@ async def test_what_cannot_be_watched_is_refused_before_it_begins(boards: Boards
         assert (await boards.live.client.get(f"/v1/leaderboards{path}")).status_code == status
 
 
-async def test_streams_end_with_the_service(boards: Boards) -> None:
-    await boards.project()
-    async with watched(boards, "shared") as opened:
+async def test_streams_end_with_the_service(lone_boards: Boards) -> None:
+    await lone_boards.project()
+    async with watched(lone_boards, "shared") as opened:
         await opened.next()
-        boards.live.service.ending.set()
+        lone_boards.live.service.ending.set()
         async with asyncio.timeout(5):
             await opened.ended.wait()
         assert opened.complete
