@@ -342,6 +342,22 @@ async def test_a_merge_arrives_though_the_service_dies_between_its_legs(
     assert [row.name for row in await due_of(works, "arrived")] == ["wake"]
 
 
+async def test_what_finds_no_partition_may_be_sent_again(works: Live, url: str, redis_url: str) -> None:
+    """No worker has run for months: the database refuses the row, and yet nothing is wrong with the event."""
+    owner = database(service_settings(url, redis_url), application_name="tests", role=None)
+    async with owner.begin() as connection:
+        await connection.execute(text(f"DROP TABLE outbox_{datetime.now(UTC):%Y_%m}"))
+    event = EventFactory(type="played", member="early", properties={})
+    answer = await works.client.post("/v1/events", json=event)
+    assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    await transact(owner, lambda connection: ensure_partitions(connection, datetime.now(UTC)))
+    assert (await works.event(**event))["status"] == "processed"
+    [kept] = await run(works, "SELECT count(*) FROM dead_letter WHERE command = 'Event'")
+    assert kept[0] == 0
+    await owner.dispose()
+
+
 async def test_partitions_are_made_ahead_and_only_what_is_old_is_dropped(works: Live, url: str, redis_url: str) -> None:
     """An event of two years ago is still known when its month has gone: it answers so, and pays nothing."""
     owner = database(service_settings(url, redis_url), application_name="tests", role=None)

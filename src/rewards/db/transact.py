@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import ClassVar, Final, TypeVar
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -88,6 +89,12 @@ def sqlstate(error: DBAPIError) -> str | None:
 def is_data_error(error: DBAPIError) -> bool:
     """Whether the values themselves were refused (SQLSTATE class 22 or 23): trying again would fail again."""
     return (sqlstate(error) or "")[:2] in {"22", "23"}
+
+
+def lacks_partition(error: DBAPIError) -> bool:
+    """Whether there is no partition to write to: nothing is wrong with the values, and soon there may be one."""
+    violates_check = isinstance(error.orig, asyncpg.CheckViolationError)
+    return violates_check and getattr(error.orig, "constraint_name", None) is None
 
 
 async def transact(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -203,6 +210,10 @@ def _translated() -> Iterator[None]:
             raise _Conflict from error
         if state in SLOW:
             raise DatabaseBusy("The database took too long; nothing was changed.") from error
+        if lacks_partition(error):
+            raise DatabaseUnavailable(
+                "This month has no partition yet: a worker or `rewards migrate` makes it."
+            ) from error
         if error.connection_invalidated or state == READ_ONLY or state[:2] in UNAVAILABLE_CLASSES:
             raise _Lost from error
         raise
