@@ -18,6 +18,7 @@ from rewards.domain.commands import (
     MemberRef,
     MergeOut,
     Reverse,
+    ReverseReference,
     SetProfile,
     Spend,
 )
@@ -31,7 +32,7 @@ from rewards.domain.program.compiled import Program
 DOCUMENT: Final = """
 rewards: 1
 program: {key: shop, timezone: UTC, late_window: 72h}
-currencies: {points: {qualifying: true}, stars: {}, karma: {spendable: false}}
+currencies: {points: {qualifying: true}, stars: {}, karma: {spendable: false, qualifying: true}}
 events:
   ordered: {properties: {id: string, total: number}}
   refunded: {properties: {id: string}}
@@ -429,6 +430,26 @@ def test_what_was_earned_before_there_were_tiers_takes_nothing_from_them(
     assert world.held(who=who) == "-"
     world.happen("ordered", moment("2026-03-14"), who=who, id="c", total=500)
     assert world.held(who=who) == "silver"
+
+
+@pytest.mark.parametrize("terms", ["per: year", "per: month", "per: 90d", "per: lifetime"])
+@pytest.mark.parametrize("qualify", ["metric: visits", "earned: karma"])
+@pytest.mark.parametrize("day", ["2026-03-03", "2026-03-04", "2026-03-12"])  # while late events may come, and later
+def test_what_was_filled_in_and_is_taken_back_is_no_ground_any_more(terms: str, qualify: str, day: str) -> None:
+    world = World(without_tiers())
+    for number, name in ((1, "a"), (2, "b")):
+        world.happen("visited", moment(f"2026-03-0{number}"), id=name)
+    made = world.members.program = program(terms, qualify, thresholds=(1, 2))
+    assert made.tiers is not None
+    world.at(moment("2026-03-03"))
+    world.do(Backfill((made.tiers.metric.id,)))
+    held = [world.held()]
+    world.at(moment(day))
+    for name in ("b", "a"):
+        world.do(ReverseReference(name))
+        held.append(world.held())
+    world.happen("visited", world.now, id="c")
+    assert [*held, world.held()] == ["gold", "silver", "-", "silver"]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])

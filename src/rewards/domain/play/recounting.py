@@ -17,6 +17,7 @@ from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.play.counting import contributed
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.metrics import Stored, contribution, recompute
+from rewards.domain.play.tier_held import FILLED_IN as TIERS_FILLED_IN
 from rewards.domain.play.windows import reach_seconds
 from rewards.domain.program.compiled import Metric
 from rewards.domain.recorded import History, PastEarning, Recorded, Wanted, WantedEarnings
@@ -37,6 +38,8 @@ def contributions_of(work: Work, event: Recorded) -> Iterator[tuple[str, Stored]
             derived = _derived(work, metric, event)
             if derived is not None:
                 yield metric.id, derived
+                if work.program.tiers is not None and metric.id == work.program.tiers.metric.id:
+                    yield TIERS_FILLED_IN, derived
 
 
 def recount(

@@ -12,6 +12,11 @@ from rewards.domain.program.tier import Ladder, Level
 MECHANIC: Final = "tiers"
 LADDER: Final = "ladder"
 """The one key under which the mechanic remembers."""
+CONTRIBUTED: Final = f"{MECHANIC}:{LADDER}"
+"""How an event says what it contributed to the qualification: the metric's own entry is taken out by others."""
+PAST: Final = "past"
+FILLED_IN: Final = f"{MECHANIC}:{PAST}"
+"""As `CONTRIBUTED`, of an event that was recorded before it could say so, and counted when the metric was filled in."""
 
 
 def rank_at(ladder: Ladder, play: Mapping[str, Mapping[str, Any]], at: datetime) -> int:

@@ -14,7 +14,7 @@ from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored, add, contribution, retract
 from rewards.domain.play.recounting import FILLED_IN
 from rewards.domain.play.rewards import give
-from rewards.domain.play.tier_held import LADDER, MECHANIC
+from rewards.domain.play.tier_held import CONTRIBUTED, LADDER, MECHANIC, PAST
 from rewards.domain.play.tier_memory import Memory, adopted, fresh, keep, remembered
 from rewards.domain.play.tier_standing import (
     SECOND,
@@ -31,9 +31,6 @@ from rewards.domain.play.tier_standing import (
 from rewards.domain.program.compiled import Cause
 from rewards.domain.program.tier import Ladder
 from rewards.domain.work import Earning, Work
-
-CONTRIBUTED: Final = f"{MECHANIC}:{LADDER}"
-"""How an event says what it contributed to the qualification: the metric's own entry is taken out by others."""
 
 ZONES_APART_HOURS: Final = 26
 """From the zone furthest east to the one furthest west."""
@@ -66,15 +63,19 @@ class Tiers(Mechanic):
             late = work.program.late_seconds
             work.set_metric(metric.id, add(metric, state, stored, zone=work.zone, late_seconds=late))
             _count(work, ladder, epoch_micros(earning.at), kept[0])
-        elif _was_counted(work, ladder, earning):
+            return
+        filled_in = _is_older(work, ladder, earning)
+        if not filled_in or metric.id in work.play.get(FILLED_IN, {}):
             if isinstance(ladder.per, Calendar):
                 kept[2] = _period_of(ladder, state, epoch_micros(earning.at), kept[0], zone=work.zone)
             work.set_metric(metric.id, retract(metric, state, stored, zone=work.zone))
-            _uncount(work, ladder, epoch_micros(earning.at), kept[0], slot=kept[2] if len(kept) > 2 else None)
+            slot = kept[2] if len(kept) > 2 else None
+            _uncount(work, ladder, epoch_micros(earning.at), kept[0], slot=slot, filled_in=filled_in)
 
     def take_back(self, work: Work, key: str, stored: Stored) -> None:
-        if key == LADDER:
-            _uncount(work, _ladder(work), epoch_micros(stored.occurred_at), stored.contribution[0])
+        if key in (LADDER, PAST):
+            micros, amount = epoch_micros(stored.occurred_at), stored.contribution[0]
+            _uncount(work, _ladder(work), micros, amount, filled_in=key == PAST)
 
     def reassess(self, work: Work, at: datetime) -> None:
         ladder = _ladder(work)
@@ -166,12 +167,10 @@ def _begun(work: Work, ladder: Ladder) -> Memory:
     return fresh(work, ladder, ladder.lowest, at=epoch_micros(work.now) - work.program.late_seconds * 1_000_000)
 
 
-def _was_counted(work: Work, ladder: Ladder, earning: Earning) -> bool:
-    """Whether points that are taken back are in the qualification: not if it began to count later, and was not filled in."""
+def _is_older(work: Work, ladder: Ladder, earning: Earning) -> bool:
+    """Whether points were earned before the qualification began to count: then they are in it only where it was filled in."""
     memory = remembered(work, ladder)
-    if memory is None or ladder.metric.id in work.play.get(FILLED_IN, {}):
-        return True
-    return earning.order >= memory.begun.get(ladder.metric.id, "")
+    return memory is not None and earning.order < memory.begun.get(ladder.metric.id, "")
 
 
 def _period_of(ladder: Ladder, state: Any | None, micros: int, amount: int, *, zone: ZoneInfo) -> int:
@@ -216,13 +215,18 @@ def _count(work: Work, ladder: Ladder, micros: int, amount: int) -> None:
     _finish(work, ladder, memory, reading, known, highest)
 
 
-def _uncount(work: Work, ladder: Ladder, micros: int, amount: int, *, slot: int | None = None) -> None:
-    """Something counts no longer, and the metric holds it no more: what had its ground in it is corrected at once."""
+def _uncount(
+    work: Work, ladder: Ladder, micros: int, amount: int, *, slot: int | None = None, filled_in: bool = False
+) -> None:
+    """Something counts no longer, and the metric holds it no more: what had its ground in it is corrected at once.
+
+    What was `filled_in` never was in the tail, however young it is.
+    """
     memory = remembered(work, ladder)
     if memory is None:
         return
     memory.catch_up(work)
-    if not memory.add((micros, -amount)):
+    if filled_in or not memory.add((micros, -amount)):
         reading = _ahead(work, ladder, memory)
         memory.base = lowered(memory.base, reading, reading.slot(micros) if slot is None else slot)
     _rewalk(work, ladder, memory, memory.head.at, corrects=True)
