@@ -6,17 +6,17 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.domain.play.teams_world import DOCUMENT, START, Club
 from tests.properties import explored
 
 from rewards.domain.commands import Command, Event, JoinQuest, MemberRef, MergeOut
 from rewards.domain.errors import RewardsError
-from rewards.domain.group_commands import JoinGroup, LeaveGroup, TakeContributionBack
+from rewards.domain.group_commands import JoinGroup, LeaveGroup, LoseWithTeam, RewardWithTeam, TakeContributionBack
 from rewards.domain.memory import Members
 from rewards.domain.outcome import Leg
-from rewards.domain.play.questing import sending, teams
+from rewards.domain.play.questing import sending, shares, teams
 from rewards.domain.play.questing.reading import State, progress_of
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.testing import run_tests
@@ -206,6 +206,31 @@ def test_what_two_who_became_one_were_both_rewarded_for_is_taken_back_from_both(
     assert club.points("ada") == [2 * 105]
     club.happen("ada", "refunded", 3, order="a")
     assert club.points("ada") == [0]
+
+
+HEARD = st.lists(
+    st.tuples(st.sampled_from(["red", "blue"]), st.integers(1, 4), st.booleans(), st.integers(1, 5)), max_size=20
+)
+
+
+@explored(given(heard=HEARD), few=30, at_length=1000)
+@example(
+    heard=[("red", 1, False, 1), ("red", 2, True, 1), ("red", 1, True, 2), ("blue", 1, False, 1), ("blue", 2, True, 1)]
+)
+def test_a_members_own_numbers_name_one_completion_each(heard: list[tuple[str, int, bool, int]]) -> None:
+    """Whatever is heard first, and however little of it is remembered."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shares, "REMEMBERED_MAX", 2)
+        club = Club("far")
+        named: dict[int, tuple[str, int]] = {}
+        for group, number, is_reward, turn in heard:
+            kind = RewardWithTeam if is_reward else LoseWithTeam
+            group_id = replay_id(MemberRef("group", group))
+            outcome = club.ask("ada", kind("far", group_id, number, 0, 0, 2 * turn - is_reward))
+            for effect in outcome.effects:
+                if effect["type"] == "quest":
+                    own = effect["instance"]
+                    assert named.setdefault(own, (group, number)) == (group, number)
 
 
 def test_more_contributors_than_are_kept_count_and_are_not_rewarded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,17 @@ class Shares:
             self._kept.append(share)
         else:
             self._kept[at] = share
-        self._work.set_play(NAME, self._quest, [each.plain() for each in self._kept[-REMEMBERED_MAX:]])
+        self._work.set_play(NAME, self._quest, [each.plain() for each in self._remembered()])
+
+    def _remembered(self) -> list[Share]:
+        """Of so many as are remembered one is the last that was numbered, whenever it was heard of: the next number follows it."""
+        beyond = len(self._kept) - REMEMBERED_MAX
+        if beyond <= 0:
+            return self._kept
+        last = max(range(len(self._kept)), key=lambda at: self._kept[at].own)
+        if last < beyond and self._kept[last].own:
+            return [self._kept[last], *self._kept[beyond + 1 :]]
+        return self._kept[beyond:]
 
 
 def merge(work: Work, other: dict[str, Any]) -> None:
