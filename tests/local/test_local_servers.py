@@ -31,10 +31,26 @@ NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def directory(server_directory: Path) -> Iterator[Path]:
+def new_directory(server_directory: Path) -> Iterator[Path]:
     directory = server_directory / f"local-{next(NUMBERS)}"
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def used_directory(server_directory: Path) -> Path:
+    """Where servers have run and were stopped: the first start makes a cluster, which takes most of its time."""
+    directory = server_directory / "used"
+    with LocalServers(directory, durable=False):
+        pass
+    return directory
+
+
+@pytest.fixture
+def directory(new_directory: Path, used_directory: Path) -> Path:
+    """A copy of the used one, with its owners."""
+    subprocess.run(["cp", "-a", used_directory, new_directory], check=True)  # noqa: S607 - wherever the system has it
+    return new_directory
 
 
 @asynccontextmanager
@@ -98,14 +114,14 @@ def holder(directory: Path) -> Iterator[Holder]:
         process.communicate()
 
 
-async def test_both_serve_on_loopback_only(directory: Path) -> None:
-    async with local_servers(directory, durable=False) as servers:
+async def test_both_serve_on_loopback_only(new_directory: Path) -> None:
+    async with local_servers(new_directory, durable=False) as servers:
         assert await ask(servers.database_url, "SELECT current_database()") == "rewards"
         assert valkey(servers).ping() is True
         for server in (servers.postgres, servers.valkey):
             listening = [c.laddr for c in psutil.Process(server.pid).net_connections() if c.status == "LISTEN"]
             assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", server.port)]
-    assert processes_of(directory) == []
+    assert processes_of(new_directory) == []
 
 
 @pytest.mark.parametrize(
@@ -164,12 +180,12 @@ def test_servers_do_not_see_our_environment(directory: Path, monkeypatch: pytest
             assert "REWARDS_SECRET_KEY" not in psutil.Process(server.pid).environ()
 
 
-async def test_data_survives_a_restart(directory: Path) -> None:
-    with LocalServers(directory) as servers:
+async def test_data_survives_a_restart(new_directory: Path) -> None:
+    with LocalServers(new_directory) as servers:
         await ask(servers.database_url, "CREATE TABLE kept AS SELECT 7 AS points")
         valkey(servers).set("kept", "7")
         first = servers.database_url
-    with LocalServers(directory, postgres_port=free_port()) as servers:
+    with LocalServers(new_directory, postgres_port=free_port()) as servers:
         assert servers.database_url != first
         assert await ask(servers.database_url, "SELECT points FROM kept") == 7
         assert valkey(servers).get("kept") == "7"
@@ -268,9 +284,9 @@ async def test_a_stale_pid_file_that_names_a_living_process(directory: Path) -> 
         assert await ask(servers.database_url, "SELECT points FROM kept") == 7
 
 
-async def test_an_interrupted_first_start(directory: Path) -> None:
-    (directory / "postgres" / "unfinished" / "base").mkdir(parents=True)
-    with LocalServers(directory, durable=False) as servers:
+async def test_an_interrupted_first_start(new_directory: Path) -> None:
+    (new_directory / "postgres" / "unfinished" / "base").mkdir(parents=True)
+    with LocalServers(new_directory, durable=False) as servers:
         assert await ask(servers.database_url, "SELECT 1") == 1
 
 
@@ -281,10 +297,10 @@ def test_a_port_that_is_taken_says_so(directory: Path, two_servers: dict[bool, L
     assert processes_of(directory) == []
 
 
-def test_a_failed_start_lets_go(directory: Path) -> None:
+def test_a_failed_start_lets_go(new_directory: Path) -> None:
     with pytest.raises(ServerFailed, match="shared_buffers"):
-        LocalServers(directory, postgres_settings={"shared_buffers": "plenty"}).start()
-    with LocalServers(directory, durable=False) as servers:
+        LocalServers(new_directory, postgres_settings={"shared_buffers": "plenty"}).start()
+    with LocalServers(new_directory, durable=False) as servers:
         assert servers.postgres.running
 
 
@@ -331,14 +347,14 @@ def test_programs_that_the_account_cannot_reach_are_copied_once(
     assert [made.name for made in (server_directory / "elsewhere").iterdir()] == ["server-1.0"]
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing(directory: Path) -> None:
+async def test_a_start_that_is_cancelled_leaves_nothing(new_directory: Path) -> None:
     async def hold() -> None:
-        async with local_servers(directory, durable=False):
+        async with local_servers(new_directory, durable=False):
             await asyncio.Event().wait()
 
     starting = asyncio.create_task(hold())
-    assert await until(lambda: processes_of(directory) != [])
+    assert await until(lambda: processes_of(new_directory) != [])
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert processes_of(directory) == []
+    assert processes_of(new_directory) == []
