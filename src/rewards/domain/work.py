@@ -13,7 +13,7 @@ from rewards.domain.effects import EFFECTS_MAX, Effect
 from rewards.domain.errors import Refusal
 from rewards.domain.ids import Ids
 from rewards.domain.ledger.accounts import Account, Kind, Origin, Transaction
-from rewards.domain.ledger.reverse import CLAWED_BACK, Original
+from rewards.domain.ledger.reverse import Original
 from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.outcome import Achievement, EventRecord, Leg, Outcome, Reservation, Status
 from rewards.domain.program.compiled import Cause, Program
@@ -213,10 +213,12 @@ class Work:
             self.earnings.append(Earning(transaction.currency, transaction.amount, at, order))
 
     def note_taken_back(self, original: Original, amount: int) -> None:
-        """Part of what was earned was taken back."""
-        if original.kind is Kind.EARN and original.event is not None and amount:
+        """Part of a transaction was taken back; an opening balance never counted as earned."""
+        if original.kind is not Kind.EARN or not amount:
+            return
+        if original.event is not None:
             self.withdrawn[original.event] = (*self.withdrawn.get(original.event, ()), original.transaction)
-        if self.program.mechanics and original.kind in CLAWED_BACK and amount:
+        if self.program.mechanics:
             order = original.transaction.hex
             self.earnings.append(Earning(original.currency, -amount, original.effective_at, order))
 

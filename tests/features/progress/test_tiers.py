@@ -12,8 +12,9 @@ from tests.features.bank import Bank, moment
 from tests.features.customers import stranger
 from tests.service import live, service_settings
 
-from rewards.domain.commands import MemberRef
+from rewards.domain.commands import Import, MemberRef
 from rewards.features.progress.tier_views import standing_of
+from rewards.pipeline.intake import Addressed
 from rewards.pipeline.lookup import Found, FoundWallet
 
 DOCUMENT: Final = """
@@ -57,6 +58,17 @@ async def test_everybodys_tier_and_the_way_to_the_next(club: Bank) -> None:
     assert (told["qualification"]["currency"], told["qualification"]["value"]) == ("points", 125)
     assert told["history"] == []
     assert [tier["key"] for tier in told["tiers"]] == ["bronze", "silver", "gold"]
+
+
+async def test_taking_an_opening_balance_back_takes_nothing_that_was_earned(club: Bank) -> None:
+    """It never counted: the other system's points were not earned here."""
+    await order(club, "moved-in", 800)
+    opening = Addressed(MemberRef("user", "moved-in"), Import("points", 700), "opening", {}, "tests")
+    made = (await club.live.service.intake.one(club.live.program_id, opening)).answer["transactions"][0]["id"]
+    await club.move(f"/transactions/{made}/reverse")
+    told = await club.get("/members/moved-in/tier")
+    assert (told["tier"]["key"], told["qualification"]["value"]) == ("silver", 800)
+    assert await club.buckets("moved-in") == (800, 0, 0, 0)
 
 
 async def test_a_tier_reached_is_told_in_the_members_language_and_to_the_member(club: Bank) -> None:
