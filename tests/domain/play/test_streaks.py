@@ -24,7 +24,8 @@ from rewards.domain.errors import InvalidInput
 from rewards.domain.ledger.spend import InsufficientPoints
 from rewards.domain.outcome import Leg
 from rewards.domain.play.metric_upkeep import state_size
-from rewards.domain.program import check, read_document
+from rewards.domain.program import check, compile_program, read_document
+from rewards.domain.program.compiled import Program
 from rewards.domain.streak_moves import (
     FreezesFull,
     FreezesNotForSale,
@@ -236,6 +237,33 @@ def test_what_is_taken_back_keeps_no_period(taken: int, told: list[tuple[str, in
     # A milestone or a period that was paid is not paid again when it is reached anew.
     world.run(on(("mon", "tue", "wed")[taken - 1], "13:00"), arrives=on("wed", "19:00"))
     assert world.standing(on("wed", "19:00")).length == 3
+
+
+@pytest.mark.parametrize("between", [[], ["tue"]])
+@pytest.mark.parametrize("now", ["per: week", "per: week, value: event.km", "REMOVED"])
+def test_what_a_streak_does_not_remember_is_not_taken_from_it(between: list[str], now: str) -> None:
+    """It begins anew with a version that counts by another period, and so does one that was gone for a while."""
+    world = World(program("", more=GROUNDS))
+    world.run(on("mon"), km=7)
+    if now == "REMOVED":
+        world.members.program = compiled_without_streaks()
+        world.run(on("mon", "13:00"), km=8)
+        now = "per: day"
+    world.program = world.members.program = program(now, more=GROUNDS)
+    for day in between:
+        world.run(on(day), km=1)
+    world.do(ReverseReference("7"), on("wed", "09:00"))
+    if between:
+        assert world.standing(on("wed", "10:00")).length == 1
+    world.run(on("wed"), km=1)
+    assert world.standing(on("wed", "13:00")).length == (2 if now == "per: day" and between else 1)
+    assert all(each.count >= 0 for each in world.memory(on("wed", "13:00")).stretches)
+
+
+def compiled_without_streaks() -> Program:
+    report = check(read_document((HEAD.replace("LATE", "72h") + GROUNDS).encode()))
+    assert report.document is not None, report.errors
+    return compile_program(report.document, version=1)
 
 
 PRICED = "freezes: {most: 2, price: {currency: points, amount: 50}}"

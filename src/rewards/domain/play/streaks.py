@@ -39,13 +39,15 @@ class Streaks(Mechanic):
         for streak in work.program.streaks_by_event.get(event_type, ()):
             payload = _payload(streak, event_type, facts)
             if payload is not None:
-                work.contributions.append([f"{MECHANIC}:{streak.key}", payload])
+                work.contributions.append([f"{MECHANIC}:{streak.key}", payload, streak.per.value])
                 _contribute(work, streak, payload, facts.at)
 
     def take_back(self, work: Work, key: str, stored: Stored) -> None:
         streak = work.program.streaks.get(key)
-        if streak is not None:
-            _contribute(work, streak, -stored.contribution[0], stored.occurred_at)
+        payload, *more = stored.contribution
+        # A streak that began anew with a version, by another period or after it was gone, never had it.
+        if streak is not None and key in work.play.get(MECHANIC, {}) and more in ([], [streak.per.value]):
+            _contribute(work, streak, -payload, stored.occurred_at, taken_back=True)
 
     def moved(self, work: Work) -> None:
         for streak in _remembered(work):
@@ -254,7 +256,8 @@ def _payload(streak: Streak, event_type: str, facts: EventFacts) -> int | None:
     return payload if isinstance(payload, int) else None
 
 
-def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime) -> None:
+def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime, *, taken_back: bool = False) -> None:
+    """What was `taken_back` takes no more than there is: it may never have counted here."""
     kept = work.play.get(MECHANIC, {}).get(streak.key)
     seconds = epoch_seconds(occurred_at)
     if kept is not None:
@@ -267,7 +270,8 @@ def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime)
     if stretch is None:
         work.trace.append({"streak": streak.key, "result": "settled"})
     else:
-        stretch.count += payload
+        left = stretch.count + payload
+        stretch.count = max(left, min(stretch.count, 0)) if taken_back else left
     change.at = occurred_at if payload > 0 else work.now
     change.tell()
 
