@@ -90,6 +90,28 @@ async def test_dry_runs_commit_nothing_and_traces_explain(shop: Live, query: str
         assert fired["audio_interest"] == "fired"
 
 
+@pytest.mark.parametrize(
+    ("query", "sent", "ignored"),
+    [
+        ("?dry_run=true", {"categry": "audio", "dwell_seconds": 1, "Price": 2}, ["Price", "categry"]),
+        ("?trace=true", {"categry": "audio", "dwell_seconds": 1}, ["categry"]),
+        ("?trace=true", {"category": "audio"}, None),
+        ("", {"categry": "audio"}, None),
+    ],
+)
+async def test_whoever_asks_why_hears_which_properties_were_ignored(
+    shop: Live, query: str, sent: dict[str, Any], ignored: list[str] | None
+) -> None:
+    event = EventFactory(properties=sent)
+    by_the_short_way = await shop.client.post(f"/v1/events{query}", json=event)
+    by_the_framework = await shop.client.post(f"/v1/events{query}", json=event, headers={"Origin": "https://x"})
+    answers = [by_the_short_way.json(), by_the_framework.json()]
+    if "dry_run" not in query:
+        answers += (await shop.client.post(f"/v1/events/batch{query}", json={"events": [event]})).json()["results"]
+    assert [answer["status"] in {"processed", "duplicate"} for answer in answers] == [True] * len(answers)
+    assert [answer.get("ignored") for answer in answers] == [ignored] * len(answers)
+
+
 async def test_a_dry_run_names_no_transaction_since_there_is_none(shop: Live) -> None:
     event = EventFactory(member="dry")
     dry = (await shop.client.post("/v1/events?dry_run=true", json=event)).json()

@@ -86,12 +86,14 @@ class Amount(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """`accept(properties)` coerces and validates; it returns the kept properties or raises `SchemaViolation` with paths."""
+    """`accept(properties)` coerces and validates; it returns the kept properties or raises `SchemaViolation` with paths.
+    All but those of `kept` are dropped; none are where it is None."""
 
     key: str
     client: bool
     accept: Callable[[Mapping[str, Any]], dict[str, Any]]
     pii: frozenset[str] = frozenset()
+    kept: frozenset[str] | None = None
 
 
 class Unknown(StrEnum):

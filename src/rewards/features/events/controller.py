@@ -20,6 +20,7 @@ from rewards.http.problems import Forbidden, problem_members
 from rewards.pipeline.batch import Result
 from rewards.pipeline.dry_run import dry_run as decide_dry
 from rewards.pipeline.intake import Addressed, Intake
+from rewards.pipeline.programs import Published
 from rewards.pipeline.submission import Receipt
 
 EVENTS_PER_BATCH_MAX: Final = 1_000
@@ -70,12 +71,15 @@ async def send_event(
     if dry_run:
         state = request.app.state
         receipt = await decide_dry(state.engine, state.programs, program_id, command)
-        return json_answer(_dry(receipt, trace=trace))
+        return json_answer(_dry(receipt, trace=trace) | ignored(await intake.published(program_id), data))
     if mode == "async":
         payload = {"event": msgspec.to_builtins(data), "actor": command.actor, "sent_by": _sent_by(request.auth)}
         await intake.later(program_id, command, name="event", payload=payload)
         return json_answer({"id": data.id, "status": "accepted"}, status=202)
-    return json_answer(_told(request.auth, _answer(await intake.one(program_id, command), trace=trace)))
+    answer = _answer(await intake.one(program_id, command), trace=trace)
+    if trace:
+        answer |= ignored(await intake.published(program_id), data)
+    return json_answer(_told(request.auth, answer))
 
 
 @post(
@@ -110,6 +114,11 @@ async def send_events(
         )
         for command, item in zip(commands, data.values, strict=True)
     ]
+    if trace:
+        published = await intake_of(request).published(request.auth.program_id)
+        for item, answer in zip(data.values, answers, strict=True):
+            if isinstance(item, EventIn):
+                answer.update(ignored(published, item))
     return json_answer({"results": answers})
 
 
@@ -136,9 +145,22 @@ def _told(caller: Caller, answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "balances"}
 
 
-def answer_bytes(receipt: Receipt, *, trace: bool) -> bytes:
+def answer_bytes(receipt: Receipt) -> bytes:
     """What is sent for one event that was decided."""
-    return _encode(_answer(receipt, trace=trace))
+    return _encode(receipt.answer)
+
+
+def traced_bytes(receipt: Receipt, published: Published, event: EventIn) -> bytes:
+    """As `answer_bytes`, for whoever asks why."""
+    return _encode(_answer(receipt, trace=True) | ignored(published, event))
+
+
+def ignored(published: Published, event: EventIn) -> dict[str, list[str]]:
+    """The names of the properties that were sent and are not kept, as a part of the answer; nothing where all are kept."""
+    kind = published.program.event_type(event.type)
+    if kind is None or kind.kept is None or kind.kept.issuperset(event.properties):
+        return {}
+    return {"ignored": sorted(event.properties.keys() - kind.kept)}
 
 
 def _answer(receipt: Receipt, *, trace: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from rewards.domain.errors import InvalidInput, RewardsError
-from rewards.features.events.controller import addressed, answer_bytes
+from rewards.features.events.controller import addressed, answer_bytes, traced_bytes
 from rewards.features.events.schemas import EventIn
 from rewards.http.auth import ApiKeys, Caller
 from rewards.http.decoding import decoder_for
@@ -70,7 +70,8 @@ class DirectEvents:
         if not body.complete:
             return body.again(receive)
         try:
-            command = addressed(_decode(body.content), caller)
+            event = _decode(body.content)
+            command = addressed(event, caller)
         except InvalidInput:
             return body.again(receive)
         scope["path_template"] = PATH
@@ -79,7 +80,12 @@ class DirectEvents:
         except RewardsError as error:
             await _refuse(scope, send, error)
         else:
-            await answer(send, 200, answer_bytes(receipt, trace=trace), JSON)
+            told = (
+                traced_bytes(receipt, await self._intake.published(caller.program_id), event)
+                if trace
+                else answer_bytes(receipt)
+            )
+            await answer(send, 200, told, JSON)
         return None
 
     def _caller(self, headers: list[tuple[bytes, bytes]]) -> Caller | None:

@@ -26,7 +26,12 @@ class EventIn(Body, frozen=True):
     type: Text
     member: Text
     occurred_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    properties: dict[str, Any] = msgspec.field(default_factory=dict)
+    properties: Annotated[
+        dict[str, Any],
+        msgspec.Meta(
+            description="What the program does not declare for the type is dropped, unless it says `undeclared: keep`."
+        ),
+    ] = msgspec.field(default_factory=dict)
     context: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def addressed(self, *, actor: str, sent_by: SentBy) -> Addressed:
@@ -90,7 +95,8 @@ class EventOut(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `processed`: decided. `duplicate`: sent before. `quarantined`: it does not fit the program; it is kept and can be
     replayed, see `/v1/quarantine`. `too_late`: recorded, beyond the program's `late_window`. `rejected` (in batches and
-    replays): nothing was changed, see `error`. `reason` says why an event was quarantined or too late.
+    replays): nothing was changed, see `error`. `reason` says why an event was quarantined or too late. With `trace` or
+    `dry_run`, `ignored` names the properties that were sent and dropped, since the event's type does not declare them.
     """
 
     id: str
@@ -102,6 +108,7 @@ class EventOut(msgspec.Struct, frozen=True, omit_defaults=True):
     effects_expired: bool = False
     dry_run: bool = False
     trace: Trace | None = None
+    ignored: list[str] = []
     error: dict[str, Any] | None = None
 
 

@@ -69,6 +69,7 @@ def _event(context: Context, catalogue: Catalogue, types: Types, key: str, event
             keep_undeclared=event.undeclared == "keep",
         ),
         pii=frozenset(name for name, each in resolved.items() if each.pii),
+        kept=None if event.undeclared == "keep" else frozenset(resolved),
     )
 
 
