@@ -1,3 +1,3 @@
-"""Rewards: engagement events in; points, badges, streaks, tiers and vouchers out."""
+"""Rewards: engagement events in; points, badges, quests, streaks, tiers and ranks out."""
 
 __version__ = "0.1.0"

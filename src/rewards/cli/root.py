@@ -83,7 +83,7 @@ def explained(error: RewardsError) -> str:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="rewards")
 def main() -> None:
-    """Rewards: engagement events in; points, badges, tiers and vouchers out.
+    """Rewards: engagement events in; points, badges, quests, streaks, tiers and ranks out.
 
     The service and its tools. Commands that reach the database read REWARDS_DATABASE_URL, REWARDS_REDIS_URL and
     REWARDS_SECRET_KEY from the environment; those about program documents need nothing.
