@@ -61,6 +61,7 @@ from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
 from rewards.domain.play.questing.asked import decide_join, decide_leave
 from rewards.domain.play.questing.teams import decide_contribution, decide_loss, decide_reward, decide_taken_back
+from rewards.domain.play.recounting import PASSED
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
@@ -126,6 +127,9 @@ def apply(
     # Who was merged away has nothing left that could be counted, and is paid nothing any more.
     if program.keeps_time and state.wake_at is not None and state.wake_at <= work.now and state.merged_into is None:
         pass_time(work)
+        if work.contributions and type(command) is Event:
+            # They are kept with the event that came next, and are none of its own: it does not take them with it.
+            work.contributions = [[f"{PASSED}:{name}", *kept] for name, *kept in work.contributions]
     outcome = _DECIDE[type(command)](work, command)
     if program.boards is not None:
         boards.record(work, outcome)

@@ -39,6 +39,7 @@ from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome, Status
 from rewards.domain.play.closing import OpenPeriods
 from rewards.domain.play.questing import sending
+from rewards.domain.play.recounting import PASSED
 from rewards.domain.program.compiled import Program
 from rewards.domain.recorded import (
     HISTORY_EVENTS_MAX,
@@ -155,7 +156,10 @@ class Member:
             if not event.taken_back
             and event.member in wanted.members
             and (wanted.since is None or event.occurred_at >= wanted.since)
-            and (event.type in wanted.types or any(kept[0] in wanted.metrics for kept in event.contributions))
+            and (
+                event.type in wanted.types
+                or any(kept[0].removeprefix(f"{PASSED}:") in wanted.metrics for kept in event.contributions)
+            )
         ]
         newest = sorted(found, key=lambda event: event.id, reverse=True)[:HISTORY_EVENTS_MAX]
         return History(tuple(newest), complete=len(newest) == len(found))

@@ -113,7 +113,7 @@ async def load_history(
         list(wanted.members),
         _oldest(wanted.since, offset),
         sorted(wanted.types),
-        [f'%"{metric}"%' for metric in sorted(wanted.metrics)],
+        [f'%{metric}"%' for metric in sorted(wanted.metrics)],  # whether time brought it about or not
         HISTORY_EVENTS_MAX + 1,
     )
     state.histories[wanted] = History(

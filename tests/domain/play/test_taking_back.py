@@ -407,3 +407,27 @@ def test_events_older_than_the_reach_of_a_metric_change_no_reading(
         for back in (read, read_previous):
             shorter = back(one, state_of(one, recent), at=at, zone=BERLIN)
             assert shorter == back(one, state_of(one, events), at=at, zone=BERLIN)
+
+
+BREAKS: Final = """
+metrics:
+  breaks: {count: streak.broken}
+  longest: {max: streak.broken, value: event.length}
+streaks: {daily: {on: looked}}
+"""
+
+
+@pytest.mark.parametrize("punctual", [False, True])
+def test_what_time_brought_about_is_not_taken_back_with_the_event_that_came_next(*, punctual: bool) -> None:
+    world = World(compiled(HEAD + BREAKS + RULES))
+    for hour in (0, 24):
+        world.happen("looked", hour)
+    if punctual:
+        world.members.advance(after(100))
+    else:
+        world.members._wakes.clear()  # nobody woke the member
+    world.happen("ordered", 100, order="a")
+    counted = (world.metric("breaks", 101), world.metric("longest", 101))
+    assert counted == (1, 2)
+    assert taken_back(world.happen("refunded", 101, order="a"))
+    assert (world.metric("breaks", 102), world.metric("longest", 102)) == counted

@@ -23,6 +23,8 @@ from rewards.domain.program.compiled import Metric
 from rewards.domain.recorded import History, PastEarning, Recorded, Wanted, WantedEarnings
 from rewards.domain.work import Work
 
+PASSED: Final = "passed"
+"""What begins the name of a contribution that time brought about, and not the event with which it is kept."""
 FILLED_IN: Final = "backfill"
 """Where a member remembers which metrics were filled in from recorded events, by metric id: until which event."""
 
@@ -146,7 +148,8 @@ def _history(
 
 
 def _contributions_to(work: Work, metric: Metric, event: Recorded, *, derives: bool) -> list[Stored]:
-    found = [Stored(event.occurred_at, event.id.hex, kept) for name, *kept in event.contributions if name == metric.id]
+    names = (metric.id, f"{PASSED}:{metric.id}")
+    found = [Stored(event.occurred_at, event.id.hex, kept) for name, *kept in event.contributions if name in names]
     if not found and derives and event.type in metric.events:
         derived = _derived(work, metric, event)
         if derived is not None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from rewards.domain.commands import MemberRef, SentBy
+from rewards.domain.play.recounting import PASSED
 from rewards.domain.program.compiled import Program
 from rewards.features.events.schemas import Reason, Trace
 
@@ -141,7 +142,8 @@ def _common(row: Any) -> dict[str, Any]:
 
 def _contributions(kept: list[list[Any]] | None, program: Program) -> list[Contribution]:
     names = {metric.id: metric.key for metric in program.metrics.values()}
-    return [Contribution(names.get(definition), definition, value) for definition, *value in kept or []]
+    told = [(definition.removeprefix(f"{PASSED}:"), value) for definition, *value in kept or []]
+    return [Contribution(names.get(definition), definition, value) for definition, value in told]
 
 
 def _rule(source: str) -> str | None:
