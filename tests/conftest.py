@@ -1,5 +1,6 @@
 """PostgreSQL and Valkey for one test session. Everything about the service itself is in `tests/service.py`."""
 
+import gc
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,6 +9,12 @@ import pytest
 from tests.service import SEEDS, Live, create_database, live, service_settings
 
 from rewards.local import LocalServers
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests stay to the end: no collection of garbage has to look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

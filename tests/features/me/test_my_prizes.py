@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -33,8 +34,8 @@ leaderboards:
 """
 
 
-@pytest.fixture
-async def closed(database_url: str, redis_url: str) -> AsyncIterator[tuple[Live, str]]:
+@asynccontextmanager
+async def day_that_closed(database_url: str, redis_url: str) -> AsyncIterator[tuple[Live, str]]:
     """A day that has closed, and its name: ann is first, bob second, cid third, dan fourth."""
     url = await create_database(database_url, f"prizes_{next(_numbers)}")
     async with live(service_settings(url, redis_url), DOCUMENT, kind="sandbox") as running:
@@ -47,6 +48,20 @@ async def closed(database_url: str, redis_url: str) -> AsyncIterator[tuple[Live,
                 pass
         await running.worker.run_due()
         yield running, day
+
+
+@pytest.fixture(scope="module")
+async def looked_at(database_url: str, redis_url: str) -> AsyncIterator[tuple[Live, str]]:
+    """For tests that only read."""
+    async with day_that_closed(database_url, redis_url) as closed:
+        yield closed
+
+
+@pytest.fixture
+async def closed(database_url: str, redis_url: str) -> AsyncIterator[tuple[Live, str]]:
+    """For a test that changes something."""
+    async with day_that_closed(database_url, redis_url) as closed:
+        yield closed
 
 
 def prizes(news: Any) -> list[dict[str, Any]]:
@@ -63,9 +78,9 @@ def prizes(news: Any) -> list[dict[str, Any]]:
     ],
 )
 async def test_a_prize_is_told_with_its_board_period_and_rank(
-    closed: tuple[Live, str], member: str, won: list[Any]
+    looked_at: tuple[Live, str], member: str, won: list[Any]
 ) -> None:
-    running, day = closed
+    running, day = looked_at
     news = await (await stranger(running, member)).get("/news")
     items = prizes(news)
     assert (
