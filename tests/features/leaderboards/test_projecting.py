@@ -17,12 +17,18 @@ from tests.features.leaderboards.boards import PROGRAM, Boards
 from tests.service import publish, publish_next
 
 from rewards.db.engine import database_url as driver_url
+from rewards.db.transact import reading
+from rewards.domain.ids import BUCKETS
+from rewards.features.leaderboards.boards import Kept, board_id
+from rewards.features.leaderboards.folding import clear_whole, fold, folded_at
 from rewards.features.leaderboards.forgetting import CLEARED_AT_ONCE_MAX
 from rewards.features.leaderboards.projecting import COUNTED_MAX, Projector, ProjectorMetrics
 from rewards.features.leaderboards.ranking import BoardId, Ranking, SetId
+from rewards.features.leaderboards.rebuilding import COMPARED_MARKS_MAX, Unsettled, compare
 from rewards.valkey import make_valkey
 
 PATIENCE_SECONDS = 60
+UNREACHABLE = "redis://127.0.0.1:1/0"
 
 
 def another_projector(boards: Boards, ranking: Ranking | None = None) -> Projector:
@@ -266,7 +272,7 @@ async def test_a_mark_for_a_version_that_cannot_be_read_stops_nothing(boards: Bo
             await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
 
 
-async def test_many_marks_are_not_all_counted_and_are_all_carried(boards: Boards) -> None:
+async def test_many_marks_are_not_all_counted_and_the_board_is_built_again(boards: Boards) -> None:
     """Valkey was away for long: what each look costs must not grow with what waits."""
     await boards.project()
     await boards.score("ada", 3)
@@ -276,10 +282,91 @@ async def test_many_marks_are_not_all_counted_and_are_all_carried(boards: Boards
     projector = Projector(service.engine, service.valkey, service.programs, ProjectorMetrics(registry))
     await projector.run()
     assert COUNTED_MAX <= (registry.get_sample_value("rewards_board_marks") or 0) < 2 * COUNTED_MAX
+    await projector.rebuilt()
     while await projector.run():
         pass
     assert await marks(boards) == 0
     assert await shown(boards) == [("ada", 3)]
+
+
+async def test_fewer_marks_are_carried(boards: Boards) -> None:
+    await boards.project()
+    before = await marks(boards)
+    await boards.score("ada", 3)
+    await leave_marks(boards, COUNTED_MAX - 2)
+    left = await marks(boards)
+    assert (before, left > COUNTED_MAX - 2) == (0, True)
+    assert await another_projector(boards).run() == left
+    assert await shown(boards) == [("ada", 3)]
+
+
+async def test_while_valkey_is_away_marks_take_no_more_room_than_so_many(boards: Boards) -> None:
+    await boards.score("ada", 3)
+    await boards.project()
+    service = boards.live.service
+    nobody = make_valkey(UNREACHABLE, timeout_seconds=0.5)
+    away = Projector(service.engine, nobody, service.programs, ProjectorMetrics(CollectorRegistry()))
+    for points in (1, 10, 100):
+        await boards.score("bob", points)
+        await leave_marks(boards, COUNTED_MAX)
+        assert await marks(boards) > COUNTED_MAX
+        await away.run()
+        await away.rebuilt()
+        assert await marks(boards) < COUNTED_MAX
+    await boards.score("cem", 7)
+    assert await shown(boards) == [("ada", 3)], "nothing of it is there yet"
+    await boards.project()
+    assert await shown(boards) == await expected(boards) == [("bob", 111), ("cem", 7), ("ada", 3)]
+    assert await marks(boards) == 0
+    await nobody.aclose()
+
+
+async def test_a_build_takes_away_only_what_was_folded_before_it_began(boards: Boards) -> None:
+    """Its process lost the right to the board meanwhile, and does not know yet."""
+    await boards.project()
+    engine = boards.live.service.engine
+    board = (await kept(boards)).id
+    moments = []
+    for _ in range(2):
+        await fold(engine, board)
+        async with reading(engine) as connection:
+            moments.append(await folded_at(connection, board))
+    before, since = moments
+    assert before is not None
+    assert since is not None
+    await clear_whole(engine, board, before)
+    assert await marks(boards) == 1
+    await clear_whole(engine, board, since)
+    assert await marks(boards) == 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_has_not_settled_is_not_compared(boards: Boards, *, whole: bool) -> None:
+    """Not even one bucket of it: that would read all marks of the board."""
+    await boards.score("ada", 3)
+    await boards.project()
+    service = boards.live.service
+    board, ranking = await kept(boards), Ranking(service.valkey)
+    if whole:
+        await fold(service.engine, board.id)
+    else:
+        await leave_marks(boards, COMPARED_MARKS_MAX + 1)
+    async with reading(service.engine) as connection:
+        with pytest.raises(Unsettled):
+            await compare(connection, ranking, board, 0)
+    await boards.project()
+    async with reading(service.engine) as connection:
+        found = [await compare(connection, ranking, board, bucket) for bucket in range(BUCKETS)]
+    assert sum(each.members for each in found) == 1
+    assert [each.differences for each in found] == [[]] * BUCKETS
+
+
+async def kept(boards: Boards) -> Kept:
+    """The board `shared` as it is published."""
+    published = await boards.live.service.programs.get(boards.live.program_id)
+    assert published.program.boards is not None
+    board = published.program.boards.by_key["shared"]
+    return Kept(board_id(published, board), board)
 
 
 async def leave_marks(boards: Boards, count: int) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from rewards.db.transact import transact
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, score_of
-from rewards.features.leaderboards.ranking import Ranking, Score, SetId
+from rewards.features.leaderboards.ranking import Incomplete, Ranking, Score, SetId
 from rewards.pipeline.load import rows
 
 MARKS_MAX: Final = 2_000
@@ -35,7 +35,10 @@ class Changed:
 
 @dataclass(slots=True)
 class Load:
-    """What a board has to carry: its oldest marks as of `now`, and what they come to. `more`: there may be others."""
+    """What a board has to carry: its oldest marks as of `now`, and what they come to. `more`: there may be others.
+
+    `whole`: one mark is of the whole board, which cannot be carried.
+    """
 
     board: Kept
     token: str
@@ -43,6 +46,7 @@ class Load:
     marks: list[int] = field(default_factory=list)
     sets: dict[SetId, Changed] = field(default_factory=dict)
     marked: int = 0
+    whole: bool = False
 
     @property
     def more(self) -> bool:
@@ -59,13 +63,15 @@ async def read_loads(connection: AsyncConnection, boards: Sequence[tuple[Kept, s
         if load is None:
             board, token = boards[mark.number - 1]
             load = loads[mark.number] = Load(board, token, mark.now)
+        if not mark.members:
+            load.whole = True
+            continue
         load.marks.append(mark.id)
         load.marked += len(mark.members)
         changed = load.sets.setdefault(SetId(load.board.id, mark.period, mark.part), Changed())
         changed.buckets.update(zip(mark.members, mark.buckets, strict=True))
-    await _read_scores(
-        connection, [(load, of, changed) for load in loads.values() for of, changed in load.sets.items()]
-    )
+    carried = [load for load in loads.values() if not load.whole]
+    await _read_scores(connection, [(load, of, changed) for load in carried for of, changed in load.sets.items()])
     return list(loads.values())
 
 
@@ -93,6 +99,8 @@ async def carry(ranking: Ranking, loads: Sequence[Load]) -> list[BaseException |
 
 
 async def _write(ranking: Ranking, load: Load) -> None:
+    if load.whole:
+        raise Incomplete
     for of, changed in load.sets.items():
         gone = changed.buckets.keys() - {score.member for score in changed.scores}
         await ranking.write(of, load.token, changed.scores, gone)

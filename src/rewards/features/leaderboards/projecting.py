@@ -3,7 +3,7 @@
 A batch of awards leaves marks of what it changed, in its own transaction. The projector reads the marks, then the scores
 as they are by then, writes these to Valkey, and deletes the marks it read. It writes absolute values, so order and
 repetition do no harm; whatever fails is found marked the next time. A board that Valkey does not hold whole is built
-again, while the others go on.
+again, while the others go on; so is one that has too many marks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from rewards.domain.ids import BUCKETS
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, known_boards, writing, writing_all
 from rewards.features.leaderboards.carrying import Load, carry, clear, read_loads, vouch
+from rewards.features.leaderboards.folding import clear_whole, fold, folded_at
 from rewards.features.leaderboards.forgetting import forget
 from rewards.features.leaderboards.ranking import BoardUnavailable, Fenced, Incomplete, Ranking
-from rewards.features.leaderboards.rebuilding import compare, rebuild
+from rewards.features.leaderboards.rebuilding import Unsettled, compare, rebuild
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import Programs
 from rewards.valkey import VALKEY_ERRORS, Valkey, end
@@ -37,7 +38,7 @@ from rewards.valkey import VALKEY_ERRORS, Valkey, end
 log = structlog.get_logger("rewards.boards")
 
 COUNTED_MAX: Final = 10_000
-"""Marks of one board that are counted to say how many there are."""
+"""Marks of one board that are counted to say how many there are; with so many it is built again instead."""
 PAGES_MAX: Final = 20
 """Pages of marks of one board in one turn; then the others have theirs."""
 BOARDS_MAX: Final = 64
@@ -111,6 +112,9 @@ class Projector:
                 before, self._boards = self._boards, await known_boards(connection, self._programs, self._boards)
                 self._gone = (self._gone | before.keys()) - self._boards.keys()
         self._metrics.marks.set(sum(row.count for row in marked.values()))
+        for key, row in marked.items():
+            if row.marks >= COUNTED_MAX and key in self._boards and key not in self._rebuilding:
+                await fold(self._engine, self._boards[key].id)
         cleared, failed = await self._turns(marked.keys())
         away: list[BaseException] = [each for each in failed if isinstance(each, VALKEY_ERRORS)]
         for error in failed:
@@ -231,7 +235,10 @@ class Projector:
     async def _sample(self, board: Kept) -> None:
         """Compares the members of one bucket, another one each time, so that drift shows before somebody complains."""
         async with reading(self._engine) as connection:
-            found = await compare(connection, self._ranking, board, secrets.randbelow(BUCKETS))
+            try:
+                found = await compare(connection, self._ranking, board, secrets.randbelow(BUCKETS))
+            except Unsettled:
+                return
         self._metrics.sampled.inc(found.members)
         self._metrics.drift.inc(len(found.differences))
         if found.differences:
@@ -266,11 +273,15 @@ class Projector:
         async with writing(self._engine, board.id) as mine:
             if mine is None:
                 return "left_to_another"
-            with suppress(Incomplete):
-                await self._ranking.vouch(board.id, LONG_AGO)
-                return "was_complete"
+            folded = await folded_at(mine[0], board.id)
+            if folded is None:
+                with suppress(Incomplete):
+                    await self._ranking.vouch(board.id, LONG_AGO)
+                    return "was_complete"
             began = time.perf_counter()
             members = await rebuild(*mine, self._valkey, board)
+            if folded is not None:
+                await clear_whole(self._engine, board.id, folded)
         seconds = round(time.perf_counter() - began, 3)
         log.info("board_rebuilt", board=board.id.tag, members=members, seconds=seconds)
         return "built"

@@ -24,15 +24,16 @@ WITH RECURSIVE marked AS (
         WHERE (d.program_id, d.board) > (m.program_id, m.board) ORDER BY d.program_id, d.board LIMIT 1
     ) further
 )
-SELECT statement_timestamp() AS now, counted.program_id, counted.board, counted.count
+SELECT statement_timestamp() AS now, counted.program_id, counted.board, counted.count, counted.marks
 FROM (SELECT 1) AS one LEFT JOIN (
-    SELECT m.program_id, m.board, (
-        SELECT sum(cardinality(oldest.members)) FROM (
+    SELECT m.program_id, m.board, oldest.count, oldest.marks
+    FROM marked m
+    CROSS JOIN LATERAL (
+        SELECT sum(cardinality(d.members)) AS count, count(*) AS marks FROM (
             SELECT d.members FROM leaderboard_dirty d
             WHERE d.program_id = m.program_id AND d.board = m.board ORDER BY d.id LIMIT $1
-        ) oldest
-    ) AS count
-    FROM marked m
+        ) d
+    ) oldest
 ) AS counted ON true
 """
 
@@ -109,6 +110,30 @@ CLEAR_BOARD: Final = """
 DELETE FROM leaderboard_dirty
 WHERE ctid = ANY(ARRAY(SELECT d.ctid FROM leaderboard_dirty d WHERE d.program_id = $1 AND d.board = $2 LIMIT $3))
 RETURNING 1
+"""
+
+# A mark of the whole board stands for all its marks that were deleted while it was there. It is before all others: they
+# count from 1. Its moment tells whether more was put under it since.
+MARK_WHOLE: Final = """
+INSERT INTO leaderboard_dirty (program_id, board, id, period, part, buckets, members, marked_at)
+VALUES ($1, $2, 0, '', '', '{}', '{}', clock_timestamp())
+ON CONFLICT (program_id, board, id) DO UPDATE SET marked_at = excluded.marked_at
+"""
+CLEAR_MARKED: Final = """
+DELETE FROM leaderboard_dirty
+WHERE ctid = ANY(ARRAY(
+    SELECT d.ctid FROM leaderboard_dirty d WHERE d.program_id = $1 AND d.board = $2 AND d.id > 0 ORDER BY d.id LIMIT $3
+))
+RETURNING 1
+"""
+WHOLE: Final = "SELECT marked_at FROM leaderboard_dirty WHERE program_id = $1 AND board = $2 AND id = 0"
+CLEAR_WHOLE: Final = "DELETE FROM leaderboard_dirty WHERE program_id = $1 AND board = $2 AND id = 0 AND marked_at = $3"
+
+# How many marks a board has, counted up to so many, and whether one is of the whole board.
+MARKS_UP_TO: Final = """
+SELECT count(*) AS marks, coalesce(bool_or(oldest.id = 0), false) AS whole FROM (
+    SELECT d.id FROM leaderboard_dirty d WHERE d.program_id = $1 AND d.board = $2 ORDER BY d.id LIMIT $3
+) oldest
 """
 
 _SCORES: Final = f"""

@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rewards.domain.ids import BUCKETS, bucket_of
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import Kept, score_of
-from rewards.features.leaderboards.ranking import Build, Ranking, Score, SetId
+from rewards.features.leaderboards.ranking import BoardUnavailable, Build, Ranking, Score, SetId
 from rewards.pipeline.load import rows
 from rewards.valkey import Valkey
 
 PAGE_SCORES: Final = 5_000
 COMPARED_AT_ONCE_MAX: Final = 500
 LOOKED_AGAIN_MAX: Final = 5
+COMPARED_MARKS_MAX: Final = 1_000
+"""With more marks a board is not compared: all of them would be read for each bucket."""
 
 Place: TypeAlias = tuple[SetId, UUID]
 
@@ -53,6 +55,10 @@ async def rebuild(
     return entries
 
 
+class Unsettled(BoardUnavailable):
+    """So much of the board is not projected yet that nothing can be said of its entries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A member whose entry in Valkey is not what PostgreSQL says. None: the member is not in the set there."""
@@ -75,8 +81,9 @@ async def compare(connection: AsyncConnection, ranking: Ranking, board: Kept, bu
     """One bucket of a board. What has changed and is not projected yet is no difference; nor is what changes meanwhile,
     so a difference is looked at again before it is told.
 
-    Raises BoardUnavailable.
+    Raises BoardUnavailable, and Unsettled where too much has changed.
     """
+    await _check_settled(connection, board)
     frozen = await _frozen(connection, board)
     known: dict[Place, Difference] = {}
     members = 0
@@ -143,6 +150,13 @@ async def _page(
 ) -> list[tuple[SetId, Score]]:
     found = await rows(connection, queries.SCORES_OF_BUCKET, *_asked(board, frozen), bucket)
     return [(SetId(board.id, row.period, row.part), score_of(row)) for row in found]
+
+
+async def _check_settled(connection: AsyncConnection, board: Kept) -> None:
+    asked = board.id.program_id, board.id.key, COMPARED_MARKS_MAX + 1
+    [found] = await rows(connection, queries.MARKS_UP_TO, *asked)
+    if found.whole or found.marks > COMPARED_MARKS_MAX:
+        raise Unsettled(f"Much of `{board.id.key}` has changed and is not on the board yet; it will be soon.")
 
 
 async def _marked(connection: AsyncConnection, board: Kept, bucket: int) -> set[Place]:
