@@ -452,3 +452,24 @@ def test_what_waited_takes_no_room_from_the_event_itself() -> None:
     outcome = world.happen(2880, "cart_updated", total=80)
     assert len(outcome.effects) == 6 * PER_RULE_MAX > EFFECTS_MAX
     assert [line["result"] for line in outcome.trace if line.get("rule") == "rescue"] == ["waiting"]
+
+
+@pytest.mark.parametrize("waits", ["", "delay: 1h, "])
+def test_what_an_event_had_no_room_for_is_not_decided_with_what_comes_next(waits: str) -> None:
+    def earns(times: int) -> str:
+        return "then: [" + ", ".join(["{earn: {currency: points, amount: 1}}"] * times) + "]"
+
+    world = World()
+    world.members.program = program_of(
+        f"key: start, on: scratched, {waits}then: [{{event: {{type: ordered}}}}]",
+        "key: first, on: ordered, then: [{event: {type: help_opened}}, {event: {type: clicked}}]",
+        "key: second, on: help_opened, then: [{event: {type: refunded}}]",
+        *(f"key: filler{number}, on: help_opened, {earns(20)}" for number in range(4)),
+        f"key: last, on: help_opened, {earns(16)}",
+        f"key: beyond, on: refunded, {earns(1)}",
+    )
+    world.happen(0, "scratched")
+    world.until(60)
+    world.happen(61, "viewed")
+    assert len(world.paid) + 4 == EFFECTS_MAX
+    assert "beyond" not in {rule for _, rule, _ in world.paid}

@@ -142,6 +142,7 @@ def _follow(
         for event_type, event_properties in level:
             if work.room() <= 0:
                 work.trace.append({"event": event_type, "result": "effects_exceeded", "most": EFFECTS_MAX})
+                work.emitted.clear()  # else what is decided next would take them for its own
                 return
             if depth:
                 work.trace.append({"event": event_type, "depth": depth})
