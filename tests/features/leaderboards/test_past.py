@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,11 +16,12 @@ from rewards.features.leaderboards.ranking import Ranking
 PROGRAM = """
 rewards: 1
 program: {key: play, timezone: UTC}
-events: {played: {properties: {points: number}}}
-metrics: {points: {sum: played, value: event.points}}
+events: {played: {properties: {points: number}}, rested: {}}
+metrics: {points: {sum: played, value: event.points}, rests: {count: rested}}
 leaderboards:
   shared: {score: {metric: points}, period: {every: day}, grace: 2h}
   first: {score: {metric: points}, period: {every: day}, grace: 2h, ties: first}
+  idle: {score: {metric: rests}, period: {every: day}, grace: 2h}
 """
 MEMBERS = (("bob", 7), ("ada", 9), ("cem", 7), ("dan", 7), ("eve", 2))
 
@@ -96,6 +97,29 @@ async def test_between_its_end_and_its_closing_a_period_is_read_as_it_stands(pla
     assert body["period"] == period
     assert body["total"] == 5
     assert (await played.get("/shared"))["total"] == 0
+
+
+async def test_a_period_in_which_nobody_scored_is_final_too(played: Boards) -> None:
+    period = (await played.get("/idle"))["period"]
+    left = datetime.fromisoformat(period["ends_at"]) - await clock(played)
+    for length, final in ((f"{round(left.total_seconds()) + 1800}s", False), ("2h", True)):
+        await advance(played, length)
+        body = await played.get("/idle", period="previous")
+        assert (body["period"]["key"], body["period"]["final"], body["total"]) == (period["key"], final, 0)
+        assert (await played.get("/idle"))["period"]["final"] is False
+
+
+async def test_a_sandbox_shows_its_own_clock(played: Boards) -> None:
+    await advance(played, "400d")
+    await played.project()
+    for path in ("/shared", "/shared/around/ada", "/shared/members/ada"):
+        body = await played.get(path)
+        behind = await clock(played) - datetime.fromisoformat(body["as_of"])
+        assert (timedelta(0) <= behind < timedelta(minutes=1), body["stale"]) == (True, False)
+
+
+async def clock(boards: Boards) -> datetime:
+    return datetime.fromisoformat((await boards.live.client.get("/v1/sandbox/clock")).json()["now"])
 
 
 async def test_sets_of_frozen_periods_go(played: Boards, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,12 @@ FROM leaderboard_period p
 WHERE p.program_id = $1 AND p.board = $2 AND p.period = $3 AND p.closed_at IS NOT NULL
 """
 
+# Whether anybody scored in a period that is not frozen, or its closing is still to come.
+HAS_SCORES: Final = """
+SELECT EXISTS (SELECT FROM leaderboard_score WHERE program_id = $1 AND board = $2 AND period = $3)
+    OR EXISTS (SELECT FROM leaderboard_period WHERE program_id = $1 AND board = $2 AND period = $3) AS scored
+"""
+
 PERIODS: Final = """
 SELECT period, starts_at, ends_at, closes_at, closed_at FROM leaderboard_period
 WHERE program_id = $1 AND board = $2 ORDER BY ends_at DESC NULLS FIRST, period DESC LIMIT $3
@@ -231,4 +237,6 @@ WHERE m.erased_at IS NULL
 """
 
 # A sandbox has a clock of its own.
-PROGRAM_NOW: Final = "SELECT clock_timestamp() + clock_offset AS now, revision FROM program WHERE id = $1"
+PROGRAM_NOW: Final = (
+    "SELECT clock_timestamp() + clock_offset AS now, clock_offset AS ahead, revision FROM program WHERE id = $1"
+)

@@ -20,7 +20,7 @@ from rewards.domain.program.schedule import Period
 from rewards.features.leaderboards import queries
 from rewards.features.leaderboards.boards import board_id
 from rewards.features.leaderboards.frozen import Frozen, Result
-from rewards.features.leaderboards.ranking import BoardUnavailable, Entry, Ranking, SetId, ranked
+from rewards.features.leaderboards.ranking import BoardUnavailable, Entry, Ranking, Reading, SetId, ranked
 from rewards.http.problems import NotFound
 from rewards.pipeline.forwarding import paths
 from rewards.pipeline.load import rows
@@ -34,17 +34,25 @@ STALE_AFTER: Final = timedelta(seconds=5)
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 VIEWS_MAX: Final = 10_000
+UNDER_WAY: Final = timedelta(minutes=1)
+"""Who read the clock before a period closed has written by then, or never will."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One ranking of a board: of a period and, where the board is split, a part. `frozen` is its result, if it is closed."""
+    """One ranking of a board: of a period and, where the board is split, a part. `frozen` is its result, if it is closed.
+
+    A period is `final` once no score can come any more: there is no result to freeze where nobody scored. By how much a
+    sandbox's clock is `ahead` of the real one, which boards are kept by, its answers show.
+    """
 
     published: Published
     board: Board
     period: Period
     part: str
     frozen: Frozen | None
+    final: bool = False
+    ahead: timedelta = timedelta(0)
     set: SetId = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +105,15 @@ class Places:
     placed: list[Placed]
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A program as it is published, and the moment that its clock shows."""
+
+    published: Published
+    moment: datetime
+    ahead: timedelta = timedelta(0)
+
+
 class BoardReader:
     """Reads boards by key. Of a live program's current period nothing is asked of PostgreSQL."""
 
@@ -112,35 +129,35 @@ class BoardReader:
         """Leaves unanswered what is being asked."""
         await self._ranking.aclose()
 
-    async def published(self, program_id: int) -> tuple[Published, datetime]:
+    async def published(self, program_id: int) -> Now:
         """The program and its moment."""
         published = await self._programs.get(program_id)
         if not published.sandbox:
-            return published, datetime.now(UTC)
+            return Now(published, datetime.now(UTC))
         return await self._newest(program_id)
 
     async def view(self, program_id: int, key: str, period: str, part: str) -> View:
         """Raises NotFound, InvalidInput."""
-        published, now = await self.published(program_id)
-        board = _board(published, key)
+        now = await self.published(program_id)
+        board = _board(now.published, key)
         if board is None:  # perhaps it was published just now, by another process
-            published, now = await self._newest(program_id)
-            board = _board(published, key)
+            now = await self._newest(program_id)
+            board = _board(now.published, key)
         if board is None:
-            boards = published.program.boards
+            boards = now.published.program.boards
             known = meant(key, boards.by_key if boards is not None else ())
             raise NotFound(f"The program has no leaderboard {key!r}{known}")
         if part and board.attribute is None:
             raise InvalidInput("This leaderboard has no parts.", path="query.part", expected="no `part`")
-        current = board.schedule.at(now)
+        current = board.schedule.at(now.moment)
         if period in {CURRENT, current.key}:
-            return self._current(published, board, current, part)
+            return self._current(now.published, board, current, part, now.ahead)
         if period == PREVIOUS:
             before = board.schedule.before(current)
             if before is None:
                 raise InvalidInput("This leaderboard has one period: all time.", path="query.period", expected=CURRENT)
-            return await self._past(published, board, before.key, part, now)
-        return await self._past(published, board, period, part, now)
+            return await self._past(now, board, before.key, part)
+        return await self._past(now, board, period, part)
 
     def at_hand(self, program_id: int, key: str, part: str) -> View | None:
         """The view of the current period, if it can be told without reading anything."""
@@ -160,7 +177,7 @@ class BoardReader:
         try:
             return view, await work(view)
         except BoardUnavailable:
-            published, _ = await self._newest(view.published.program_id)
+            published = (await self._newest(view.published.program_id)).published
             if published.revision == view.published.revision:
                 raise
             newer = await self.view(published.program_id, view.board.key, view.period.key, view.part)
@@ -168,17 +185,16 @@ class BoardReader:
 
     async def list(self, program_id: int) -> tuple[Published, list[tuple[Board, Period]]]:
         """Every board of the program with its current period, in the order of the keys."""
-        published, now = await self.published(program_id)
-        boards = published.program.boards.by_key if published.program.boards is not None else {}
-        return published, [(board, board.schedule.at(now)) for _, board in sorted(boards.items())]
+        now = await self.published(program_id)
+        boards = now.published.program.boards.by_key if now.published.program.boards is not None else {}
+        return now.published, [(board, board.schedule.at(now.moment)) for _, board in sorted(boards.items())]
 
     async def page(self, view: View, offset: int, limit: int) -> Excerpt:
         """Raises BoardUnavailable."""
         if view.frozen is not None:
             async with reading(self._engine) as connection:
                 return _closed(view.frozen, await view.frozen.page(connection, offset, offset + limit))
-        found = await self._ranking.page(view.set, offset, limit)
-        return Excerpt(found.as_of, _is_stale(found.as_of), found.total, _ranked(view, found.entries), found.version)
+        return _open(view, await self._ranking.page(view.set, offset, limit))
 
     async def around(self, view: View, member: UUID, radius: int) -> Excerpt:
         """The member with its neighbours; nobody if the member is not ranked."""
@@ -188,8 +204,7 @@ class BoardReader:
                 place = mine[0].position if mine else 0
                 near = await view.frozen.page(connection, place - 1 - radius, place + radius) if mine else []
             return _closed(view.frozen, near)
-        found = await self._ranking.around(view.set, member, radius)
-        return Excerpt(found.as_of, _is_stale(found.as_of), found.total, _ranked(view, found.entries), found.version)
+        return _open(view, await self._ranking.around(view.set, member, radius))
 
     async def places(self, view: View, members: Sequence[UUID]) -> Places:
         """Raises BoardUnavailable."""
@@ -207,7 +222,7 @@ class BoardReader:
             elif not shared and each.neighbour is not None:
                 ahead = Ahead(entry.position, each.neighbour)
             placed.append(Placed(one, ahead))
-        return Places(found.as_of, _is_stale(found.as_of), found.total, placed)
+        return Places(found.as_of + view.ahead, _is_stale(found.as_of), found.total, placed)
 
     def quick(self, view: View, ref: MemberRef) -> UUID | None:
         """The member as its id says, if that and the view are likely to be enough; see `resolve`."""
@@ -241,20 +256,24 @@ class BoardReader:
             found = await paths(connection, view.published.program_id, members)
         return [path[-1] for path in found.values() if len(path) > 1]
 
-    def _current(self, published: Published, board: Board, period: Period, part: str) -> View:
+    def _current(
+        self, published: Published, board: Board, period: Period, part: str, ahead: timedelta = timedelta(0)
+    ) -> View:
         """Kept, since most reads are of the same few."""
         key = (published.program_id, board.key, part)
         known = self._views.get(key)
-        if known is not None and known.published is published and known.period == period:
+        if known is not None and known.published is published and known.period == period and known.ahead == ahead:
             return known
         if len(self._views) >= VIEWS_MAX:
             self._views.clear()
-        view = self._views[key] = View(published, board, period, part, None)
+        view = self._views[key] = View(published, board, period, part, None, ahead=ahead)
         return view
 
-    async def _past(self, published: Published, board: Board, key: str, part: str, now: datetime) -> View:
+    async def _past(self, now: Now, board: Board, key: str, part: str) -> View:
+        of = (now.published.program_id, board.key, key)
         async with reading(self._engine) as connection:
-            frozen = await Frozen.of(connection, published.program_id, board.key, key, part)
+            frozen = await Frozen.of(connection, *of, part)
+            [found] = await rows(connection, queries.HAS_SCORES, *of)
         period = frozen.period if frozen is not None else board.schedule.named(key)
         if period is None:
             raise InvalidInput(
@@ -262,14 +281,16 @@ class BoardReader:
                 path="query.period",
                 expected=f"`{CURRENT}`, `{PREVIOUS}`, or a name such as `{board.schedule.at(datetime.now(UTC)).key}`",
             )
-        if period.ends_at is not None and period.ends_at < now - self._kept:
+        if period.ends_at is not None and period.ends_at < now.moment - self._kept:
             raise NotFound(f"Results of leaderboards are kept for {self._kept.days} days: {key} is too long ago.")
-        return View(published, board, period, part, frozen)
+        closes_at = board.closes_at(period)
+        nobody = not found.scored and closes_at is not None and closes_at < now.moment - UNDER_WAY
+        return View(now.published, board, period, part, frozen, frozen is not None or nobody, now.ahead)
 
-    async def _newest(self, program_id: int) -> tuple[Published, datetime]:
+    async def _newest(self, program_id: int) -> Now:
         async with reading(self._engine) as connection:
             [row] = await rows(connection, queries.PROGRAM_NOW, program_id)
-        return await self._programs.refresh(program_id, at_least=row.revision), row.now
+        return Now(await self._programs.refresh(program_id, at_least=row.revision), row.now, row.ahead)
 
     async def _frozen_places(self, view: View, frozen: Frozen, members: Sequence[UUID]) -> Places:
         placed = []
@@ -288,6 +309,11 @@ def _board(published: Published, key: str) -> Board | None:
 
 def _is_stale(as_of: datetime) -> bool:
     return datetime.now(UTC) - as_of > STALE_AFTER
+
+
+def _open(view: View, found: Reading) -> Excerpt:
+    ranked_ = _ranked(view, found.entries)
+    return Excerpt(found.as_of + view.ahead, _is_stale(found.as_of), found.total, ranked_, found.version)
 
 
 def _ranked(view: View, entries: Sequence[Entry]) -> list[Ranked]:

@@ -218,7 +218,7 @@ def _next(placed: Placed) -> NextOut | None:
 def _about(view: View, read: Excerpt | Places) -> dict[str, Any]:
     return {
         "leaderboard": view.board.key,
-        "period": period_out(view.board, view.period, final=view.frozen is not None),
+        "period": period_out(view.board, view.period, final=view.final),
         "part": view.part,
         "as_of": read.as_of,
         "stale": read.stale,

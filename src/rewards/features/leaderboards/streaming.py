@@ -215,7 +215,7 @@ async def _snapshot(audience: Audience, now: Shown, own: Mapping[str, Any]) -> b
     view = now.view
     told = {
         "leaderboard": view.board.key,
-        "period": period_out(view.board, view.period, final=view.frozen is not None),
+        "period": period_out(view.board, view.period, final=view.final),
         "part": view.part,
         **_moment(now),
         "entries": await audience.entries(view, now.ranked),
