@@ -13,9 +13,10 @@ import pytest
 from tests.features.leaderboards.boards import Boards
 from tests.features.leaderboards.streams import Message, Stream, stream
 
+from rewards.db.transact import DatabaseUnavailable
 from rewards.features.leaderboards import streaming
 from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
-from rewards.http import event_stream
+from rewards.http import event_stream, token_watch
 from rewards.http.token_watch import HeldToken, TokenWatch
 
 
@@ -227,6 +228,25 @@ async def test_all_streams_are_asked_about_at_once_and_none_when_none_is_open() 
         watch.leave(each)
     await watch.look()
     assert asked == [6]
+
+
+async def test_streams_go_on_while_the_database_cannot_say_and_end_once_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_watch, "WATCH_SECONDS", 0.001)
+    answers: list[Exception | None] = [DatabaseUnavailable("away"), ValueError("a defect"), None]
+
+    async def find(tokens: Sequence[HeldToken]) -> Sequence[HeldToken]:
+        answer = answers.pop(0)
+        assert not opened.revoked.is_set()
+        if answer is not None:
+            raise answer
+        return tokens
+
+    watch = TokenWatch(find)
+    opened = watch.enter(HeldToken(1, UUID(int=1), UUID(int=2), 0, 0))
+    async with watch.running(), asyncio.timeout(5):
+        await opened.revoked.wait()
+        watch.leave(opened)
+    assert answers == []
 
 
 async def test_what_cannot_be_watched_is_refused_before_it_begins(boards: Boards) -> None:
