@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.features.bank import Bank, problem
+from tests.features.bank import DOCUMENT, Bank, problem
+from tests.features.members.test_members import merge
 
 ZERO = {"available": 0, "pending": 0, "held": 0, "debt": 0}
 
@@ -111,6 +112,24 @@ async def test_a_statement_tells_why(bank: Bank) -> None:
     ]
     single = await bank.get(f"/transactions/{by_rule['id']}")
     assert single == {**by_rule, "member": "reasons", "reversed": 0}
+
+
+PATIENT = """
+  - {key: patient, on: visited, delay: 1h, then: [{earn: {currency: points, amount: 2}}]}
+"""
+
+
+async def test_what_a_merged_member_did_explains_what_it_brought_to_the_other(own_bank: Bank) -> None:
+    """The rule was waiting when the two became one."""
+    await own_bank.publish(DOCUMENT + PATIENT.strip("\n"))
+    await own_bank.live.event(id="seen", type="visited", member="anon:ann", properties={})
+    await merge(own_bank.live, "anon:ann", "ann")
+    await own_bank.pass_time(hours=2)
+    await own_bank.live.worker.run_due()
+    [line] = (await own_bank.get("/members/ann/statement"))["items"]
+    assert (line["rule"], line["event"]["id"], line["event"]["type"]) == ("patient", "seen", "visited")
+    single = await own_bank.get(f"/transactions/{line['id']}")
+    assert (single["member"], single["event"]) == ("ann", line["event"])
 
 
 async def test_what_was_said_of_a_moment_stays_true(own_bank: Bank) -> None:

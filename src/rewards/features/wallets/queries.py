@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import MemberErased
-from rewards.domain.ids import id_bucket
+from rewards.domain.ids import bucket_of, id_bucket
 from rewards.pipeline.load import rows
 
 _TRANSACTION: Final = """t.bucket, t.member_id, t.id, t.seq, t.kind, t.currency, t.amount, t.requested, t.source, t.actor, t.reason,
@@ -64,6 +64,16 @@ SELECT p.transaction_id, p.debit, p.credit, p.amount, p.lot_id
 FROM posting p
 WHERE p.program_id = $1 AND p.bucket = $2 AND p.member_id = $3 AND p.transaction_id = ANY($4::uuid[])
 ORDER BY p.transaction_id, p.ordinal
+"""
+
+EVENTS_OF: Final = """
+SELECT e.id, e.client_id, e.type, e.sent_by
+FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM event e
+    WHERE e.program_id = $1 AND e.bucket = k.bucket AND e.member_id = k.member_id AND e.id = ANY($4::uuid[])
+    OFFSET 0
+) e
 """
 
 # Ids follow the wall clock, which may be set back a little, and `seq` never: the last of the newest is the last of all.
@@ -119,6 +129,14 @@ async def transaction_by_id(connection: AsyncConnection, program_id: int, identi
     """The transaction with its member, found by the bucket inside its id."""
     found = await rows(connection, TRANSACTION, program_id, id_bucket(identifier), identifier)
     return found[0] if found else None
+
+
+async def events_of(
+    connection: AsyncConnection, program_id: int, members: Sequence[UUID], events: Sequence[UUID]
+) -> dict[UUID, Any]:
+    """Those of the events that these members sent."""
+    buckets = [bucket_of(member) for member in members]
+    return {row.id: row for row in await rows(connection, EVENTS_OF, program_id, buckets, members, events)}
 
 
 async def postings(

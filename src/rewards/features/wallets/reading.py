@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import InvalidInput
+from rewards.domain.state import MemberState
 from rewards.features.wallets import queries
 from rewards.features.wallets.schemas import Buckets, StatementOut
 from rewards.features.wallets.views import balances_out, isoformat, transaction_out
@@ -68,6 +69,7 @@ async def statement(request: ApiRequest, ref: MemberRef, asked: Asked) -> Statem
         found = await queries.statement(connection, *place, of, asked.limit + 1)
         shown = found[: asked.limit]
         moved = await queries.postings(connection, *place, [row.id for row in shown]) if asked.postings else None
+        causes = await causes_elsewhere(connection, program_id, state, shown)
         nothing: list[Any] = []
         return StatementOut(
             member=str(wallet.found.ref),
@@ -79,13 +81,23 @@ async def statement(request: ApiRequest, ref: MemberRef, asked: Asked) -> Statem
             else await balances_before(connection, request, wallet, min(since, to), currencies),
             closing=await balances_before(connection, request, wallet, to, currencies),
             items=[
-                transaction_out(row, None if moved is None else moved.get(row.id, nothing))
+                transaction_out(row, None if moved is None else moved.get(row.id, nothing), causes=causes)
                 for row in sorted(shown, key=lambda row: -row.seq)
             ],
             next_cursor=cursors.write(name, (str(shown[-1].id), to.isoformat())) if len(found) > asked.limit else None,
         )
 
     return await held_still(request, ref, read)
+
+
+async def causes_elsewhere(
+    connection: AsyncConnection, program_id: int, state: MemberState, transactions: Sequence[Any]
+) -> dict[UUID, Any]:
+    """The events of merged members that caused these transactions: a rule that had waited pays whom its member became."""
+    wanted = [row.event_id for row in transactions if row.event_id is not None and row.client_id is None]
+    if not wanted or not state.absorbed:
+        return {}
+    return await queries.events_of(connection, program_id, state.absorbed, wanted)
 
 
 async def balances_before(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from rewards.domain.commands import MemberRef
 from rewards.domain.ledger.accounts import Account, Book, Hold
@@ -89,8 +90,14 @@ def balances_out(found: dict[str, Any], currencies: Iterable[str]) -> dict[str, 
 
 
 def transaction_out(
-    row: Any, postings: list[Any] | None = None, *, member: str | None = None, taken_back: int | None = None
+    row: Any,
+    postings: list[Any] | None = None,
+    *,
+    causes: Mapping[UUID, Any],
+    member: str | None = None,
+    taken_back: int | None = None,
 ) -> TransactionOut:
+    """`causes` are events that caused it, of members who were merged into its own since."""
     return TransactionOut(
         id=row.id,
         seq=row.seq,
@@ -103,7 +110,7 @@ def transaction_out(
         effective_at=row.effective_at,
         balance_after=_after(row),
         rule=row.source.removeprefix(RULE) if row.source.startswith(RULE) else None,
-        event=CausedBy(row.client_id, row.event_type, row.event_id, row.sent_by) if row.client_id is not None else None,
+        event=_caused_by(row, causes),
         reason=row.reason,
         reference=row.reference,
         note=row.note,
@@ -114,6 +121,13 @@ def transaction_out(
         member=member,
         postings=None if postings is None else [_posting(posting) for posting in postings],
     )
+
+
+def _caused_by(row: Any, causes: Mapping[UUID, Any]) -> CausedBy | None:
+    if row.client_id is not None:
+        return CausedBy(row.client_id, row.event_type, row.event_id, row.sent_by)
+    event = causes.get(row.event_id)
+    return None if event is None else CausedBy(event.client_id, event.type, event.id, event.sent_by)
 
 
 def owner_name(row: Any) -> str | None:
