@@ -283,3 +283,12 @@ def test_a_zone_that_changes_twice_a_day_neither_breaks_nor_farms(
     idle = travelled(other, moves, {1})
     idle.until(end)
     assert [effect for effect, _ in idle.told] == ["streak", "streak_broken"]
+
+
+def test_a_day_that_is_shorter_than_its_warning_is_warned_of_when_it_begins() -> None:
+    """In Troll clocks jump by two hours at once."""
+    world = World(program("warn_before: 1350m"), "Antarctica/Troll")
+    world.run("2026-03-28 12:00")
+    world.until("2026-03-29 12:00")
+    assert world.lengths() == [("streak", 1), ("streak_at_risk", 1)]
+    assert world.outcomes[-1].now == world.moment("2026-03-29 00:00")

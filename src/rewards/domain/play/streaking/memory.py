@@ -182,7 +182,7 @@ class Memory:
             last = following(last, self.streak.per, self.zone)
         if self.streak.warn_before is None or self.warned == last.end or not self._breaks(told, last):
             return last.end
-        return self.warns_at(last)
+        return max(self.warns_at(last), last.start)  # not while the one before it is under way
 
     def warns_at(self, stretch: Stretch) -> int:
         """When to warn that the streak breaks at the end of a stretch."""
