@@ -21,6 +21,7 @@ from rewards.cli.root import run
 from rewards.db.engine import make_engine
 from rewards.db.transact import reading, snapshot
 from rewards.domain.commands import MemberRef
+from rewards.domain.periods import rfc3339
 from rewards.features.ledger.findings import Finding, Size
 from rewards.features.ledger.statement import (
     HouseLine,
@@ -166,8 +167,8 @@ async def _print_house(
     if as_json:
         document = {
             "program": published.key,
-            "from": first.isoformat() if first else None,
-            "to": last.isoformat(),
+            "from": rfc3339(first) if first else None,
+            "to": rfc3339(last),
             "money": code,
             "currencies": [_house_json(line) for line in lines],
         }
@@ -207,7 +208,7 @@ async def _print_member(
             opening = {key: asdict(balances) for key, balances in found.opening.items()}
             click.echo(json.dumps({"member": str(ref), "merged": found.merged, "opening": opening}))
             async for line in found.lines:
-                click.echo(json.dumps({**asdict(line), "recorded_at": line.recorded_at.isoformat()}))
+                click.echo(json.dumps({**asdict(line), "recorded_at": rfc3339(line.recorded_at)}))
             return
         click.echo(
             _LINE.format("recorded", "kind", "currency", "amount", "available", "pending", "held", "debt", "source")

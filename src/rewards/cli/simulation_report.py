@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rewards.cli.printing import console, counted
+from rewards.domain.periods import rfc3339
 from rewards.domain.program.compiled import Program
 from rewards.domain.simulation import Flow, Tally
 from rewards.features.programs.simulate import Simulated
@@ -37,7 +38,7 @@ def figures(found: Simulated, label: str | None, money: str, budgets: Mapping[st
         "events": found.events,
         "members": found.members,
         "members_affected": found.affected,
-        "until": found.until.isoformat() if found.until else None,
+        "until": rfc3339(found.until) if found.until else None,
         "compared_with": label,
         "money": money,
         **{name: _side(tally) for name, tally in sides.items()},

@@ -53,6 +53,7 @@ from rewards.domain.ids import Ids
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.merging import decide_merge_in, decide_merge_out
 from rewards.domain.outcome import Outcome
+from rewards.domain.periods import rfc3339
 from rewards.domain.play import boards, mechanics, timers
 from rewards.domain.play.backfilling import decide_backfill
 from rewards.domain.play.deciding import decide_event
@@ -118,7 +119,7 @@ def apply(
     and what time has done besides comes before the command, so hardly an answer depends on how punctual a worker is.
     """
     if state.erased_at is not None:
-        raise MemberErased("the member was erased", since=state.erased_at.isoformat())
+        raise MemberErased("the member was erased", since=rfc3339(state.erased_at))
     work = Work(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
     if state.play and state.play_terms != program.play_terms:

@@ -13,6 +13,7 @@ from rewards.domain.ledger.hold import capture, place_hold, release
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome, Status
+from rewards.domain.periods import rfc3339
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
 from rewards.domain.play.reversing import reverse_one, take_back
 from rewards.domain.play.segments import reassess
@@ -70,8 +71,8 @@ def transaction_view(made: Transaction) -> dict[str, Any]:
         "kind": made.kind.value,
         "currency": made.currency,
         "amount": made.amount,
-        "recorded_at": made.recorded_at.isoformat(),
-        "effective_at": made.effective_at.isoformat(),
+        "recorded_at": rfc3339(made.recorded_at),
+        "effective_at": rfc3339(made.effective_at),
         "balance_after": {"available": made.available, "pending": made.pending, "held": made.held, "debt": made.debt},
     }
     if made.requested is not None:
@@ -159,7 +160,7 @@ def hold_view(work: Work, hold_id: Any) -> dict[str, Any]:
         "captured": hold.captured,
         "released": hold.released,
         "remaining": hold.remaining,
-        "expires_at": hold.expires_at.isoformat(),
+        "expires_at": rfc3339(hold.expires_at),
     }
 
 

@@ -64,6 +64,14 @@ class Period(NamedTuple):
 _latest: dict[tuple[ZoneInfo, Calendar], tuple[Period, ...]] = {}
 
 
+_UTC_LENGTH: Final = len("+00:00")
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as every answer writes it: in UTC, with `Z`."""
+    return moment.astimezone(UTC).isoformat()[:-_UTC_LENGTH] + "Z"
+
+
 def epoch_seconds(moment: datetime) -> int:
     """Whole seconds since 1970 in UTC, rounded down."""
     return floor(moment.timestamp())

@@ -25,7 +25,9 @@ def decide_profile(work: Work, command: SetProfile) -> Outcome:
     for key, value in command.attributes.items():
         attribute = work.program.attributes.get(key)
         if attribute is None:
-            if not command.drop_unknown:
+            if value is None and key in work.attributes:
+                work.set_attribute(key, None)  # what an earlier version declared can always be removed
+            elif not command.drop_unknown:
                 known = ", ".join(sorted(work.program.attributes)) or "none"
                 errors.append(
                     {"path": f"attributes.{key}", "message": "not a declared attribute", "expected": f"one of: {known}"}

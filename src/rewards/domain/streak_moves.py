@@ -11,7 +11,7 @@ from rewards.domain.ledger.accounts import Transaction
 from rewards.domain.ledger.spend import spend
 from rewards.domain.moves import answered
 from rewards.domain.outcome import Outcome
-from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.periods import epoch_seconds, from_epoch_seconds, rfc3339
 from rewards.domain.play.streaking import pauses
 from rewards.domain.play.streaking.purchases import source_of
 from rewards.domain.play.streaks import Change
@@ -118,7 +118,7 @@ def decide_pause(work: Work, command: PauseStreak) -> Outcome:
     now = epoch_seconds(work.now)
     until = change.memory.paused_until(now)
     if until is not None:
-        raise StreakPaused(f"{streak.key} is paused already", until=from_epoch_seconds(until).isoformat())
+        raise StreakPaused(f"{streak.key} is paused already", until=rfc3339(from_epoch_seconds(until)))
     if change.standing.length == 0:
         raise StreakNotRunning(f"{streak.key} has no length, so there is nothing to pause", streak=streak.key)
     until = now + int(command.length.total_seconds())
@@ -126,7 +126,7 @@ def decide_pause(work: Work, command: PauseStreak) -> Outcome:
     if terms.counted_seconds(until - now) > left:
         _refuse_pause(change, left, pauses.renews_at(change.memory, now))
     pauses.begin(change.memory, terms, now, until)
-    change.say("streak_paused", until=from_epoch_seconds(until).isoformat())
+    change.say("streak_paused", until=rfc3339(from_epoch_seconds(until)))
     return _answered(change)
 
 
@@ -191,7 +191,7 @@ def _answered(change: Change, *paid: Transaction) -> Outcome:
         "length": standing.length,
         "best": standing.best,
         "freezes": standing.freezes,
-        "paused_until": None if until is None else from_epoch_seconds(until).isoformat(),
+        "paused_until": None if until is None else rfc3339(from_epoch_seconds(until)),
     }
     outcome = answered(change.work, *paid, streak=view)
     outcome.answer["effects"] = outcome.effects[change.work.effects_before :]

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.errors import MemberErased
+from rewards.domain.periods import rfc3339
 from rewards.domain.state import MemberState
 from rewards.pipeline import queries
 from rewards.pipeline.load import rows
@@ -37,7 +38,7 @@ def settled(merge: MergeOut, state: MemberState, states: Mapping[UUID, MemberSta
     if state.merged_into is not None and _end(state, states).id == end.id:
         return replace(merge, into_id=state.merged_into)
     if end.erased_at is not None:
-        raise MemberErased("the member to merge into was erased", since=end.erased_at.isoformat())
+        raise MemberErased("the member to merge into was erased", since=rfc3339(end.erased_at))
     return MergeOut(MemberRef(end.kind, end.external_id), end.id)
 
 

@@ -18,6 +18,7 @@ from rewards.domain.ids import Ids, unix_ms
 from rewards.domain.ledger.accounts import Account, Hold
 from rewards.domain.ledger.upkeep import post_due
 from rewards.domain.ledger.wallet import Draft, Unloaded
+from rewards.domain.periods import rfc3339
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
 from rewards.pipeline.forwarding import paths
@@ -85,7 +86,7 @@ async def find_member(
     if state is None:
         raise UnknownMember(f"there is no member {str(ref)!r}", member=str(ref))
     if state.erased_at is not None:
-        raise MemberErased("the member was erased", since=state.erased_at.isoformat())
+        raise MemberErased("the member was erased", since=rfc3339(state.erased_at))
     return Found(ref, passed, state)
 
 

@@ -116,10 +116,10 @@ def test_a_refusal_names_the_limit_and_its_end(
 @pytest.mark.parametrize(
     ("blocked", "details"),
     [
-        (Blocked(Limit(3, days(7)), START), {"times": 3, "per": "604800s", "until": "2026-11-16T12:00:00+00:00"}),
-        (Blocked(Limit(1, months(12)), START), {"times": 1, "per": "12mo", "until": "2026-11-16T12:00:00+00:00"}),
+        (Blocked(Limit(3, days(7)), START), {"times": 3, "per": "604800s", "until": "2026-11-16T12:00:00Z"}),
+        (Blocked(Limit(1, months(12)), START), {"times": 1, "per": "12mo", "until": "2026-11-16T12:00:00Z"}),
         (Blocked(Limit(1, LIFETIME), None), {"times": 1, "per": "lifetime"}),
-        (Blocked(None, START), {"until": "2026-11-16T12:00:00+00:00"}),
+        (Blocked(None, START), {"until": "2026-11-16T12:00:00Z"}),
     ],
 )
 def test_a_refusal_explains_itself(blocked: Blocked, details: dict[str, object]) -> None:

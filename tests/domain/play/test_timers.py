@@ -274,7 +274,7 @@ def test_what_fires_is_traced_to_the_event_that_began_it() -> None:
     world = World()
     began = world.happen(0, "cart_updated", total=80)
     [line] = [line for line in began.trace if line["rule"] == "rescue"]
-    assert (line["result"], line["due_at"]) == ("waiting", "2026-11-21T10:10:00+00:00")
+    assert (line["result"], line["due_at"]) == ("waiting", "2026-11-21T10:10:00Z")
     fired: list[Outcome] = []
     world.members._heard = lambda _member, _command, outcome: fired.append(outcome)
     world.until(10)
@@ -284,7 +284,7 @@ def test_what_fires_is_traced_to_the_event_that_began_it() -> None:
         {
             "rule": "rescue",
             "event": str(began.id),
-            "due_at": "2026-11-21T10:10:00+00:00",
+            "due_at": "2026-11-21T10:10:00Z",
             "seen": {"metrics.cart": 80},
             "result": "fired",
         }

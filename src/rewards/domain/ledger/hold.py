@@ -13,6 +13,7 @@ from rewards.domain.ledger.entry import Entry, check_amount, lot_for_change
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.spend import check_spendable, take
 from rewards.domain.ledger.wallet import Draft, Unloaded
+from rewards.domain.periods import rfc3339
 from rewards.domain.program.currency import (
     Currency,
 )
@@ -142,7 +143,7 @@ def _check_hold(draft: Draft, hold_id: UUID, amount: int | None) -> int:
         raise HoldNotFound("no such hold")
     if hold.remaining == 0:
         if hold.released and hold.expires_at <= draft.now:
-            raise HoldExpired("the hold has expired", expires_at=hold.expires_at.isoformat())
+            raise HoldExpired("the hold has expired", expires_at=rfc3339(hold.expires_at))
         raise HoldResolved("the hold was resolved before", captured=hold.captured, released=hold.released)
     amount = hold.remaining if amount is None else amount
     check_amount(amount)

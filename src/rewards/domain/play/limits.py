@@ -29,6 +29,7 @@ from rewards.domain.periods import (
     from_epoch_micros,
     from_epoch_seconds,
     period_at,
+    rfc3339,
 )
 from rewards.domain.play.windows import LATE_SECONDS
 from rewards.domain.program.compiled import Limit
@@ -71,7 +72,7 @@ class Blocked:
             {} if self.limit is None else {"times": self.limit.times, "per": _name(self.limit.per)}
         )
         if self.until is not None:
-            details["until"] = self.until.isoformat()
+            details["until"] = rfc3339(self.until)
         return details
 
 

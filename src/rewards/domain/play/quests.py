@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.periods import epoch_micros, from_epoch_micros, rfc3339
 from rewards.domain.play.actions import Firing, performs
 from rewards.domain.play.cells import payload_of
 from rewards.domain.play.facts import EventFacts
@@ -71,7 +71,7 @@ class Quests(Mechanic):
                 work.effects.append({"type": "quest_expired", "key": key})
                 if not quest.team:
                     work.emitted.append(("quest.expired", {"quest": key}))
-                work.trace.append({"quest": key, "result": "expired", "at": from_epoch_micros(ends).isoformat()})
+                work.trace.append({"quest": key, "result": "expired", "at": rfc3339(from_epoch_micros(ends))})
 
     def merge(self, work: Work, other: Mapping[str, Any]) -> None:
         # Completions are numbered anew: what followed from one stays where that was.

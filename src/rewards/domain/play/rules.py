@@ -17,6 +17,7 @@ from typing import Any
 from rewards.domain.effects import EFFECTS_MAX
 from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Reservation
+from rewards.domain.periods import rfc3339
 from rewards.domain.play import timers
 from rewards.domain.play.actions import CannotCompute, Firing, cost, perform
 from rewards.domain.play.budgets import counter_key
@@ -38,7 +39,7 @@ def run_rules(work: Work, rules: tuple[Rule, ...], bound: Bound, facts: EventFac
 def run_waited(work: Work, rule: Rule, bound: Bound, waited: timers.Waiting, taken: set[str]) -> None:
     """Decides a rule whose waiting is over, at the moment when it was. `taken` are the exclusive groups of that moment."""
     at = waited.due_at
-    line: dict[str, Any] = {"rule": rule.key, "event": str(waited.event_id), "due_at": at.isoformat()}
+    line: dict[str, Any] = {"rule": rule.key, "event": str(waited.event_id), "due_at": rfc3339(at)}
     if waited.event_type not in rule.triggers:
         line["result"] = "rule_changed"  # the event that began it starts this rule no more, and tells it nothing
     else:
@@ -74,7 +75,7 @@ def _run(
         )
         if isinstance(due_at, timers.NotStarted):
             return due_at.value
-        line["due_at"] = due_at.isoformat()
+        line["due_at"] = rfc3339(due_at)
         return "waiting"
     return _fire(work, rule, bound, occurred_at, taken, line)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from rewards.domain.outcome import Achievement
-from rewards.domain.periods import epoch_seconds, from_epoch_seconds
+from rewards.domain.periods import epoch_seconds, from_epoch_seconds, rfc3339
 from rewards.domain.play.actions import Firing, performs
 from rewards.domain.play.cells import payload_of
 from rewards.domain.play.facts import EventFacts
@@ -113,7 +113,7 @@ class Change:
             return
         if epoch_seconds(self.at) >= memory.warns_at(last):
             memory.warned = last.end
-            self.say("streak_at_risk", length=self.standing.length, ends_at=from_epoch_seconds(last.end).isoformat())
+            self.say("streak_at_risk", length=self.standing.length, ends_at=rfc3339(from_epoch_seconds(last.end)))
             self._raise("streak.at_risk", self.standing.length)
 
     def give_freezes(self, count: int, *, bought: bool = False) -> int:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from rewards.domain.outcome import Achievement
-from rewards.domain.periods import Calendar, epoch_micros, from_epoch_micros
+from rewards.domain.periods import Calendar, epoch_micros, from_epoch_micros, rfc3339
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored, add, contribution, retract
@@ -291,7 +291,7 @@ def _announce(work: Work, ladder: Ladder, memory: Memory, known: int, highest: i
         told = {"tier": ladder.key(held), "from": ladder.key(known), "direction": direction}
         work.effects.append({"type": "tier", "key": told["tier"], "from": told["from"], "direction": direction})
         work.emitted.append(("tier.changed", dict(told)))
-        work.trace.append({**told, "result": "corrected" if corrects else "changed", "at": since.isoformat()})
+        work.trace.append({**told, "result": "corrected" if corrects else "changed", "at": rfc3339(since)})
     for each in first:
         level = ladder.levels[each - 1]
         moment = from_epoch_micros(memory.reached[each][1])

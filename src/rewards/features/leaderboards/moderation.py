@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody, PathParameter
 from msgspec import Meta, Struct
 
 from rewards.domain.commands import Command, MemberRef, ModerateBoard, OptOut
+from rewards.domain.periods import rfc3339
 from rewards.domain.play.boards import opted_out
 from rewards.features.leaderboards.moderation_queries import removed_members
 from rewards.http.auth import ApiRequest, requires
@@ -71,7 +72,7 @@ async def list_removals(request: ApiRequest, board: BoardPath) -> RemovedListOut
     await state.programs.get(request.auth.program_id)
     found = await removed_members(state.engine, request.auth.program_id, board)
     return RemovedListOut(
-        [RemovedOut(str(each.ref), each.reason, each.actor, each.removed_at.isoformat()) for each in found]
+        [RemovedOut(str(each.ref), each.reason, each.actor, rfc3339(each.removed_at)) for each in found]
     )
 
 

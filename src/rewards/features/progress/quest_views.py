@@ -28,8 +28,8 @@ class StepOut(Struct, frozen=True):
 
 
 class MissingOut(Struct, frozen=True):
-    """What a locked quest waits for: a `quest` or a `badge`, with its key and name, a `condition` over the member, or a
-    `group` that the member would have to belong to."""
+    """What a locked quest waits for: a `quest` or a `badge`, with its key and name unless it is secret, a `condition` over the
+    member, or a `group` that the member would have to belong to."""
 
     kind: Literal["quest", "badge", "condition", "group"]
     key: str | None
@@ -124,9 +124,13 @@ def _missing(lacking: dict[str, str], locale: str | None, program: Program) -> M
         return MissingOut("group", None, None)
     if "quest" in lacking:
         quest = program.quests.quests[lacking["quest"]]
+        if quest.secret:
+            return MissingOut("quest", None, None)
         return MissingOut("quest", quest.key, worded(quest.names, locale, program.locale))
     if "badge" in lacking:
         badge = program.badges.by_key[lacking["badge"]] if program.badges is not None else None
+        if badge is not None and badge.secret:
+            return MissingOut("badge", None, None)
         name = None if badge is None else worded(badge.name, locale, program.locale)
         return MissingOut("badge", lacking["badge"], name)
     return MissingOut("condition", None, None)

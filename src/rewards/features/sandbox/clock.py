@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from rewards.db.driver import fetch
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import Refusal, RewardsError
+from rewards.domain.periods import rfc3339
 
 MOMENTS_MAX: Final = 2_000
 ADVANCE_MAX: Final = timedelta(days=400)
@@ -103,7 +104,7 @@ class SandboxClock:
             if moments == MOMENTS_MAX:
                 raise TooMuchFallsDue(
                     f"at {moments} moments something fell due, and more will; advance in smaller steps",
-                    now=moment.isoformat(),
+                    now=rfc3339(moment),
                 )
             moment, moments = found, moments + 1
             await self._set(program_id, moment)
@@ -122,7 +123,7 @@ class SandboxClock:
             if not (await self._one(_WAITING, program_id, moment)).waiting:
                 return
             if asyncio.get_running_loop().time() > deadline:
-                raise StillRunning("what fell due is still being done", now=moment.isoformat())
+                raise StillRunning("what fell due is still being done", now=rfc3339(moment))
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _set(self, program_id: int, moment: datetime) -> None:

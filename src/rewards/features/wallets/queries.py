@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import MemberErased
 from rewards.domain.ids import bucket_of, id_bucket
+from rewards.domain.periods import rfc3339
 from rewards.pipeline.load import rows
 
 _TRANSACTION: Final = """t.bucket, t.member_id, t.id, t.seq, t.kind, t.currency, t.amount, t.requested, t.source, t.actor, t.reason,
@@ -164,5 +165,5 @@ async def owner_of(connection: AsyncConnection, sql: str, program_id: int, ident
         return None
     [row] = found
     if row.erased_at is not None:
-        raise MemberErased("the member was erased", since=row.erased_at.isoformat())
+        raise MemberErased("the member was erased", since=rfc3339(row.erased_at))
     return MemberRef(row.kind, row.external_id)

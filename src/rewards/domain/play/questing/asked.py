@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewards.domain.commands import JoinQuest, LeaveQuest
 from rewards.domain.outcome import Outcome, Status
-from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.periods import epoch_micros, from_epoch_micros, rfc3339
 from rewards.domain.play.deciding import follow_emitted
 from rewards.domain.play.questing.joining import join, leave, quest_of
 from rewards.domain.play.questing.keeping import kept_of
@@ -34,8 +34,8 @@ def _finish(work: Work, quest: Quest) -> Outcome:
     outcome.answer = {
         "quest": quest.key,
         "active": attempt is not None,
-        "began_at": None if attempt is None else from_epoch_micros(attempt.began).isoformat(),
-        "ends_at": None if ends is None else from_epoch_micros(ends).isoformat(),
+        "began_at": None if attempt is None else rfc3339(from_epoch_micros(attempt.began)),
+        "ends_at": None if ends is None else rfc3339(from_epoch_micros(ends)),
         "effects": outcome.effects,
         "balances": balances(outcome.state, work.program),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from rewards.domain.errors import Refusal
-from rewards.domain.periods import epoch_micros, from_epoch_micros
+from rewards.domain.periods import epoch_micros, from_epoch_micros, rfc3339
 from rewards.domain.play.groups import GROUP
 from rewards.domain.play.questing.folding import STARTED, available_from, is_open
 from rewards.domain.play.questing.gates import is_admitted, missing
@@ -107,7 +107,7 @@ def available_at(work: Work, quest: Quest, kept: Kept) -> datetime | None:
         raise QuestCompleted("it was completed as often as it can be", quest=quest.key)
     now = epoch_micros(work.now)
     if not is_open(quest, now) and quest.ends is not None and work.now > quest.ends:
-        raise QuestUnavailable("the quest is over", ended_at=quest.ends.isoformat())
+        raise QuestUnavailable("the quest is over", ended_at=rfc3339(quest.ends))
     moments = [work.now] if quest.starts is None else [work.now, quest.starts]
     if kept.head.last is not None:
         moments.append(from_epoch_micros(available_from(quest, kept.head.last, work.zone)))
@@ -118,8 +118,8 @@ def _check_open(work: Work, quest: Quest, kept: Kept) -> None:
     attempt = kept.open_attempt(epoch_micros(work.now))
     from_when = available_at(work, quest, kept)
     if attempt is not None:
-        began = from_epoch_micros(attempt.began).isoformat()
+        began = rfc3339(from_epoch_micros(attempt.began))
         raise QuestActive("the member is on this quest already", quest=quest.key, began_at=began)
     if from_when is not None:
-        message = f"the quest can begin from {from_when.isoformat()} on"
-        raise QuestUnavailable(message, available_at=from_when.isoformat())
+        message = f"the quest can begin from {rfc3339(from_when)} on"
+        raise QuestUnavailable(message, available_at=rfc3339(from_when))
