@@ -20,7 +20,7 @@ program: {key: walks, timezone: UTC, locale: en}
 currencies: {points: {}}
 events: {walked: {client: true, properties: {km: number}}, rested: {}}
 attributes: {brave: {type: boolean, purpose: tests}}
-badges: {hiker: {name: Hiker}}
+badges: {hiker: {name: Hiker}, owl: {name: Night owl, secret: true}}
 rules: [{key: hikers, on: rested, then: [{badge: {key: hiker}}]}]
 quests:
   far:
@@ -36,6 +36,7 @@ quests:
   club: {name: The club, opt_in: true, steps: [{event: walked}], window: 2d, requires: {badges: [hiker]}}
   climb: {name: The climb, requires: {quests: [far]}, when: member.brave, steps: [{event: walked}]}
   hidden: {name: Hidden, secret: true, steps: [{event: rested, target: 2}]}
+  night: {name: The night, requires: {badges: [owl], quests: [hidden]}, steps: [{event: walked}]}
   gone: {name: Gone, opt_in: true, ends: 2020-01-01T00:00:00, steps: [{event: walked}]}
 """
 
@@ -112,6 +113,11 @@ async def test_what_a_quest_waits_for_is_told(walks: Live) -> None:
         {"kind": "quest", "key": "far", "name": "A long way"},
         {"kind": "condition", "key": None, "name": None},
     ]
+    # What is secret is not given away by what waits for it.
+    assert told["night"]["missing"] == [
+        {"kind": "quest", "key": None, "name": None},
+        {"kind": "badge", "key": None, "name": None},
+    ]
     assert told["gone"]["state"] == "over"
 
 
@@ -172,7 +178,7 @@ async def test_the_customer_sees_and_joins(walks: Live) -> None:
     ada = await stranger(walks, "q-me")
     joined = await ada.send("POST", "/me/quests/far/join")
     assert joined.json()["active"] is True
-    assert {quest["key"] for quest in (await ada.get("/quests"))["quests"]} == {"far", "club", "climb", "gone"}
+    assert {quest["key"] for quest in (await ada.get("/quests"))["quests"]} == {"far", "club", "climb", "night", "gone"}
     assert (await ada.send("POST", "/me/quests/far/leave")).status_code == 200
     assert refused_with(await ada.send("POST", "/me/quests/far/leave"), 409)["code"] == "quest-not-active"
 
