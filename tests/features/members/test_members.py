@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.features.bank import Bank, problem
+from tests.features.bank import DOCUMENT, Bank, problem
 from tests.service import Live
 
 from rewards.domain.commands import MemberRef, MergeOut
@@ -127,6 +127,18 @@ async def test_what_is_null_goes_and_what_is_not_named_stays(bank: Bank) -> None
     assert (answer["attributes"], answer["locale"], answer.get("timezone")) == ({"plan": "gold"}, "pt-BR", None)
     member = await bank.get("/members/changes")
     assert (member["attributes"], member["locale"], member["timezone"]) == ({"plan": "gold"}, "pt-BR", None)
+
+
+async def test_what_the_program_declares_no_more_can_still_be_removed(own_bank: Bank) -> None:
+    path = "/v1/members/ann"
+    await own_bank.live.client.patch(path, json={"attributes": {"plan": "gold", "age": 7}})
+    await own_bank.publish(
+        DOCUMENT.replace("  age: {type: integer, minimum: 0, purpose: offers that are allowed}\n", "")
+    )
+    refused = await own_bank.live.client.patch(path, json={"attributes": {"age": 8}})
+    assert problem(refused) == (422, "schema-violation")
+    changed = await own_bank.live.client.patch(path, json={"attributes": {"age": None}})
+    assert (changed.status_code, changed.json()["attributes"]) == (200, {"plan": "gold"})
 
 
 async def test_a_change_under_a_key_happens_once(bank: Bank) -> None:
