@@ -167,6 +167,15 @@ async def test_an_unknown_quest_is_told_the_one_that_was_meant(walks: Live, path
     assert refused_with(answer, 404)["detail"] == "the program has no quest 'clubb'; did you mean club?"
 
 
+async def test_no_refusal_gives_a_secret_quest_away(walks: Live) -> None:
+    for guessed in ("hiden", "nothing_like_it"):
+        answer = await walks.client.post(
+            f"/v1/members/q-guess/quests/{guessed}/join", headers={"Idempotency-Key": guessed}
+        )
+        detail = refused_with(answer, 404)["detail"]
+        assert ("hidden" in detail, "club" in detail) == (False, True), detail
+
+
 async def test_joining_is_repeated_with_its_key(walks: Live) -> None:
     key = {"Idempotency-Key": "join-1"}
     one, two = await ask(walks, "q-again", "far", **key), await ask(walks, "q-again", "far", **key)

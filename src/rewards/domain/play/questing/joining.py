@@ -62,7 +62,8 @@ def quest_of(work: Work, key: str) -> Quest:
     """Raises `UnknownQuest`, and `QuestOfTeam` where only a group can be on it."""
     quest = work.program.quests.quests.get(key)
     if quest is None:
-        raise UnknownQuest(f"the program has no quest {key!r}{meant(key, work.program.quests.quests)}", quest=key)
+        shown = (each.key for each in work.program.quests.quests.values() if not each.secret)
+        raise UnknownQuest(f"the program has no quest {key!r}{meant(key, shown)}", quest=key)
     if quest.team and work.state.kind != GROUP:
         raise QuestOfTeam("a team quest is joined and left by groups", quest=key)
     return quest
