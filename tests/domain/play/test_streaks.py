@@ -412,6 +412,27 @@ def test_merged_members_have_one_streak() -> None:
     assert world.points() == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "bought", "freezes"),
+    [(0, 0, 1), (1, 0, 2), (0, 1, 2), (2, 0, 3), (0, 2, 3)],
+)
+def test_the_freezes_that_a_guest_began_with_are_no_more_for_the_member(given: int, bought: int, freezes: int) -> None:
+    price = "price: {currency: points, amount: 50}"
+    world = World(program(f"freezes: {{most: 5, start: 1, {price}}}"))
+    guest = world.members.member(UUID(int=0xBE << 100), MemberRef("anon", "guest"))
+    world.run(on("mon"))
+    noon = world.moment(on("mon"))
+    world.members.decide(guest, Earn("points", 500), noon)
+    world.members.decide(guest, Event("b1", "ran"), noon)
+    for _ in range(given):
+        world.members.decide(guest, GiveFreezes("s", 1, "goodwill"), noon)
+    for _ in range(bought):
+        world.members.decide(guest, BuyFreezes("s", 1), noon)
+    world.members.advance(world.moment(on("mon", "13:00")))
+    world.members.decide(guest, MergeOut(MemberRef("user", "ada"), ADA), world.moment(on("mon", "13:00")))
+    assert world.standing(on("mon", "14:00")).freezes == freezes
+
+
 def test_a_merge_that_brings_a_zone_is_a_move() -> None:
     world = World(program(""))
     ben = world.members.member(UUID(int=0xBE << 100), MemberRef("user", "ben"))

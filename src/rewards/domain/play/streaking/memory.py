@@ -196,7 +196,10 @@ class Memory:
     def take_over(self, other: Memory) -> None:
         """The streak of two members who are one now: the longer of both, and all that either did in each period."""
         mine, theirs = self.settled, other.settled
-        mine.freezes = max(mine.freezes, min(mine.freezes + theirs.freezes, self.streak.freezes.most))
+        terms = self.streak.freezes
+        # What everybody has at first, one member has once, however many guests it was before.
+        brought = max(theirs.freezes - terms.start, theirs.bought)
+        mine.freezes = max(mine.freezes, min(mine.freezes + brought, terms.most))
         mine.bought = min(mine.bought + theirs.bought, mine.freezes)
         mine.since = max(mine.since, theirs.since)
         if theirs.length > mine.length:
