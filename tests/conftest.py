@@ -6,9 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.service import SEEDS, Live, create_database, live, service_settings
 
 from rewards.local import LocalServers
+
+
+def pytest_configure() -> None:
+    """A logged exception is its traceback: drawing boxes around the locals of each frame takes about a second."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_collection_finish() -> None:

@@ -97,9 +97,20 @@ ITEMS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(items=ITEMS)
 async def test_a_batch_equals_its_items_one_by_one(batches: Live, items: list[tuple[str, int, Command]]) -> None:
+    await _together_and_apart(batches, items)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(items=ITEMS)
+async def test_so_do_many_batches(batches: Live, items: list[tuple[str, int, Command]]) -> None:
+    await _together_and_apart(batches, items)
+
+
+async def _together_and_apart(batches: Live, items: list[tuple[str, int, Command]]) -> None:
     """Ids repeat now and then, so that duplicates and conflicts are among the items."""
     together, _ = await publish(batches.service, PROGRAM)
     apart, _ = await publish(batches.service, PROGRAM)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
+from tests.command import run
 from tests.features.backfills.test_backfills import BADGE, HEAD, METRICS, PROGRAM, RULES, metrics, publish
 from tests.service import SECRET_KEY, EventFactory, Live, live, service_settings
 
@@ -40,9 +41,8 @@ class Command:
         )
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.begin(*arguments)
-        said, complained = await asyncio.to_thread(process.communicate, None, 100)
-        return process.returncode, said, complained
+        done = await asyncio.to_thread(run, "program", *arguments, environment=self.environment)
+        return done.returncode, done.stdout, done.stderr
 
 
 async def running(shop: Live) -> dict[str, Any]:
