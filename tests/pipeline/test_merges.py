@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from tests.service import Live, live, publish, service_settings
 
-from rewards.domain.commands import Cause, Command, Earn, Event, MemberRef, MergeOut, ReverseReference, Spend
+from rewards.domain.commands import Cause, Command, Earn, Event, MemberRef, MergeOut, Reverse, ReverseReference, Spend
 from rewards.domain.errors import RewardsError
 from rewards.domain.ledger.accounts import AMOUNT_MAX
 from rewards.features.ledger.verification import Verification
@@ -219,6 +220,22 @@ async def test_what_was_taken_back_before_a_merge_is_not_taken_back_again(family
     with pytest.raises(RewardsError) as refused:
         await family.send("b", ReverseReference("o1"))
     assert refused.value.code == "nothing-to-reverse"
+
+
+async def test_what_was_spent_before_a_merge_stays_spent_and_the_answer_says_so(family: Family) -> None:
+    await family.send("anon:a", Event("o1", "bought", properties={"order": "o1"}), "o1")
+    spent = await family.send("anon:a", Spend("points", 10, Cause(reference="o1")))
+    await family.send("anon:a", Spend("points", 5, Cause(reference="o2")))
+    await family.merge("anon:a", "b")
+    answer = (await family.send("b", ReverseReference("o1"))).answer
+    assert [(made["kind"], made["amount"]) for made in answer["transactions"]] == [("clawback", 50)]
+    [left] = [effect for effect in answer["effects"] if effect["type"] == "not_reversed"]
+    [transaction] = spent.answer["transactions"]
+    assert (left["transaction"], "merged since" in left["why"]) == (transaction["id"], True)
+    for command in (Reverse(UUID(transaction["id"])), ReverseReference("o2")):
+        with pytest.raises(RewardsError) as refused:
+            await family.send("b", command)
+        assert refused.value.code == "not-reversible"
 
 
 async def test_two_merges_in_opposite_directions_make_no_circle(family: Family) -> None:

@@ -33,7 +33,7 @@ from rewards.domain.commands import (
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import Ids, bucket_of, unix_ms
 from rewards.domain.ledger.accounts import Hold, Kind, Lot, Transaction
-from rewards.domain.ledger.reverse import CLAWED_BACK, Original
+from rewards.domain.ledger.reverse import CLAWED_BACK, REFUNDED, Original
 from rewards.domain.ledger.upkeep import lot_due_at
 from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome, Status
@@ -179,11 +179,15 @@ class Member:
 
     def take_over(self, absorbed: Member) -> None:
         """What the other one was issued can be taken back from this one; what it spent is its own closed history."""
-        issued = {key: made for key, made in absorbed.originals.items() if made.kind in CLAWED_BACK}
-        self.originals = issued | self.originals
+        theirs = {
+            key: replace(made, absorbed=True)
+            for key, made in absorbed.originals.items()
+            if made.kind in CLAWED_BACK | REFUNDED
+        }
+        self.originals = theirs | self.originals
         for reference, made in absorbed.references.items():
             mine = self.references.get(reference, [])
-            self.references[reference] = [*(key for key in made if key in issued), *mine]
+            self.references[reference] = [*(key for key in made if key in theirs), *mine]
 
     def store(self, outcome: Outcome, remember: Remember) -> None:
         """What the command changed."""

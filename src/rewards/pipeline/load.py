@@ -14,7 +14,7 @@ from rewards.db.driver import fetch
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Account, Book, Hold, Kind, Lot, Posting
-from rewards.domain.ledger.reverse import CLAWED_BACK, Original
+from rewards.domain.ledger.reverse import CLAWED_BACK, REFUNDED, Original
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.state import MemberState
 from rewards.pipeline import queries
@@ -205,14 +205,14 @@ async def load_more(
 async def _load_transactions(connection: AsyncConnection, program_id: int, state: MemberState, ids: list[UUID]) -> None:
     """Transactions with their postings, what was taken back of them, and every lot that they touched, open or not.
 
-    Of absorbed members only what was issued: its points came along. What they spent is their own closed history.
+    Of absorbed members only what was issued or spent.
     """
     owners = [state.id, *state.absorbed]
     buckets = [bucket_of(owner) for owner in owners]
     postings: dict[UUID, list[Posting]] = {}
     heads: dict[UUID, Any] = {}
     for row in await rows(connection, queries.LOAD_TRANSACTIONS, program_id, buckets, owners, ids):
-        if not row.own and Kind(row.kind) not in CLAWED_BACK:
+        if not row.own and Kind(row.kind) not in CLAWED_BACK | REFUNDED:
             continue
         heads[row.id] = row
         moved = postings.setdefault(row.id, [])
@@ -230,6 +230,7 @@ async def _load_transactions(connection: AsyncConnection, program_id: int, state
             event=row.event_id,
             reversed_elsewhere=row.elsewhere,
             source=row.source,
+            absorbed=not row.own,
         )
     state.absent.update(identifier for identifier in ids if identifier not in heads)
     lots = list(

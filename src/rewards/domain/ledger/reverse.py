@@ -36,7 +36,8 @@ class ReversalExceedsOriginal(Refusal):
 
 
 class NotReversible(Refusal):
-    """Only what was issued or spent in a currency of the program can be taken back; what it paid for must be unused.
+    """Only what was issued or spent in a currency of the program can be taken back; what it paid for must be unused, and who
+    spent it must not have been merged since.
 
     `details`: kind, or the transaction.
     """
@@ -49,7 +50,8 @@ class Original:
     """The transaction to take back, as stored. `reversed_so_far` sums `asked` of its reversals.
 
     `event` is the event that caused it, `effective_at` when it counts, `source` what it is from, as of `Origin`.
-    `reversed_elsewhere` is the part of it that another member took back, who was merged into this one.
+    `reversed_elsewhere` is the part of it that another member took back, who was merged into this one. `absorbed`: it is such
+    a member's. What that one was issued came along; what it spent is its own closed history.
     """
 
     transaction: UUID
@@ -62,6 +64,7 @@ class Original:
     event: UUID | None = None
     reversed_elsewhere: int = 0
     source: str = ""
+    absorbed: bool = False
 
     @property
     def remaining(self) -> int:
@@ -98,6 +101,9 @@ def reverse(
             f"{remaining} of the transaction are left, {asked_for} requested", remaining=remaining, requested=asked_for
         )
     if original.kind in REFUNDED:
+        if original.absorbed:
+            message = "it was spent by a member who was merged since, and stays spent"
+            raise NotReversible(message, transaction=str(original.transaction))
         return _refund(draft, original, asked_for, origin, currency, zone=zone)
     return _claw_back(draft, original, asked_for, origin, currency.clawback if policy is None else policy)
 

@@ -77,8 +77,8 @@ def take_back(
 ) -> list[Transaction]:
     """Reverses what is left of every reversible transaction that carries `reference`; returns the reversals.
 
-    What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more, and an
-    effect says so; `NotReversible` where nothing else is left.
+    What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more or was spent
+    by a member merged since, and an effect says so; `NotReversible` where nothing else is left.
     """
     made = []
     refused: list[tuple[Original, NotReversible]] = []
