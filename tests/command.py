@@ -46,12 +46,16 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
     }
 
 
-def run(*arguments: str, environment: dict[str, str]) -> Done:
-    """Runs `rewards …` to its end, in a process forked from one that has imported it (`tests/command_server.py`)."""
+def run(*arguments: str, environment: dict[str, str], onto: IO[bytes] | None = None) -> Done:
+    """Runs `rewards …` to its end, in a process forked from one that has imported it (`tests/command_server.py`).
+
+    What it prints goes `onto` that file, and is then not told, or else into one of its own.
+    """
     command = {"arguments": arguments, "environment": environment, "directory": str(Path.cwd())}
     with _one_at_a_time, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         channel, process = _server()
-        socket.send_fds(channel, [json.dumps(command).encode() + b"\n"], [stdout.fileno(), stderr.fileno()])
+        files = [(onto or stdout).fileno(), stderr.fileno()]
+        socket.send_fds(channel, [json.dumps(command).encode() + b"\n"], files)
         try:
             ended = channel.recv(16)
         except TimeoutError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.command import run
 from tests.service import SECRET_KEY
 
 from rewards.cli import failures
@@ -131,14 +131,7 @@ def test_a_database_without_our_tables_says_migrate(servers: LocalServers) -> No
 def test_a_full_disk_is_one_line(line: str) -> None:
     seed = Path(__file__).parents[2] / "seeds" / "fitness.yaml"
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "rewards.cli", *line.format(seed=seed).split()],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = run(*line.format(seed=seed).split(), environment={"PATH": os.environ["PATH"]}, onto=full)
     assert (ended.returncode, ended.stderr) == (1, "Error: No space left on device\n")
 
 
