@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.domain.play.teams_world import DOCUMENT, START, Club
+from tests.domain.play.teams_world import DOCUMENT, START, Club, compiled
 from tests.properties import explored
 
 from rewards.domain.commands import Command, Event, JoinQuest, MemberRef, MergeOut
@@ -206,6 +206,32 @@ def test_what_two_who_became_one_were_both_rewarded_for_is_taken_back_from_both(
     assert club.points("ada") == [2 * 105]
     club.happen("ada", "refunded", 3, order="a")
     assert club.points("ada") == [0]
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_quest_that_was_gone_and_is_back_is_rewarded_anew(*, idle: bool) -> None:
+    """As one of a single member is; also to whom nothing happened while it was gone."""
+    club = Club("far")
+    for name in ("ada", "ben"):
+        club.join(name, "red")
+
+    def complete(name: str, hour: float) -> None:
+        club.happen(name, "walked", hour, km=10, order=f"{hour}")
+        for _ in range(2):
+            club.happen(name, "read", hour)
+
+    complete("ada", 0)
+    club.happen("ben", "walked", 25, km=10)  # a step of the next one
+    assert club.points("ada", "ben") == [105, 5]
+    club.members.program = compiled("stays")
+    club.happen("ben" if idle else "ada", "walked", 26, km=1)
+    club.members.program = compiled("far")
+    complete("ada", 27)
+    assert club.points("ada", "ben") == [210, 5]
+    club.happen("ada", "refunded", 28, order="27")
+    assert club.points("ada", "ben") == [105, 5], "what was rewarded before it was gone stays"
+    club.happen("ben", "walked", 29, km=10)
+    assert club.points("ada", "ben") == [210, 110], "both contributed to what is completed now"
 
 
 HEARD = st.lists(

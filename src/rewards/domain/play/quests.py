@@ -10,6 +10,7 @@ from rewards.domain.periods import epoch_micros, from_epoch_micros, rfc3339
 from rewards.domain.play.actions import Firing, performs
 from rewards.domain.play.cells import payload_of
 from rewards.domain.play.facts import EventFacts
+from rewards.domain.play.groups import GROUP
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.continuing import continued
@@ -22,7 +23,7 @@ from rewards.domain.play.questing.merging import merge
 from rewards.domain.play.questing.sending import contribute, name_of, send_back
 from rewards.domain.play.questing.standing import BEGINS, COUNTS, Entry, Kept, ends_micros, untied
 from rewards.domain.play.questing.undoing import undo
-from rewards.domain.play.questing.word import REWARDED
+from rewards.domain.play.questing.word import REWARDED, end_numbers
 from rewards.domain.program.compiled import Bound, Missing
 from rewards.domain.program.quest import BeginQuest, Quest, Step
 from rewards.domain.work import Work
@@ -88,6 +89,8 @@ class Quests(Mechanic):
         for key, plain in work.play.get(MECHANIC, {}).items():
             quest = work.program.quests.quests.get(key)
             if quest is None:
+                if work.state.kind == GROUP:
+                    end_numbers(work, key, Kept.of(plain))
                 for kept in (MECHANIC, REWARDED):
                     work.set_play(kept, key, None)
             elif plain[0] != quest.definition:

@@ -15,7 +15,7 @@ from rewards.domain.group_commands import Contribute, LoseWithTeam, RewardWithTe
 from rewards.domain.outcome import Leg
 from rewards.domain.play.groups import GROUP, groups_of
 from rewards.domain.play.questing.folding import Happening
-from rewards.domain.play.questing.word import losing, rewarding
+from rewards.domain.play.questing.word import losing, number_of, rewarding
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
@@ -67,7 +67,8 @@ def take_from_all(work: Work, quest: Quest, each: Happening) -> None:
 
 
 def _to_members(work: Work, quest: Quest, each: Happening, name: str, turn: int, names: Sequence[str]) -> None:
-    said = {"quest": quest.key, "group": str(work.state.id), "instance": each.instance, "step": each.step, "turn": turn}
+    number = number_of(work, quest, each.instance)
+    said = {"quest": quest.key, "group": str(work.state.id), "instance": number, "step": each.step, "turn": turn}
     for contributor in names:
         # Whoever contributed has a row, and is known by it alone.
         _send(work, member_of(contributor), "", name, {**said, "micros": each.micros}, kind="user")

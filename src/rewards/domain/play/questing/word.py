@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rewards.domain.play.questing.folding import Happening
+from rewards.domain.play.questing.standing import Kept
 from rewards.domain.program.quest import Quest
 from rewards.domain.work import Work
 
@@ -21,6 +22,24 @@ REWARDED: Final = "team_rewarded"
 name others for it afterwards; it is these who lose it."""
 REWARDED_MAX: Final = 500
 """Names in that, of one quest. Beyond it the oldest are forgotten, and who is named then loses what is lost."""
+
+
+NUMBERS: Final = "team_numbers"
+"""Where a group remembers, by quest, how far it had counted when the quest was taken out of the program. Should it come back, the
+group's first completion is another one, for its members too."""
+
+
+def number_of(work: Work, quest: Quest, instance: int) -> int:
+    """What the group's completion is called before its members: no other one ever was, or will be, called so."""
+    before: int = work.play.get(NUMBERS, {}).get(quest.key, 0)
+    return before + instance
+
+
+def end_numbers(work: Work, key: str, kept: Kept) -> None:
+    """The quest is gone; what it had under way may have been named as well."""
+    if kept.paid or kept.steps:
+        before: int = work.play.get(NUMBERS, {}).get(key, 0)
+        work.set_play(NUMBERS, key, before + kept.paid + 1)
 
 
 def rewarding(work: Work, quest: Quest, each: Happening, settled: int) -> tuple[int, tuple[str, ...]]:
