@@ -1,15 +1,23 @@
-"""PostgreSQL and Valkey for one test session. Everything about the service itself is in `tests/service.py`."""
+"""PostgreSQL and Valkey for one test session. Everything about the service itself is in `tests/service.py`.
+
+The service is imported where it is used: the process that only hands tests out to others does not wait for it.
+"""
+
+from __future__ import annotations
 
 import gc
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from tests.service import SEEDS, Live, create_database, live, service_settings
 
-from rewards.local import LocalServers
+if TYPE_CHECKING:
+    from tests.service import Live
+
+    from rewards.local import LocalServers
 
 
 def pytest_configure() -> None:
@@ -36,6 +44,8 @@ def server_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def servers(server_directory: Path) -> Iterator[LocalServers]:
     """Both servers, empty, fast and forgetful. Tests of crashes start durable ones of their own."""
+    from rewards.local import LocalServers  # noqa: PLC0415 - see above
+
     with LocalServers(server_directory / "session", durable=False) as servers:
         yield servers
 
@@ -54,11 +64,15 @@ def redis_url(servers: LocalServers) -> str:
 @pytest.fixture(scope="session")
 async def migrated_url(database_url: str) -> str:
     """A migrated database that the tests of the service share; each test has members, or a program, of its own."""
+    from tests.service import create_database  # noqa: PLC0415 - see above
+
     return await create_database(database_url, "service_tests")
 
 
 @pytest.fixture(scope="session")
 async def shop(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
     """The service with the sample shop program."""
+    from tests.service import SEEDS, live, service_settings  # noqa: PLC0415 - see above
+
     async with live(service_settings(migrated_url, redis_url), (SEEDS / "shop.yaml").read_bytes()) as running:
         yield running
