@@ -13,6 +13,7 @@ from tests.features.members.test_members import merge
 from tests.service import create_database, live, service_settings
 
 from rewards.domain.commands import MemberRef
+from rewards.features.progress.badge_views import how_far
 from rewards.features.progress.queries import achieved
 
 PROGRAM = """
@@ -189,3 +190,22 @@ async def test_the_history_keeps_what_was_earned_and_lost(shop: Bank) -> None:
         ("spender", 1, 2, False),
         ("spender", 1, 1, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "remaining", "percent"),
+    [
+        (0, 3, 3, 0),
+        (1, 3, 2, 33),
+        (2, 3, 1, 66),
+        (3, 3, 0, 100),
+        (5, 3, 0, 100),
+        (-2, 3, 5, 0),
+        (0.1, 0.2, 0.1, 50),
+        (0.3, 0.4, 0.1, 75),
+        (0.1, 0.3, 0.2, 33),
+        (99.999, 100, 0.001, 99),
+    ],
+)
+def test_how_far_a_level_is(value: float, threshold: float, remaining: float, percent: int) -> None:
+    assert how_far(value, threshold) == (remaining, percent)

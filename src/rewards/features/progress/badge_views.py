@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -114,11 +115,17 @@ def _progress(badge: Badge, level: int, wallet: FoundWallet, state: MemberState)
     threshold = following.at
     zone = ZoneInfo(state.timezone) if state.timezone else wallet.program.zone
     value: Any = read(metric, state.metrics.get(metric.id), at=wallet.now, zone=zone) or 0
-    remaining = max(0, threshold - value)
+    remaining, percent = how_far(value, threshold)
     return BadgeProgress(
         value=value,
         next=threshold,
         next_name=worded(following.name, state.locale, wallet.program.locale),
         remaining=remaining,
-        percent=max(0, min(100, int(100 * value // threshold))),
+        percent=percent,
     )
+
+
+def how_far(value: float, threshold: float) -> tuple[float, int]:
+    """What remains up to a threshold, and how many whole percent of it there are: of the numbers as they are written."""
+    is_at, aim = Decimal(repr(value)), Decimal(repr(threshold))
+    return float(max(Decimal(0), aim - is_at)), max(0, min(100, int(100 * is_at / aim)))
