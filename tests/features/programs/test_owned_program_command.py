@@ -74,7 +74,7 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
 def test_what_keeps_a_document_from_being_published_is_told_once(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    test = "  - {name: NAME, given: [{at: \"2026-11-21T10:00:00Z\", member: ada, type: played}], expect: {ada: {balances: {coins: 7}}}}\n"
+    test = '  - {name: NAME, given: [{at: "2026-11-21T10:00:00Z", member: ada, type: played}], expect: {ada: {balances: {coins: 7}}}}\n'
     path = tmp_path / "failing.yaml"
     document = DOCUMENT.replace("KEY", "failing").replace("AMOUNT", "1") + "tests:\n"
     path.write_text(document + "".join(test.replace("NAME", name) for name in ("first", "second")))
