@@ -1,6 +1,7 @@
 """Diff, documentation and the schema for editors, and that the seeds hold what they promise."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -10,7 +11,7 @@ from rewards.domain.commands import MemberRef
 from rewards.domain.program.check import check_bytes
 from rewards.domain.program.compile import compile_program
 from rewards.domain.program.compiled import MetricKind
-from rewards.domain.program.diff import diff
+from rewards.domain.program.diff import BY_NUMBER, diff
 from rewards.domain.program.docs import render
 from rewards.domain.program.models import Document
 from rewards.domain.program.models.actions import ACTIONS
@@ -54,6 +55,20 @@ def without(section: str, key: str) -> Change:
 )
 def test_diff(change: Change, told: list[str]) -> None:
     assert [str(each) for each in diff(document(), document(change))] == told
+
+
+@pytest.mark.parametrize(
+    ("levels", "note"),
+    [
+        ([1, 10, 50, 100], None),
+        ([1, 10, {"at": 50, "name": "Voice"}], None),
+        ([1], BY_NUMBER),
+        ([1, 5, 10, 50], BY_NUMBER),
+    ],
+)
+def test_diff_says_that_levels_are_held_by_number(levels: list[Any], note: str | None) -> None:
+    [found] = diff(document(), document(put("badges.reviewer.levels", levels)))
+    assert found.note == note
 
 
 def test_docs_show_each_rule_with_its_gates_rewards_and_fallback() -> None:

@@ -86,7 +86,7 @@ class Boards(Mechanic):
             if theirs is None or theirs[0] != board.id:
                 continue
             for period, state in theirs[1].items():
-                if _is_open(board, period, work.now):
+                if board.is_open(period, work.now):
                     mine = _standings(work, board).get(period)
                     both = standings.merged(board.tally, mine, state, ascending=board.ascending)
                     _keep(work, board, period, both)
@@ -193,7 +193,7 @@ def _changes(
     new_states = {} if new is None else new[1]
     for period in {**old_states, **new_states}:
         known, state = old_states.get(period), new_states.get(period)
-        if (known is state and seen == view) or not _is_open(board, period, now):
+        if (known is state and seen == view) or not board.is_open(period, now):
             continue  # what is closed has its result, and leaves the document without a word
         if state is None and old is not None and old[0] != board.id and _has_ended(board, period, now):
             continue  # the board counts something else now, and what was over by then stands
@@ -235,7 +235,7 @@ def _standings(work: Work, board: Board) -> Mapping[str, Any]:
 
 def _keep(work: Work, board: Board, period: str, state: Any) -> None:
     kept = {
-        key: each for key, each in _standings(work, board).items() if key != period and _is_open(board, key, work.now)
+        key: each for key, each in _standings(work, board).items() if key != period and board.is_open(key, work.now)
     }
     if state is not None:
         kept[period] = state
@@ -245,15 +245,10 @@ def _keep(work: Work, board: Board, period: str, state: Any) -> None:
 def _open_period(work: Work, board: Board, at: datetime) -> str | None:
     """The name of the period of `at`; None, with a trace, when its result is frozen or about to be."""
     period = board.schedule.at(at)
-    if board.is_open(period, work.now):
+    if board.is_open(period.key, work.now):
         return period.key
     work.trace.append({"leaderboard": board.key, "result": "board_closed", "period": period.key})
     return None
-
-
-def _is_open(board: Board, period: str, now: datetime) -> bool:
-    named = board.named(period)
-    return named is not None and board.is_open(named, now)
 
 
 def _has_ended(board: Board, period: str, now: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -15,6 +15,8 @@ from rewards.domain.program.schedule import Period, Schedule
 KIND = "leaderboard"
 """How ledger entries and effects name boards."""
 NAMED_MAX = 1_024
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Tally(StrEnum):
@@ -109,6 +111,7 @@ class Board:
     sealed_until: datetime | None = None
     cause: Cause = field(init=False)
     _named: dict[str, Period | None] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _final_from: dict[str, datetime] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cause", Cause(KIND, self.key))
@@ -127,9 +130,20 @@ class Board:
         """From then on the period's result stands; None for all time."""
         return period.ends_at + self.grace if period.ends_at is not None else None
 
-    def is_open(self, period: Period, now: datetime) -> bool:
-        """Whether scores of the period can still change at `now`."""
-        return period.ends_at is None or (now < period.ends_at + self.grace and not self.is_sealed(period.ends_at))
+    def is_open(self, period: str, now: datetime) -> bool:
+        """Whether scores of the period of that name can still change at `now`; never of one that there is none of."""
+        try:
+            return now < self._final_from[period]
+        except KeyError:
+            if len(self._final_from) >= NAMED_MAX:
+                self._final_from.clear()
+            final_from = self._final_from[period] = self._final(self.named(period))
+            return now < final_from
+
+    def _final(self, period: Period | None) -> datetime:
+        if period is None or (period.ends_at is not None and self.is_sealed(period.ends_at)):
+            return _ALWAYS
+        return self.closes_at(period) or _NEVER
 
     def is_sealed(self, ends_at: datetime) -> bool:
         """Whether a period that ended then stands as it was counted, because of a version published since."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from rewards.domain.program.models import Document
+from rewards.domain.program.models.badges import Badge
 from rewards.domain.program.models.leaderboards import Leaderboard
 from rewards.domain.program.models.members import Metric
 
@@ -31,6 +32,9 @@ _FOR_PEOPLE: Final = frozenset({"name", "description", "unit", "image"})
 _SCORING: Final = frozenset({"score", "order", "period"})
 """What of a leaderboard makes it another one when it changes."""
 RESTARTS: Final = "counts from zero, since it counts something else"
+BY_NUMBER: Final = (
+    "levels are held by number: who holds one holds it under its new threshold, and reaches those above anew"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,16 @@ def _section(section: str, before: Mapping[str, Any], after: Mapping[str, Any]) 
             continue
         fields = tuple(_fields(_plain(before[key]), _plain(each)))
         if fields:
-            yield Change(section, key, "changed", fields, _note(each, fields))
+            yield Change(section, key, "changed", fields, _note(before[key], each, fields))
     for key in before:
         if key not in after:
             yield Change(section, key, "removed")
 
 
-def _note(part: Any, fields: tuple[FieldChange, ...]) -> str | None:
+def _note(before: Any, part: Any, fields: tuple[FieldChange, ...]) -> str | None:
+    if isinstance(part, Badge) and isinstance(before, Badge):
+        levels, earlier = ([level.at for level in each.levels or ()] for each in (part, before))
+        return BY_NUMBER if levels[: len(earlier)] != earlier else None
     if isinstance(part, Leaderboard):
         return RESTARTS if any(each.path.partition(".")[0] in _SCORING for each in fields) else None
     counted = any(each.path.partition(".")[0] not in _FOR_PEOPLE for each in fields)
