@@ -43,7 +43,7 @@ PAGES_MAX: Final = 20
 """Pages of marks of one board in one turn; then the others have theirs."""
 BOARDS_MAX: Final = 64
 """Boards that take one turn together."""
-GATHER_SECONDS: Final = 0.02
+GATHER_SECONDS: Final = 0.04
 """Between two turns under load, so that changes gather; a change is seen later by at most this."""
 LOOK_SECONDS: Final = 1.0
 """How often every board is looked at, whether or not it has changed."""
