@@ -192,7 +192,7 @@ def _without_ended(kept: Kept, now: int) -> Kept:
     return kept._replace(settled=base.plain(), head=base)
 
 
-def reference(quest: Quest, which: object, step: int = 0) -> str:
+def reference(quest: Quest, which: int | str, step: int = 0) -> str:
     """What the ledger entries of a completion carry, or with `step` (from 1) those of a step.
 
     `which` is the number of the completion, or of a team quest `Share.name`.
