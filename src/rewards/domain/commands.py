@@ -318,9 +318,10 @@ class RestoreStreak:
 
 @dataclass(frozen=True, slots=True)
 class JoinQuest:
-    """The member takes up a quest."""
+    """The member takes up a quest. `by_member`: it asks itself, and a refusal gives nothing secret away."""
 
     quest: str
+    by_member: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,26 @@ async def test_no_refusal_gives_a_secret_quest_away(walks: Live) -> None:
         assert ("hidden" in detail, "club" in detail) == (False, True), detail
 
 
+LOCKED = {
+    "club": ([{"badge": "hiker"}], [{"badge": "hiker"}]),
+    "climb": ([{"quest": "far"}, {"condition": "member.brave"}], [{"quest": "far"}, {"condition": None}]),
+    "night": ([{"quest": "hidden"}, {"badge": "owl"}], [{"quest": None}, {"badge": None}]),
+}
+
+
+@pytest.mark.parametrize("quest", LOCKED)
+async def test_only_the_app_hears_which_secret_a_locked_quest_waits_for(walks: Live, quest: str) -> None:
+    to_the_app, to_the_member = LOCKED[quest]
+    assert refused_with(await ask(walks, "q-gate", quest), 409)["missing"] == to_the_app
+    member = await stranger(walks, "q-gate")
+    headers = {"Authorization": f"Bearer {member.token}", "Idempotency-Key": quest}
+    for _ in range(2):  # and again with its key
+        answer = await walks.client.post(f"/v1/me/quests/{quest}/join", headers=headers)
+        told = refused_with(answer, 409)
+        assert (told["code"], told["missing"]) == ("quest-locked", to_the_member)
+    assert answer.headers["Idempotency-Replayed"] == "true"
+
+
 async def test_joining_is_repeated_with_its_key(walks: Live) -> None:
     key = {"Idempotency-Key": "join-1"}
     one, two = await ask(walks, "q-again", "far", **key), await ask(walks, "q-again", "far", **key)

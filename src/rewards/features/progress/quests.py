@@ -73,8 +73,8 @@ async def leave_quest(request: ApiRequest, member: MemberPath, quest: QuestPath)
     responses=also(404, 409, 410, 422),
 )
 async def join_my_quest(request: ApiRequest, quest: QuestPath) -> Response[QuestJoinedOut]:
-    """Begin a quest for the token's member."""
-    return await _ask(request, me(request), JoinQuest(unescaped(quest)))
+    """Begin a quest for the token's member. What a locked one lacks is `missing`, with null for what is secret."""
+    return await _ask(request, me(request), JoinQuest(unescaped(quest), by_member=True))
 
 
 @post(

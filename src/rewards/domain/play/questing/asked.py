@@ -15,7 +15,7 @@ from rewards.domain.work import Work, balances
 def decide_join(work: Work, command: JoinQuest) -> Outcome:
     """Raises `UnknownQuest`, `QuestOfTeam`, `QuestActive`, `QuestCompleted`, `QuestLocked`, `QuestUnavailable`; nothing is changed then."""
     quest = quest_of(work, command.quest)
-    join(work, quest)
+    join(work, quest, by_member=command.by_member)
     return _finish(work, quest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,21 @@ def missing(work: Work, quest: Quest, at: datetime) -> list[dict[str, Any]]:
     if quest.when is not None and not _condition_holds(work, quest, at):
         lacks.append({"condition": quest.when.source})
     return lacks
+
+
+def without_secrets(work: Work, lacks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is `missing` as the member itself may hear it: no key of what is secret, and no expression, which may name such."""
+    badges = work.program.badges.by_key if work.program.badges is not None else {}
+    told: list[dict[str, Any]] = []
+    for each in lacks:
+        if "condition" in each:
+            told.append({"condition": None})
+        elif "quest" in each:
+            told.append({"quest": None if work.program.quests.quests[each["quest"]].secret else each["quest"]})
+        else:
+            badge = badges.get(each["badge"])
+            told.append({"badge": None if badge is not None and badge.secret else each["badge"]})
+    return told
 
 
 def _badges_missing(work: Work, quest: Quest) -> list[str]:

@@ -8,7 +8,7 @@ from rewards.domain.errors import Refusal
 from rewards.domain.periods import epoch_micros, from_epoch_micros, rfc3339
 from rewards.domain.play.groups import GROUP
 from rewards.domain.play.questing.folding import STARTED, available_from, is_open
-from rewards.domain.play.questing.gates import is_admitted, missing
+from rewards.domain.play.questing.gates import is_admitted, missing, without_secrets
 from rewards.domain.play.questing.keeping import add, kept_of
 from rewards.domain.play.questing.standing import JOINS, LEAVES, Entry, Kept
 from rewards.domain.program.problems import meant
@@ -35,7 +35,8 @@ class QuestCompleted(Refusal):
 
 
 class QuestLocked(Refusal):
-    """Something else comes first. `details["missing"]` lists what."""
+    """Something else comes first. `details["missing"]` lists what; where the member itself asks, without the keys of what is
+    secret."""
 
     code = "quest-locked"
 
@@ -82,12 +83,12 @@ def begin(work: Work, quest: Quest, at: datetime, joining: Entry | None = None) 
     return any(each.what is STARTED for each in news)
 
 
-def join(work: Work, quest: Quest) -> None:
-    """Begins an attempt now. Raises `QuestActive`, `QuestCompleted`, `QuestLocked` or `QuestUnavailable`."""
+def join(work: Work, quest: Quest, *, by_member: bool) -> None:
+    """Begins an attempt now, asked `by_member` or for it. Raises `QuestActive`, `QuestCompleted`, `QuestLocked` or `QuestUnavailable`."""
     _check_open(work, quest, kept_of(work, quest))
     lacks = missing(work, quest, work.now)
     if lacks:
-        raise QuestLocked("something else comes first", missing=lacks)
+        raise QuestLocked("something else comes first", missing=without_secrets(work, lacks) if by_member else lacks)
     begin(work, quest, work.now)
     work.effects.append({"type": "quest_started", "key": quest.key})
 
