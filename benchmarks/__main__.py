@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Final
@@ -16,9 +16,11 @@ from benchmarks.boards import measure_boards
 from benchmarks.installation import PROCESSES, servers
 from benchmarks.play import measure_play
 from benchmarks.timers import measure_timers
+from rewards.local import LocalServers
 
 PHASES: Final = ("limit", "apply", "service", "simulate", "play", "boards", "timers", "growth")
 QUICK_PHASES: Final = ("limit", "apply", "service")
+TOGETHER: Final = (("limit", "service"), ("play",), ("boards",), ("timers",), ("growth",))
 _began = time.monotonic()
 
 
@@ -33,7 +35,9 @@ def told(phase: str) -> Callable[[str], None]:
 
 
 def measure(chosen: Sequence[str], size: phases.Size) -> phases.Figures:
-    """The chosen phases, on servers of their own that are gone afterwards."""
+    """The chosen phases. What is compared with each other shares servers, and what is not has new ones: the pages and the log
+    of one installation would take memory and disk from the next.
+    """
     figures: phases.Figures = {}
     if "apply" in chosen:
         figures |= phases.measure_apply(size)
@@ -43,41 +47,43 @@ def measure(chosen: Sequence[str], size: phases.Size) -> phases.Figures:
             figures |= phases.measure_simulation(size, told("simulate"))
         else:
             told("simulate")("`rewards program simulate` is not there; left out")
-    if {"limit", "service", "play", "boards", "timers", "growth"} & set(chosen):
-        say("starting PostgreSQL and Valkey")
-        with servers() as local:
-            if "limit" in chosen:
-                figures |= phases.measure_limit(local, size, told("pgbench"))
-            if "service" in chosen:
-                figures |= phases.measure_service(local, size, told("service"))
-            if "play" in chosen:
-                figures |= measure_play(
-                    local,
-                    members=size.members,
-                    seconds=size.seconds,
-                    warmup_seconds=size.warmup_seconds,
-                    processes=size.processes,
-                    told=told("play"),
-                )
-            if "boards" in chosen:
-                figures |= measure_boards(
-                    local,
-                    members=size.board_members,
-                    seconds=size.seconds,
-                    processes=size.processes,
-                    told=told("boards"),
-                )
-            if "timers" in chosen:
-                figures |= measure_timers(
-                    local,
-                    pending=size.pending_timers,
-                    due=size.due_timers,
-                    seconds=size.seconds,
-                    told=told("timers"),
-                )
-            if "growth" in chosen:
-                figures |= phases.measure_growth(local, size, told("growth"))
+    for group in TOGETHER:
+        wanted = [phase for phase in group if phase in chosen]
+        if wanted:
+            say("starting PostgreSQL and Valkey")
+            with servers() as local:
+                for phase in wanted:
+                    figures |= _ON_SERVERS[phase](local, size, told(phase))
     return figures
+
+
+def _play(local: LocalServers, size: phases.Size, told: phases.Told) -> phases.Figures:
+    return measure_play(
+        local,
+        members=size.members,
+        seconds=size.seconds,
+        warmup_seconds=size.warmup_seconds,
+        processes=size.processes,
+        told=told,
+    )
+
+
+def _boards(local: LocalServers, size: phases.Size, told: phases.Told) -> phases.Figures:
+    return measure_boards(local, members=size.board_members, seconds=size.seconds, processes=size.processes, told=told)
+
+
+def _timers(local: LocalServers, size: phases.Size, told: phases.Told) -> phases.Figures:
+    return measure_timers(local, pending=size.pending_timers, due=size.due_timers, seconds=size.seconds, told=told)
+
+
+_ON_SERVERS: Final[Mapping[str, Callable[[LocalServers, phases.Size, phases.Told], phases.Figures]]] = {
+    "limit": phases.measure_limit,
+    "service": phases.measure_service,
+    "play": _play,
+    "boards": _boards,
+    "timers": _timers,
+    "growth": phases.measure_growth,
+}
 
 
 def main() -> int:
