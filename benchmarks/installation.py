@@ -45,8 +45,8 @@ PROCESSES: Final = min(4, os.cpu_count() or 1)
 """Serving processes: as many as there are cores. See docs/decisions/0011."""
 WORN_LOG_MB: Final = 800
 POSTGRES_SETTINGS: Final = {
-    "shared_buffers": f"{psutil.virtual_memory().total // 4 >> 20}MB",
-    "effective_cache_size": f"{psutil.virtual_memory().total // 2 >> 20}MB",
+    "shared_buffers": f"{psutil.virtual_memory().total * 2 // 5 >> 20}MB",
+    "effective_cache_size": f"{psutil.virtual_memory().total * 3 // 5 >> 20}MB",
     "max_wal_size": "16GB",
     "checkpoint_timeout": "30min",
 }

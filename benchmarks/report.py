@@ -154,6 +154,10 @@ def table(figures: Figures) -> str:
         lines.append(
             f"Grown, in the minute after a checkpoint: {unsettled:,.0f} events/s in batches, {share:.2f} × small"
         )
+        worst, of_small = (figures[f"growth_{size}_single_worst_p99_ms"] for size in ("large", "small"))
+        lines.append(
+            f"Grown, p99 of the worst of several loads: {worst:,.0f} ms, of the smaller size {of_small:,.0f} ms"
+        )
     return "\n".join(lines)
 
 
