@@ -16,6 +16,7 @@ from tests.service import live, service_settings
 
 from rewards.db.transact import transaction
 from rewards.features.keys.issuing import KeyRequest, create_key
+from rewards.service import database
 
 MOST: Final = 2**53 - 1
 TWINS: Final = 10
@@ -126,6 +127,34 @@ async def test_a_refusal_is_repeated_to_the_byte(vault: Bank, ready: Ready, move
     assert (again.status_code, again.content, is_replayed(again)) == (first.status_code, first.content, True)
     assert await seq(vault, ready) == before
     assert problem(await do(vault, move, ready, move.body, key="refused")) == (422, "id-reused")
+
+
+async def forget_answers(migrated_url: str, redis_url: str, ready: Ready) -> None:
+    """As when the month of what the member was answered has been dropped."""
+    owner = database(service_settings(migrated_url, redis_url), application_name="tests", role=None)
+    async with transaction(owner) as connection:
+        sql = "DELETE FROM answer a USING member m WHERE m.external_id = :name AND a.member_id = m.member_id"
+        await connection.execute(text(sql), {"name": ready.member})
+    await owner.dispose()
+
+
+@pytest.mark.parametrize("move", REFUSED, ids=str)
+async def test_what_was_refused_says_so_when_its_answer_is_kept_no_longer(
+    vault: Bank, ready: Ready, move: Move, migrated_url: str, redis_url: str
+) -> None:
+    assert move.refused is not None
+    first = await do(vault, move, ready, move.refused, key="refused")
+    done = await do(vault, move, ready, move.body, key="done")
+    assert done.status_code == 200, done.text
+    before = await seq(vault, ready)
+    await forget_answers(migrated_url, redis_url, ready)
+    again = await do(vault, move, ready, move.refused, key="refused")
+    assert (problem(again), is_replayed(again)) == (problem(first), True)
+    assert (again.json()["answer_expired"], "nothing was changed" in again.json()["detail"]) == (True, True)
+    assert problem(await do(vault, move, ready, move.body, key="refused")) == (422, "id-reused")
+    again = await do(vault, move, ready, move.body, key="done")
+    assert (again.status_code, again.json(), is_replayed(again)) == (200, {"answer_expired": True}, True)
+    assert await seq(vault, ready) == before
 
 
 @pytest.mark.parametrize("move", MOVES, ids=str)

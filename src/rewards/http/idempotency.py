@@ -20,6 +20,12 @@ TAKES_KEY: Final = {"idempotency_key": "optional"}
 """For a handler's `opt`: whether the API document says that it needs the header."""
 
 
+_EFFECT: Final = """\
+Repeating a request with its key changes nothing and repeats the answer. Once that is kept no longer, what was done answers \
+`answer_expired: true` and no more, and what was refused the problem that it was refused with, without its particulars and \
+with `answer_expired: true`."""
+
+
 class MalformedIdempotencyKey(InvalidInput):
     """The key is missing where one is needed, sent twice, empty, too long, or not printable ASCII."""
 
@@ -63,7 +69,7 @@ def describe_idempotency(operation: dict[str, Any], need: str) -> None:
         "name": HEADER,
         "in": "header",
         "required": need == "required",
-        "description": "Repeating a request with its key changes nothing and repeats the answer.",
+        "description": _EFFECT,
         "schema": text,
     }
     operation.setdefault("parameters", []).append(parameter)

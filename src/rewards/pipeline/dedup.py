@@ -20,11 +20,12 @@ from rewards.pipeline.submission import Receipt, Submission
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The dedup row of a command: where its answer lies."""
+    """The dedup row of a command: where its answer lies. `refused` is the code with which it was refused, and nothing done."""
 
     fingerprint: bytes
     entry_id: UUID
     quarantined: bool
+    refused: str | None
     member_id: UUID
 
 
@@ -58,7 +59,7 @@ async def seen_before(
         item, _ = asked[row.ordinal - 1]
         # Decided for the one it became, an event that was quarantined for the member as sent is decided.
         if not (item in seen and row.quarantined):
-            seen[item] = Seen(bytes(row.fingerprint), row.entry_id, row.quarantined, row.member_id)
+            seen[item] = Seen(bytes(row.fingerprint), row.entry_id, row.quarantined, row.refused, row.member_id)
     return seen
 
 
@@ -97,11 +98,11 @@ async def stored_receipts(
         )
         by_id = {row.id: row for row in found}
         make = _event_receipt if is_event else _answer_receipt
-        receipts.update({item: make(item, by_id.get(seen.entry_id)) for item, seen in wanted.items()})
+        receipts.update({item: make(item, seen, by_id.get(seen.entry_id)) for item, seen in wanted.items()})
     return receipts
 
 
-def _event_receipt(submission: Submission, row: Any) -> Receipt:
+def _event_receipt(submission: Submission, _: Seen, row: Any) -> Receipt:
     if row is None:
         command = submission.command
         assert isinstance(command, Event)
@@ -120,7 +121,12 @@ def _event_receipt(submission: Submission, row: Any) -> Receipt:
     )
 
 
-def _answer_receipt(_: Submission, row: Any) -> Receipt:
+def _answer_receipt(_: Submission, seen: Seen, row: Any) -> Receipt:
+    """Past retention a success says that it was one, and a refusal which: a caller must never take one for the other."""
+    if row is None and seen.refused is not None:
+        message = "this was refused the first time, and nothing was changed; what was said of it then is kept no longer"
+        refusal = {"code": seen.refused, "message": message, "details": {"answer_expired": True}}
+        return Receipt(Status.DUPLICATE, {}, replayed=True, refusal=refusal)
     if row is None:
         return Receipt(Status.DUPLICATE, {"answer_expired": True}, replayed=True)
     body = row.body

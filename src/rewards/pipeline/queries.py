@@ -126,7 +126,7 @@ SELECT origin, member_id FROM path ORDER BY origin, step
 """From each member through all that it was merged into. There are no circles; the bound is for damaged data."""
 
 SEEN_BEFORE: Final = """
-SELECT k.ordinal, d.fingerprint, d.entry_id, d.quarantined, d.bucket, d.member_id
+SELECT k.ordinal, d.fingerprint, d.entry_id, d.quarantined, d.refused, d.bucket, d.member_id
 FROM unnest($2::smallint[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS k (bucket, member_id, key, ordinal)
 CROSS JOIN LATERAL (
     SELECT * FROM dedup d

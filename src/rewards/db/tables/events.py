@@ -57,6 +57,7 @@ dedup = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("entry_id", Uuid, nullable=False, comment="the event or answer that holds what was said then"),
     Column("quarantined", Boolean, nullable=False, server_default="false"),
+    Column("refused", Text, nullable=True, comment="the code of the refusal; null: it was done"),
     comment="Permanent. What was seen once is never decided again.",
 )
 Index("dedup_quarantined_idx", dedup.c.program_id, dedup.c.entry_id, postgresql_where=dedup.c.quarantined)

@@ -66,6 +66,7 @@ def _dedup(writes: Writes) -> Iterator[Row]:
         # After a merge, a replay settles the row of the member as sent too, which had it quarantined.
         command = submission.command
         replayed = isinstance(command, Event) and command.replay
+        refusal = decided.receipt.refusal
         for member in {submission.row_id, submission.member_id} if replayed else {submission.row_id}:
             yield (
                 bucket_of(member),
@@ -74,6 +75,7 @@ def _dedup(writes: Writes) -> Iterator[Row]:
                 submission.fingerprint,
                 decided.entry_id,
                 decided.receipt.status is Status.QUARANTINED,
+                None if refusal is None else refusal["code"],
             )
 
 
@@ -130,7 +132,14 @@ _EVENT = (
     ("sent_by", "text"),
 )
 _ANSWER = (*MEMBER_COLUMNS, ("id", "uuid"), ("status", "smallint"), ("body", "json"))
-_DEDUP = (*MEMBER_COLUMNS, ("key", "uuid"), ("fingerprint", "bytea"), ("entry_id", "uuid"), ("quarantined", "bool"))
+_DEDUP = (
+    *MEMBER_COLUMNS,
+    ("key", "uuid"),
+    ("fingerprint", "bytea"),
+    ("entry_id", "uuid"),
+    ("quarantined", "bool"),
+    ("refused", "text"),
+)
 _DUE = (*MEMBER_COLUMNS, ("key", "uuid"), ("due_at", "timestamptz"), ("name", "text"), ("payload", "jsonb"))
 _TAKEN_BACK = (*MEMBER_COLUMNS, ("event_id", "uuid"), ("recorded_at", "timestamptz"))
 _SETTLED = (*MEMBER_COLUMNS, ("key", "uuid"))
@@ -143,8 +152,10 @@ ROWS: Final = (
         "dedups",
         _DEDUP,
         insert("dedup", _DEDUP) + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE"
-        " SET entry_id = excluded.entry_id, quarantined = excluded.quarantined WHERE dedup.quarantined",
+        " SET entry_id = excluded.entry_id, quarantined = excluded.quarantined, refused = excluded.refused"
+        " WHERE dedup.quarantined",
         _dedup,
+        version=2,
     ),
     Rows(
         "dues",
