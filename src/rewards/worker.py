@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db import tables
 from rewards.db.partitions import ensure_partitions
-from rewards.db.retention import drop_expired, drop_jobs, drop_results, forget_traces
+from rewards.db.retention import drop_expired, drop_jobs, drop_results, forget_taken_back, forget_traces
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import RewardsError
 from rewards.features.backfills.running import Backfills
@@ -135,6 +135,7 @@ class Worker:
                 outbox_days=settings.outbox_retention_days,
             ),
         )
+        taken_back = await transact(self._owner, forget_taken_back)
         forgotten = await transact(
             self._owner, lambda connection: forget_traces(connection, now, trace_days=settings.trace_retention_days)
         )
@@ -145,16 +146,17 @@ class Worker:
             self._owner, lambda connection: drop_jobs(connection, now, job_days=settings.job_retention_days)
         )
         await transact(self._service.engine, forget_expired_tokens)
-        if made or dropped or forgotten or results or jobs:
+        if made or dropped or taken_back or forgotten or results or jobs:
             log.info(
                 "upkeep",
                 partitions_made=made,
                 partitions_dropped=dropped,
+                taken_back_forgotten=taken_back,
                 traces_forgotten=forgotten,
                 results_dropped=results,
                 jobs_dropped=jobs,
             )
-        return forgotten + results + jobs
+        return taken_back + forgotten + results + jobs
 
 
 async def published(engine: AsyncEngine) -> list[int]:

@@ -17,9 +17,11 @@ from rewards.db.retention import (
     JOBS_PER_STEP,
     PAGES_PER_STEP,
     RESULTS_PER_STEP,
+    TAKEN_BACK_PER_STEP,
     drop_expired,
     drop_jobs,
     drop_results,
+    forget_taken_back,
     forget_traces,
 )
 from rewards.db.transact import transact
@@ -78,23 +80,40 @@ async def old_months(database_url: str, redis_url: str) -> AsyncIterator[AsyncEn
     await owner.dispose()
 
 
-async def test_what_was_taken_back_is_forgotten_with_its_event(old_months: AsyncEngine) -> None:
+async def test_what_was_taken_back_is_forgotten_in_steps_once_its_events_are_gone(old_months: AsyncEngine) -> None:
     at = {"2019": datetime(2019, 12, 9, tzinfo=UTC), "2020": datetime(2020, 1, 9, tzinfo=UTC)}
+    many = {"2019": TAKEN_BACK_PER_STEP + 1, "2020": 2}
     async with old_months.begin() as connection:
-        for moment in at.values():
+        for year, moment in at.items():
             await connection.execute(
-                text("INSERT INTO taken_back_event VALUES (1, 0, gen_random_uuid(), :id, now())"),
-                {"id": id_floor(moment)},
+                text(
+                    "INSERT INTO taken_back_event SELECT 1, 0, gen_random_uuid(), :id, now()"
+                    " FROM generate_series(1, :many)"
+                ),
+                {"id": id_floor(moment), "many": many[year]},
             )
+
+    async def forgotten() -> int:
+        return await transact(old_months, forget_taken_back)
+
+    assert await forgotten() == 0, "the events are still there, and must not count again"
     now = datetime(2020, 3, 1, tzinfo=UTC)
     dropped = await transact(
         old_months, lambda connection: drop_expired(connection, now, event_days=40, outbox_days=4000)
     )
     assert "event_2019_12" in dropped
     assert "event_2020_01" not in dropped
-    async with old_months.connect() as connection:
-        kept = (await connection.execute(text("SELECT event_id FROM taken_back_event"))).scalars().all()
-    assert kept == [id_floor(at["2020"])]
+    assert await _taken_back(old_months) == {id_floor(at[year]): many[year] for year in many}
+    assert [await forgotten() for _ in range(3)] == [TAKEN_BACK_PER_STEP, 1, 0]
+    assert await _taken_back(old_months) == {id_floor(at["2020"]): 2}
+
+
+async def _taken_back(owner: AsyncEngine) -> dict[Any, int]:
+    async with owner.connect() as connection:
+        found = await connection.execute(
+            text("SELECT event_id, count(*) AS many FROM taken_back_event GROUP BY event_id")
+        )
+        return {row.event_id: row.many for row in found}
 
 
 async def _step(owner: AsyncEngine) -> int:

@@ -16,6 +16,7 @@ from rewards.domain.ids import id_floor
 PAGES_PER_STEP: Final = 500
 """Some thousands of events."""
 RESULTS_PER_STEP: Final = 10_000
+TAKEN_BACK_PER_STEP: Final = 5_000
 JOBS_PER_STEP: Final = 1_000
 
 _PARTITION: Final = re.compile(r"(?P<table>event|answer|outbox)_(?P<year>\d{4})_(?P<month>\d{2})")
@@ -31,8 +32,16 @@ WHERE c.relispartition AND c.relkind = 'r' AND c.relname LIKE 'event\\_%'
 ORDER BY c.relname
 """)
 
-_FORGET_TAKEN_BACK: Final = text("DELETE FROM taken_back_event WHERE event_id < :end")
-"""An event that is recorded no more cannot be taken back again."""
+_OLDEST_EVENTS: Final = text(
+    "SELECT min(relname) FROM pg_class WHERE relispartition AND relname ~ '^event_[0-9]{4}_[0-9]{2}$'"
+)
+
+_FORGET_TAKEN_BACK: Final = text("""
+DELETE FROM taken_back_event
+WHERE ctid = ANY(ARRAY(
+    SELECT t.ctid FROM taken_back_event t WHERE t.event_id < :before LIMIT :rows FOR UPDATE SKIP LOCKED
+))
+""")
 
 
 # A prize that could not be paid is set aside, due at no time.
@@ -88,9 +97,21 @@ async def drop_expired(connection: AsyncConnection, now: datetime, *, event_days
         if _end(found) < now - timedelta(days=keep[found["table"]]):
             await connection.execute(text(f"DROP TABLE {name}"))
             dropped.append(name)
-            if found["table"] == "event":
-                await connection.execute(_FORGET_TAKEN_BACK, {"end": id_floor(_end(found))})
     return dropped
+
+
+async def forget_taken_back(connection: AsyncConnection) -> int:
+    """Forgets of some events that they were taken back; returns how many, zero when none are left.
+
+    Only of those whose month has been dropped: what is recorded no more cannot count again. Apart from the dropping, whose
+    locks keep everybody from the events, and which must not last.
+    """
+    oldest = _PARTITION.fullmatch((await connection.execute(_OLDEST_EVENTS)).scalar_one() or "")
+    if oldest is None:
+        return 0
+    before = id_floor(datetime(int(oldest["year"]), int(oldest["month"]), 1, tzinfo=UTC))
+    done = await connection.execute(_FORGET_TAKEN_BACK, {"before": before, "rows": TAKEN_BACK_PER_STEP})
+    return done.rowcount
 
 
 async def drop_results(connection: AsyncConnection, *, board_days: int) -> int:
