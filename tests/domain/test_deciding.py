@@ -5,7 +5,17 @@ from typing import Any, Final
 
 import pytest
 
-from rewards.domain.commands import Command, Event, Import, MemberRef, MergeOut, ReverseReference, SetSegments
+from rewards.domain.commands import (
+    Command,
+    Due,
+    Event,
+    Import,
+    MemberRef,
+    MergeOut,
+    ReverseReference,
+    SetProfile,
+    SetSegments,
+)
 from rewards.domain.memory import Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.program import check, compile_program, read_document
@@ -38,8 +48,12 @@ DAY: Final = timedelta(days=1)
 
 def program(*, drop: str = "", **words: str) -> Program:
     text = "\n".join(line for line in DOCUMENT.splitlines() if not drop or drop not in line)
-    for word, written in {"RATE": "3", "ROUND": "down", "EXPIRES": "never", **words}.items():
-        text = text.replace(word, written)
+    for word, made in {"RATE": "3", "ROUND": "down", "EXPIRES": "never", **words}.items():
+        text = text.replace(word, made)
+    return written(text)
+
+
+def written(text: str) -> Program:
     report = check(read_document(text.encode()))
     assert report.document is not None, report.errors
     return compile_program(report.document, version=1)
@@ -113,6 +127,47 @@ def test_a_job_takes_members_out_of_segments_by_rank_only(segments: set[str], le
     ada.state.segments = tuple(sorted(segments))
     outcome = members.decide(ada, SetSegments(left=("best", "quiet")), START)
     assert {effect["segment"] for effect in outcome.effects} == left
+
+
+CLUB: Final = """
+rewards: 1
+program: {key: club, timezone: UTC}
+currencies: {points: {}}
+events: {came: {}, went: {}}
+metrics: {visits: {count: came}}
+segments: {SEGMENTS}
+rules:
+  - {key: farewell, on: segment.left, when: 'event.segment == "regulars"', then: [{earn: {currency: points, amount: 3}}]}
+"""
+BOTH: Final = "regulars: metrics.visits > 0, guests: metrics.visits > 0"
+
+
+NOTHING_COUNTS: Final = Event("2", "went", None, {})
+
+
+@pytest.mark.parametrize(
+    ("declared", "left", "command"),
+    [
+        ("guests: metrics.visits > 0", ["regulars"], Event("2", "came", None, {})),
+        ("guests: metrics.visits > 0", ["regulars"], SetProfile({})),
+        ("guests: metrics.visits > 0", ["regulars"], Due()),
+        ("", ["regulars", "guests"], Event("2", "came", None, {})),
+        ("", ["regulars", "guests"], NOTHING_COUNTS),
+        ("", ["regulars", "guests"], SetProfile({})),
+        ("", ["regulars", "guests"], Due()),
+        (BOTH, [], Event("2", "came", None, {})),
+        (BOTH, [], Due()),
+    ],
+)
+def test_segments_that_the_program_has_no_more_are_left(declared: str, left: list[str], command: Command) -> None:
+    replay = Replay(written(CLUB.replace("SEGMENTS", BOTH)))
+    submit(replay, Event("1", "came", None, {}))
+    replay.members.program = replay.program = written(CLUB.replace("SEGMENTS", declared))
+    effects = submit(replay, command).effects
+    assert [effect["segment"] for effect in effects if effect["type"] == "segment.left"] == left
+    assert replay.balances("ada")["points"]["available"] == (3 if "regulars" in left else 0)
+    assert set(replay.member("ada").state.segments) == {"regulars", "guests"} - set(left)
+    assert submit(replay, Due()).effects == [], "they are left once"
 
 
 @pytest.mark.parametrize(

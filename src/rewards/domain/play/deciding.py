@@ -159,7 +159,8 @@ def _follow(
 def after_effects(work: Work) -> list[tuple[str, Mapping[str, Any]]]:
     """Segments once more, where effects changed what they read; what that raised is decided next."""
     climbed = work.play.get(TIERS) is not work.state.play.get(TIERS)
-    if work.attributes is not work.state.attributes or work.draft.accounts or work.achievements or climbed:
+    changed = work.attributes is not work.state.attributes or work.draft.accounts or work.achievements or climbed
+    if changed or (work.segments and not work.program.segments):
         place_in_segments(work)
     raised: list[tuple[str, Mapping[str, Any]]] = list(work.emitted)
     work.emitted.clear()
@@ -168,7 +169,7 @@ def after_effects(work: Work) -> list[tuple[str, Mapping[str, Any]]]:
 
 def place_in_segments(work: Work) -> None:
     """Decides the segments and raises `segment.entered` and `segment.left` for what changed."""
-    if work.program.segments:
+    if work.program.segments or work.segments:
         announce_segments(work, *reassess(work))
 
 

@@ -12,9 +12,10 @@ def reassess(work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
     A condition that cannot be decided for want of a field leaves the member outside. `top` segments are the job's to set.
     """
     program = work.program
-    if not program.segments:
-        return (), ()
     before = work.segments
+    if not program.segments:
+        work.segments = ()  # a version before this one had some
+        return (), before
     bound = program.bind_member(MemberFacts(work, at=work.now))
     now_in = tuple(
         segment.key
