@@ -165,6 +165,10 @@ def outcomes(items: list[Order | InvalidInput]) -> list[str]:
         ('{"orders": [{"id": "a", "properties": {"n": 99999999999999999}}, {"id": "b"}]}',
          ["invalid-input orders[0].properties.n", "b"]),
         ('{"orders": [{"id": "a"}, {"id": "b", "note": "\\u0000"}]}', ["a", "invalid-input orders[1].note"]),
+        # An item may be as deep in a batch as it may be alone.
+        (f'{{"orders": [{nested(32)}, {{"id": "b"}}]}}', ["a", "b"]),
+        (f'{{"orders": [{{"id": "b"}}, {nested(33)}]}}', ["b", "too-deep orders[1]"]),
+        (f'{{"orders": [{nested(900)}, {{"id": "b"}}]}}', ["too-deep orders[0]", "b"]),
     ],
 )  # fmt: skip
 def test_one_bad_item_does_not_spoil_the_others(body: str, expected: list[str]) -> None:

@@ -20,6 +20,8 @@ from rewards.domain.errors import InvalidInput
 T = TypeVar("T")
 
 DEPTH_MAX: Final = 32
+ENVELOPE_LEVELS: Final = 2
+"""The object and the array around the items of a batch, which take nothing from the levels that an item may have."""
 SAFE_INTEGER_MAX: Final = 2**53 - 1
 ITEMS_MAX: Final = 1000
 
@@ -100,15 +102,16 @@ def is_too_large(error: msgspec.ValidationError) -> bool:
 class BodyDecoder(Generic[T]):
     """Decodes bodies of one type. Make one per type, through `decoder_for`."""
 
-    __slots__ = ("_decoder", "wire_type")
+    __slots__ = ("_decoder", "_depth_max", "wire_type")
 
-    def __init__(self, wire_type: type[T]) -> None:
+    def __init__(self, wire_type: type[T], *, depth_max: int = DEPTH_MAX) -> None:
         self.wire_type = wire_type
+        self._depth_max = depth_max
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(wire_type, strict=True, float_hook=bounded_float)
 
     def decode(self, body: bytes) -> T:
         """Raises MalformedJson, TooDeep or InvalidInput, whose details hold `path` and `expected`."""
-        refuse_deep(body)
+        refuse_deep(body, depth_max=self._depth_max)
         try:
             value = self._decoder.decode(body)
         except msgspec.ValidationError as error:
@@ -149,7 +152,8 @@ def _envelopes(item_type: Any, field: str) -> tuple[BodyDecoder[Any], BodyDecode
     advice = {"array_advice": f'put it into an object: {{"{field}": […]}}'}
     whole = msgspec.defstruct("Items", [(field, list[item_type])], forbid_unknown_fields=closed, namespace=advice)
     raw = msgspec.defstruct("Items", [(field, list[msgspec.Raw])], forbid_unknown_fields=closed, namespace=advice)
-    both = decoder_for(whole), decoder_for(raw)
+    levels = DEPTH_MAX + ENVELOPE_LEVELS
+    both = BodyDecoder(whole, depth_max=levels), BodyDecoder(raw, depth_max=levels)
     _ENVELOPES[item_type, field] = both
     return both
 
@@ -160,7 +164,6 @@ def decode_items(body: bytes, item_type: type[T], *, field: str, items_max: int 
     Raises InvalidInput when the envelope itself is wrong, empty or holds too many items.
     """
     whole, raw = _envelopes(item_type, field)
-    refuse_deep(body)
     try:
         items: list[T | InvalidInput] = getattr(whole.decode(body), field)
     except MalformedJson:
@@ -176,14 +179,17 @@ def decode_items(body: bytes, item_type: type[T], *, field: str, items_max: int 
 
 
 def decode_envelope(body: bytes, wire_type: type[T]) -> T:
-    """A body whose items are left as they are (`msgspec.Raw`). What is suspicious in one is found when it is decoded."""
-    refuse_deep(body)
+    """A body whose items are left as they are (`msgspec.Raw`). What is suspicious or too deep in one is found when it is
+    decoded; what nests so deep that the items cannot even be told apart is refused here.
+    """
     try:
         return msgspec.json.decode(body, type=wire_type)
     except msgspec.ValidationError as error:
         raise explain(error, wire_type) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(error) from None
+    except RecursionError:
+        raise too_deep() from None
 
 
 def decode_item(item: bytes, item_type: type[T], path: str) -> T | InvalidInput:
@@ -210,18 +216,22 @@ def gunzip(body: bytes, *, bytes_max: int) -> bytes:
     return plain
 
 
-def refuse_deep(body: bytes) -> None:
+def refuse_deep(body: bytes, *, depth_max: int = DEPTH_MAX) -> None:
     """Raises TooDeep. Counting all openings settles almost every body; only crowded ones are looked at closely."""
-    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(body):
-        raise TooDeep(f"The JSON is nested more than {DEPTH_MAX} levels.", expected=f"at most {DEPTH_MAX} levels")
+    if body.count(b"{") + body.count(b"[") > depth_max and not is_shallow(body, depth_max=depth_max):
+        raise too_deep()
 
 
-def is_shallow(body: bytes) -> bool:
-    """Whether brackets outside strings nest at most 32 levels. Exact for JSON; other input fails when decoded."""
+def too_deep() -> TooDeep:
+    return TooDeep(f"The JSON is nested more than {DEPTH_MAX} levels.", expected=f"at most {DEPTH_MAX} levels")
+
+
+def is_shallow(body: bytes, *, depth_max: int = DEPTH_MAX) -> bool:
+    """Whether brackets outside strings nest at most so deep. Exact for JSON; other input fails when decoded."""
     if b"\\" in body:  # pairs first, so that the quote after an escaped backslash still counts
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(body.split(b'"')[::2]).translate(_ONE_KIND, _NOT_BRACKETS)
-    for _ in range(DEPTH_MAX):  # each round removes the innermost level
+    for _ in range(depth_max):  # each round removes the innermost level
         if not brackets:
             return True
         brackets = brackets.replace(b"{}", b"")

@@ -101,6 +101,20 @@ async def test_an_event_that_waits_says_so(bank: Bank) -> None:
     assert (await bank.get("/members/waits/events/later"))["status"] == "processed"
 
 
+@pytest.mark.parametrize(("occurred_at", "in_the_end"), [(None, "processed"), ("2999-01-01T00:00:00Z", "rejected")])
+async def test_the_first_event_of_a_member_is_told_of_before_there_is_a_member(
+    bank: Bank, occurred_at: str | None, in_the_end: str
+) -> None:
+    member = f"first-{in_the_end}"
+    event = {"id": "e", "member": member, "occurred_at": occurred_at, **ORDER}
+    assert (await bank.live.client.post("/v1/events?mode=async", json=event)).status_code == 202
+    assert (await bank.get(f"/members/{member}/events/e"))["status"] == "accepted"
+    await bank.live.worker.run_due()
+    assert (await bank.get(f"/members/{member}/events/e"))["status"] == in_the_end
+    other = "unknown-member" if in_the_end == "rejected" else "not-found"
+    assert problem(await bank.live.client.get(f"/v1/members/{member}/events/f")) == (404, other)
+
+
 async def test_an_event_of_somebody_else_is_not_there(bank: Bank) -> None:
     await bank.live.event(id="mine", member="has-one", type="visited", properties={})
     await bank.live.event(id="other", member="has-another", type="visited", properties={})

@@ -18,7 +18,7 @@ from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, Cursors, Page, PageCursor, PageSize
 from rewards.http.parameters import MemberPath, member_ref, unescaped
 from rewards.http.problems import NotFound
-from rewards.pipeline.lookup import find_member
+from rewards.pipeline.lookup import UnknownMember, find_member
 
 TypeQuery: TypeAlias = Annotated[
     str | None,
@@ -96,14 +96,18 @@ async def get_event(
     senders = SENDERS if sent_by is None else (sent_by,)
     keys = [published.identity.event(ref, sender, event) for sender in senders]
     async with snapshot(state.engine) as connection:
-        found = await find_member(connection, published, ref)
-        row = await queries.event(connection, program_id, found.ids, keys)
+        missing: RewardsError = NotFound("The member sent no such event.")
+        try:
+            members = (await find_member(connection, published, ref)).ids
+        except UnknownMember as error:  # whose first event may wait to be decided, or could not be
+            missing, members = error, [published.identity.member(ref)]
+        row = await queries.event(connection, program_id, members, keys)
         if row is None or row.place > 1:
-            waiting = await queries.waiting(connection, program_id, found.ids, keys)
+            waiting = await queries.waiting(connection, program_id, members, keys)
             if waiting is not None and (row is None or waiting.place < row.place):
                 return waiting_of(event, waiting.failure, senders[waiting.place - 1])
         if row is None:
-            raise NotFound("The member sent no such event.")
+            raise missing
         if row.id is None:
             raise EffectsExpired("The event was decided, and what was kept of it has been dropped since.")
         caused = await queries.caused(connection, program_id, row.member_id, row.id)
