@@ -357,6 +357,68 @@ async def test_whoever_comes_next_is_never_taken_for_the_one_before(shop: Shop, 
     assert await shop.arrived("next-ada") == {"read": 1}
 
 
+async def test_what_happens_before_the_first_token_outlives_the_page(shop: Shop, visitor: Visitor) -> None:
+    early = shop.document(
+        "/early", f"<link rel='icon' href='data:,'>{BUTTON}<script src='{shop.service}/sdk.js'></script>"
+    )
+    await visitor.visit(early)
+    for _ in range(2):  # and a page that was left before the token came leaves what the first one gathered alone
+        page = await visitor.visit(early)
+        await page.evaluate("(url) => Rewards.init({url, getToken: () => new Promise(() => {})})", shop.service)
+        await page.click("#buy")
+        await page.evaluate("Rewards.track('opened', {}, {id: 'opened-today'})")
+        await page.close()
+    page = await visitor.visit(shop.page("/early-token", "early", ARTICLE))
+    await shop.expect("early", clicked=2, opened=1, read=1)
+    assert await eventually(lambda: visitor.kept(page), 0) == 0
+
+
+async def test_what_happens_before_the_first_token_is_kept_for_its_customer_once_that_is_known(
+    shop: Shop, visitor: Visitor
+) -> None:
+    page = await visitor.visit(shop.document("/known", f"<script src='{shop.service}/sdk.js'></script>"))
+    await page.evaluate("Rewards.track('clicked')")
+    await visitor.context.set_offline(True)
+    await page.evaluate("([token, url]) => Rewards.init({token, url})", [await shop.token("known-ada"), shop.service])
+    await page.close()
+    await visitor.context.set_offline(False)
+    await visitor.visit(shop.page("/known-bob", "known-bob", ARTICLE))
+    await shop.expect("known-bob", read=1)
+    await visitor.visit(shop.page("/known-ada", "known-ada", ""))
+    await shop.expect("known-ada", clicked=1)
+    visitor.errors.clear()
+
+
+async def test_who_signs_out_before_the_token_came_leaves_nothing_for_the_next(shop: Shop, visitor: Visitor) -> None:
+    page = await visitor.visit(shop.document("/left", f"<script src='{shop.service}/sdk.js'></script>"))
+    await page.evaluate("Rewards.track('opened')")
+    assert await visitor.kept(page) == 1
+    await page.evaluate("Rewards.stop()")
+    assert await visitor.kept(page) == 0
+    await page.close()
+    await visitor.visit(shop.page("/left-next", "left-next", ARTICLE))
+    await shop.expect("left-next", read=1)
+    visitor.errors.clear()  # the page has no icon
+
+
+async def test_what_nobody_came_for_is_not_kept_for_good(shop: Shop, visitor: Visitor) -> None:
+    address = shop.page("/nobody", "nobody", "").replace("/nobody", "/nobody-waits")
+    shop.document(
+        "/nobody-waits",
+        f"<link rel='icon' href='data:,'><script src='{shop.service}/sdk.js'></script>"
+        "<script>Rewards.init({getToken: () => new Promise(() => {})});</script>",
+    )
+    page = await visitor.visit(address)
+    await page.evaluate("for (let each = 0; each < 250; each += 1) Rewards.track('clicked')")
+    assert await visitor.kept(page) == 200
+    await page.evaluate("""() => Object.keys(localStorage).forEach((key) => {
+      const event = JSON.parse(localStorage.getItem(key));
+      localStorage.setItem(key, JSON.stringify({...event, occurred_at: "2020-01-01T00:00:00.000Z"}));
+    })""")
+    page = await visitor.visit(address)
+    assert await visitor.kept(page) == 0
+
+
 async def test_a_token_that_comes_after_its_customer_has_left_is_of_no_use(shop: Shop, visitor: Visitor) -> None:
     page = await visitor.visit(shop.document("/late-token", f'<script src="{shop.service}/sdk.js"></script>'))
     await page.evaluate(SLOW_TOKEN)

@@ -26,7 +26,7 @@ var Rewards = (() => {
   let stopped = false;
   let token = null;
   let endsAt = 0; // by this browser's clock, however wrong
-  let owner = null; // whose events are kept under `prefix`
+  let owner = null; // whose events are kept under `prefix`; null: nobody's yet
   let queue = []; // what has not arrived, the oldest first
   let aside = null; // {owner, queue}: what has not arrived of whoever was here before
   let timer = null;
@@ -46,7 +46,7 @@ var Rewards = (() => {
   // ---- What is kept while it has not arrived: an entry for each event, so that tabs do not overwrite each other.
 
   const MINE = "rewards-sdk.";
-  const prefix = () => `${MINE}${owner}.`;
+  const prefix = () => `${MINE}${owner || ""}.`;
 
   const stored = (start) => Object.keys(localStorage).filter((key) => key.startsWith(start));
 
@@ -93,6 +93,7 @@ var Rewards = (() => {
     if (read.owner === owner) return;
     // What happened before anybody was known belongs to who is known now; what is another's stays with the other.
     const nobodys = owner === null ? queue : [];
+    forget(nobodys);
     owner = read.owner;
     queue = aside && aside.owner === owner ? aside.queue.concat(nobodys) : nobodys;
     aside = null;
@@ -100,11 +101,13 @@ var Rewards = (() => {
     restore();
   };
 
-  // Who comes next may be another: what has not arrived waits.
+  // Who comes next may be another: what has not arrived waits, and what is nobody's goes.
   const part = () => {
     if (owner !== null) aside = {owner, queue};
     token = owner = null;
     queue = [];
+    restore();
+    forget(queue);
   };
 
   const refresh = () => {
@@ -239,7 +242,7 @@ var Rewards = (() => {
     if (JSON.stringify(event).length > EVENT_CHARACTERS || queue.some((other) => other.id === event.id)) return undefined;
     queue.push(event);
     if (queue.length > KEPT_EVENTS) forget(queue.slice(0, 1));
-    if (owner !== null) keep(event);
+    keep(event);
     if (queue.length >= BATCH_EVENTS) flush();
     else later(WAIT_MS);
     return event.id;
@@ -420,6 +423,7 @@ var Rewards = (() => {
     settings = {url: url.replace(/\/+$/, ""), getToken, refreshing: null, sending: false};
     stopped = alone = renewed = false;
     notBefore = failures = 0;
+    if (owner === null) restore();
     if (given) use(given);
     else if (getToken && owner !== null) part();
     if (first) {
