@@ -166,7 +166,7 @@ def durable_servers(server_directory: Path) -> Iterator[LocalServers]:
 @pytest.fixture
 async def chaos(durable_servers: LocalServers, request: pytest.FixtureRequest) -> AsyncIterator[Chaos]:
     """A database of the test's own: what it breaks is nobody else's."""
-    name = "".join(character if character.isalnum() else "_" for character in request.node.name.lower())[:50]
+    name = "".join(character if character.isalnum() else "_" for character in request.node.name.lower())[-50:]
     url = await create_database(durable_servers.database_url, f"chaos_{name}")
     settings = service_settings(url, durable_servers.redis_url)
     service = Service(settings)

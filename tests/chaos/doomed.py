@@ -1,4 +1,5 @@
-"""The real service, sentenced: it kills itself with SIGKILL the n-th time it reaches a step of a batch, or of projecting boards.
+"""The real service, sentenced: it kills itself with SIGKILL the n-th time it reaches a step of a batch, of projecting boards,
+or of folding their marks.
 
 Run as `python -m tests.chaos.doomed STEP N PORT`; with `waking-` before the step of a batch only passes count that come after
 a worker has claimed what was due. The wrapping happens here, so the service itself knows nothing of it.
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 from rewards.app import make_app
 from rewards.features.events.jobs import DueCommands
-from rewards.features.leaderboards import projecting
+from rewards.features.leaderboards import folding, projecting, rebuilding
+from rewards.features.leaderboards.ranking import Build
 from rewards.http.server import bind, serve
 from rewards.pipeline import batch
 from rewards.service import Service
@@ -35,6 +37,24 @@ STEPS: Final = {
 
 # Likewise of `rewards.features.leaderboards.projecting`; only passes count in which some board had marks.
 PROJECTING_STEPS: Final = {"read": "read_loads", "carried": "carry", "cleared": "clear"}
+
+# What folding too many marks of a board into one goes through, up to the end of the build that it asks for: each by where
+# the function is looked up and its name. Of the first two the first pass is of the mark of the whole board, and
+# each further one of a few marks that are deleted.
+FOLDING_STEPS: Final[dict[str, tuple[object, str]]] = {
+    "folding-executed": (folding, "rows"),
+    "folding-committed": (folding, "transact"),
+    "folded": (projecting, "fold"),
+    "begun": (Build, "start"),
+    "filled": (Build, "add"),
+    "installed": (Build, "install"),
+    "built": (projecting, "rebuild"),
+    "done": (projecting, "clear_whole"),
+}
+FEW_MARKS: Final = 4
+"""So many marks of a board are too many here."""
+FEW_AT_ONCE: Final = 3
+"""So many are deleted at once, and so many scores are a page."""
 
 WAKING: Final = "waking-"
 
@@ -81,12 +101,38 @@ def sentence_projector(step: str, times: int) -> None:
     setattr(projecting, name, then_die)
 
 
+def sentence_folding(step: str, times: int) -> None:
+    """Arranges the death after the `times`-th pass of the step, and that it does not take 10,000 marks."""
+    for module, name, few in (
+        (projecting, "COUNTED_MAX", FEW_MARKS),
+        (folding, "FOLDED_AT_ONCE_MAX", FEW_AT_ONCE),
+        (rebuilding, "PAGE_SCORES", FEW_AT_ONCE),
+    ):
+        assert getattr(module, name) > few
+        setattr(module, name, few)
+    where, name = FOLDING_STEPS[step]
+    original: Callable[..., Awaitable[Any]] = getattr(where, name)
+    passed = 0
+
+    async def then_die(*arguments: Any, **named: Any) -> Any:
+        nonlocal passed
+        result = await original(*arguments, **named)
+        passed += 1
+        if passed == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(where, name, then_die)
+
+
 def main() -> None:
     step, times, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if step.removeprefix(WAKING) in STEPS:
         sentence(step, times)
     elif step in PROJECTING_STEPS:
         sentence_projector(step, times)
+    elif step in FOLDING_STEPS:
+        sentence_folding(step, times)
     settings = load_settings(port=port, log_level="error")
     service = Service(settings)
     serve(make_app(service, Worker(service).running), bind("127.0.0.1", port), shutdown_seconds=5)
