@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from tests.service import Live, live, publish, service_settings
 
-from rewards.domain.commands import Cause, Command, Earn, Event, MemberRef, MergeOut, Reverse, ReverseReference, Spend
+from rewards.domain.commands import (
+    Capture,
+    Cause,
+    Command,
+    Earn,
+    Event,
+    MemberRef,
+    MergeOut,
+    PlaceHold,
+    Reverse,
+    ReverseReference,
+    Spend,
+)
 from rewards.domain.errors import RewardsError
 from rewards.domain.ledger.accounts import AMOUNT_MAX
 from rewards.features.ledger.verification import Verification
@@ -30,12 +43,14 @@ events:
   played: {}
   bought: {properties: {order: {type: string}}, required: [order]}
   returned: {properties: {order: {type: string}}, required: [order]}
+  swapped: {properties: {order: {type: string}}, required: [order]}
 metrics:
   plays: {count: played}
 rules:
   - {key: play, on: played, then: [{earn: {currency: points, amount: 1}}]}
   - {key: buy, on: bought, then: [{earn: {currency: points, amount: 50, reference: event.order}}]}
   - {key: refund, on: returned, then: [{reverse: {reference: event.order}}]}
+  - {key: swap, on: swapped, then: [{reverse: {reference: event.order}}, {spend: {currency: points, amount: 1000}}]}
 """
 
 
@@ -151,6 +166,14 @@ async def test_points_that_nobody_can_take_in_stay_on_their_way(family: Family) 
         assert [tuple(row) for row in found] == [("merge_in", "amount-overflow", AMOUNT_MAX)]
 
 
+async def _redeemed(family: Family) -> int:
+    async with family.service.engine.connect() as connection:
+        found = await connection.exec_driver_sql(
+            "SELECT sum(redeemed)::int FROM account WHERE program_id = $1", (family.program_id,)
+        )
+        return int(found.scalar_one())
+
+
 async def _total(family: Family) -> int:
     async with family.service.engine.connect() as connection:
         found = await connection.exec_driver_sql(
@@ -222,20 +245,83 @@ async def test_what_was_taken_back_before_a_merge_is_not_taken_back_again(family
     assert refused.value.code == "nothing-to-reverse"
 
 
-async def test_what_was_spent_before_a_merge_stays_spent_and_the_answer_says_so(family: Family) -> None:
-    await family.send("anon:a", Event("o1", "bought", properties={"order": "o1"}), "o1")
-    spent = await family.send("anon:a", Spend("points", 10, Cause(reference="o1")))
-    await family.send("anon:a", Spend("points", 5, Cause(reference="o2")))
-    await family.merge("anon:a", "b")
-    answer = (await family.send("b", ReverseReference("o1"))).answer
-    assert [(made["kind"], made["amount"]) for made in answer["transactions"]] == [("clawback", 50)]
-    [left] = [effect for effect in answer["effects"] if effect["type"] == "not_reversed"]
-    [transaction] = spent.answer["transactions"]
-    assert (left["transaction"], "merged since" in left["why"]) == (transaction["id"], True)
-    for command in (Reverse(UUID(transaction["id"])), ReverseReference("o2")):
+def _by_reference(_: UUID) -> Command:
+    return ReverseReference("order")
+
+
+@pytest.mark.parametrize("reverse", [Reverse, _by_reference], ids=["by transaction", "by reference"])
+@pytest.mark.parametrize("chain", [["b"], ["b", "c"]], ids=["once", "twice"])
+@pytest.mark.parametrize("arrive", [True, False], ids=["passed on", "on the way"])
+async def test_an_order_that_a_guest_paid_is_refunded_to_whom_the_guest_became(
+    family: Family, chain: list[str], reverse: Callable[[UUID], Command], *, arrive: bool
+) -> None:
+    await family.send("anon:a", Earn("points", 30))
+    spent = await family.send("anon:a", Spend("points", 10, Cause(reference="order")))
+    original = UUID(spent.answer["transactions"][0]["id"])
+    previous = "anon:a"
+    for name in chain:
+        await family.merge(previous, name)
+        previous = name
+    first = await family.send(previous, reverse(original), "refund")
+    if arrive:
+        await family.worker.run_due()
+    assert await family.verified() == []
+    [made] = first.answer["transactions"]
+    assert (made["kind"], made["amount"], made["reverses"]) == ("refund", 10, str(original))
+    again = await family.send(previous, reverse(original), "refund")
+    assert (again.replayed, again.answer) == (True, first.answer)
+    for command, code in ((Reverse(original), "already-reversed"), (ReverseReference("order"), "nothing-to-reverse")):
         with pytest.raises(RewardsError) as refused:
-            await family.send("b", command)
-        assert refused.value.code == "not-reversible"
+            await family.send(previous, command)
+        assert refused.value.code == code
+    await family.worker.run_due()
+    assert await family.balance(previous) == await _total(family) == 30
+    assert await _redeemed(family) == 0, "for the house nothing was ever spent"
+
+
+@pytest.mark.parametrize("spend", [20, 30], ids=["some of a lot", "all of it"])
+async def test_a_guests_spending_comes_back_into_the_lot_it_came_from(family: Family, spend: int) -> None:
+    """Part by part, before and after the merge, and as if the guest had not spent it before."""
+    await family.send("anon:a", Earn("points", 30))
+    spent = UUID((await family.send("anon:a", Spend("points", spend))).answer["transactions"][0]["id"])
+    await family.send("anon:a", Reverse(spent, 3))
+    await family.merge("anon:a", "b")
+    await family.send("b", Reverse(spent, 7))
+    await family.send("b", Reverse(spent))
+    await family.worker.run_due()
+    async with family.service.engine.connect() as connection:
+        found = await connection.exec_driver_sql(
+            "SELECT member_id = $2, amount, available, redeemed, sent, expires_at FROM lot WHERE program_id = $1"
+            " ORDER BY member_id = $2",
+            (family.program_id, await family.id("b")),
+        )
+        [(*guests, guests_expiry), (*members, members_expiry)] = [tuple(row) for row in found]
+    assert (guests, members) == ([False, 30, 0, 0, 30], [True, 30, 30, 0, 0])
+    assert guests_expiry == members_expiry is not None
+
+
+async def test_what_a_guest_captured_pays_the_debt_that_the_member_has_by_now(family: Family) -> None:
+    await family.send("anon:a", Event("o1", "bought", properties={"order": "o1"}), "o1")
+    held = await family.send("anon:a", PlaceHold("points", 40, datetime.now(UTC) + timedelta(days=1)))
+    hold = UUID(held.answer["hold"]["id"])
+    await family.send("anon:a", Capture(hold, 40, final=True, cause=Cause(reference="o2")))
+    await family.merge("anon:a", "b")
+    await family.send("b", ReverseReference("o1"))
+    assert await family.balance("b") == -40
+    await family.send("b", Event("back", "returned", properties={"order": "o2"}), "back")
+    await family.worker.run_due()
+    assert await family.balance("b") == 0
+
+
+async def test_a_refund_that_is_taken_along_into_another_refusal_leaves_nothing_behind(family: Family) -> None:
+    """The rule's second action is refused, so its first has not happened either, nor what it asks of the guest."""
+    await family.send("anon:a", Earn("points", 30))
+    await family.send("anon:a", Spend("points", 10, Cause(reference="order")))
+    await family.merge("anon:a", "b")
+    answer = (await family.send("b", Event("swap", "swapped", properties={"order": "order"}), "swap")).answer
+    assert [effect["type"] for effect in answer["effects"]] == []
+    await family.worker.run_due()
+    assert await family.balance("b") == 20
 
 
 async def test_two_merges_in_opposite_directions_make_no_circle(family: Family) -> None:

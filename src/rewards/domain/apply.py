@@ -29,6 +29,7 @@ from rewards.domain.commands import (
     MergeOut,
     ModerateBoard,
     OptOut,
+    PassOn,
     PauseStreak,
     PlaceHold,
     Release,
@@ -65,6 +66,7 @@ from rewards.domain.play.questing.teams import decide_contribution, decide_loss,
 from rewards.domain.play.recounting import PASSED
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
+from rewards.domain.refunding import decide_pass_on
 from rewards.domain.state import MemberState
 from rewards.domain.work import Work
 
@@ -81,6 +83,7 @@ _DECIDE: Final[dict[type, Callable[[Work, Any], Outcome]]] = {
     SetProfile: decide_profile,
     MergeOut: decide_merge_out,
     MergeIn: decide_merge_in,
+    PassOn: decide_pass_on,
     Due: decide_due,
     SetSegments: decide_segments,
     JoinQuest: decide_join,

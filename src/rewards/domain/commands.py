@@ -224,6 +224,22 @@ class MergeIn:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOn:
+    """Second leg of a refund to whom this member has become: so much of what it spent of these lots leaves its books.
+
+    `transaction` is that spending.
+    """
+
+    transaction: UUID
+    currency: str
+    shares: tuple[tuple[UUID, int], ...]
+
+
+OF_THE_MERGED: Final = (MergeOut, PassOn)
+"""Commands that are meant for a member as it is, also when it was merged; all others go to whom it has become."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """Time has passed for this member: post what matured or expired and decide the segments that silence changes."""
 
@@ -344,6 +360,7 @@ Command: TypeAlias = (
     | Import
     | MergeOut
     | MergeIn
+    | PassOn
     | Due
     | SetSegments
     | JoinQuest

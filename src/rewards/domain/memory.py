@@ -15,8 +15,10 @@ from heapq import heappop, heappush
 from typing import Any, Final
 from uuid import UUID
 
+from rewards.domain import refunding
 from rewards.domain.apply import apply
 from rewards.domain.commands import (
+    OF_THE_MERGED,
     Capture,
     Command,
     Due,
@@ -178,9 +180,9 @@ class Member:
                     state.wallet.lots.setdefault(posting.lot, self.lots[posting.lot])
 
     def take_over(self, absorbed: Member) -> None:
-        """What the other one was issued can be taken back from this one; what it spent is its own closed history."""
+        """What the other one was issued or spent can be taken back from this one."""
         theirs = {
-            key: replace(made, absorbed=True)
+            key: made if made.owner is not None else replace(made, owner=absorbed.state.id, lots=absorbed.spent(made))
             for key, made in absorbed.originals.items()
             if made.kind in CLAWED_BACK | REFUNDED
         }
@@ -188,6 +190,13 @@ class Member:
         for reference, made in absorbed.references.items():
             mine = self.references.get(reference, [])
             self.references[reference] = [*(key for key in made if key in theirs), *mine]
+
+    def spent(self, made: Original) -> tuple[Lot, ...]:
+        """The lots of the member's that a transaction spent."""
+        lots = dict.fromkeys(
+            posting.lot for posting in made.postings if made.kind in REFUNDED and posting.lot is not None
+        )
+        return tuple(self.lots[lot] for lot in lots if lot in self.lots)
 
     def store(self, outcome: Outcome, remember: Remember) -> None:
         """What the command changed."""
@@ -309,7 +318,7 @@ class Members:
 
     def decide(self, member: Member, command: Command, at: datetime, *, actor: str = "system") -> Outcome:
         """Decides and stores, legs for other members included. Raises `RewardsError`, and nothing was changed then."""
-        if type(command) is not MergeOut:
+        if not isinstance(command, OF_THE_MERGED):
             while member.state.merged_into is not None:
                 member = self._members[member.state.merged_into]
         program = self.program
@@ -354,6 +363,9 @@ class Members:
         other = self.member(leg.member, MemberRef(leg.kind, leg.external_id))
         if leg.name in sending.NAMES:
             self._let(other, sending.command_of(leg.name, leg.payload), at)
+            return
+        if leg.name == refunding.NAME:
+            self.decide(other, refunding.command_of(leg.payload), at, actor=actor)
             return
         origin = UUID(leg.payload["origin"])
         other.events = self._members[origin].events | other.events

@@ -60,7 +60,8 @@ def decide_merge_out(work: Work, command: MergeOut) -> Outcome:
         "absorbed": [str(member) for member in work.absorbed],
         "parcels": [_packed(parcel) for parcel in parcels],
     }
-    work.legs.append(Leg(1, command.into_id, command.into.kind, command.into.external_id, "merge_in", payload))
+    leg = len(work.legs) + 1  # what was waiting may have left some
+    work.legs.append(Leg(leg, command.into_id, command.into.kind, command.into.external_id, "merge_in", payload))
     work.merged_into = command.into_id
     work.metrics, work.limits, work.segments, work.play, work.absorbed = {}, {}, (), {}, ()
     return _merged(work)

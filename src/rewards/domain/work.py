@@ -247,13 +247,15 @@ class Work:
             dict(self.achievements) if self.achievements else {},
             dict(self.withdrawn) if self.withdrawn else {},
             len(self.contributions),
+            len(self.legs),
         )
 
     def rollback(self, point: tuple[Any, ...]) -> None:
         draft, effects, reservations, emitted, self.reversed, self.attributes, self.play, *noted = point
-        self.earnings, self.achievements, self.withdrawn, contributions = noted
+        self.earnings, self.achievements, self.withdrawn, contributions, legs = noted
         self.draft.rollback(draft)
         del self.contributions[contributions:]
+        del self.legs[legs:]
         del self.effects[effects:]
         del self.reservations[reservations:]
         del self.emitted[emitted:]

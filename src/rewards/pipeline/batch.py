@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import StorageError, UnknownCommit, is_data_error, sqlstate, transact
 from rewards.domain.apply import apply
-from rewards.domain.commands import Event, MergeOut
+from rewards.domain.commands import OF_THE_MERGED, Event, MergeOut
 from rewards.domain.errors import Refusal, RewardsError
 from rewards.domain.ids import Ids, unix_ms
 from rewards.domain.ledger.wallet import Unloaded
@@ -232,7 +232,7 @@ class _Attempt:
         moved = [
             item
             for item in self.submissions
-            if self.states[item.row_id].merged_into is not None and not isinstance(item.command, MergeOut)
+            if self.states[item.row_id].merged_into is not None and not isinstance(item.command, OF_THE_MERGED)
         ]
         if moved:
             found = await paths(connection, self.published.program_id, {item.row_id for item in moved})
@@ -246,7 +246,7 @@ class _Attempt:
         blocked: set[UUID] = set()
         for item in self.submissions:
             # After its merge earlier in this batch a member's commands go where it went, which the next batch finds out.
-            moved = self.states[item.row_id].merged_into is not None and not isinstance(item.command, MergeOut)
+            moved = self.states[item.row_id].merged_into is not None and not isinstance(item.command, OF_THE_MERGED)
             if item.row_id in blocked or moved:
                 self.deferred.append(item)
                 continue

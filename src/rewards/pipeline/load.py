@@ -230,7 +230,8 @@ async def _load_transactions(connection: AsyncConnection, program_id: int, state
             event=row.event_id,
             reversed_elsewhere=row.elsewhere,
             source=row.source,
-            absorbed=not row.own,
+            owner=None if row.own else row.owner,
+            lots=() if row.own else await _spent(connection, program_id, row, postings[identifier]),
         )
     state.absent.update(identifier for identifier in ids if identifier not in heads)
     lots = list(
@@ -240,6 +241,18 @@ async def _load_transactions(connection: AsyncConnection, program_id: int, state
     if lots:
         for row in await rows(connection, queries.LOAD_LOTS_BY_ID, program_id, state.bucket, state.id, lots):
             state.wallet.lots[row.id] = _lot(row)
+
+
+async def _spent(
+    connection: AsyncConnection, program_id: int, transaction: Any, postings: Sequence[Posting]
+) -> tuple[Lot, ...]:
+    """The lots that an absorbed member spent, as it has them."""
+    if Kind(transaction.kind) not in REFUNDED:
+        return ()
+    owner = transaction.owner
+    lots = [posting.lot for posting in postings]
+    found = await rows(connection, queries.LOAD_LOTS_BY_ID, program_id, bucket_of(owner), owner, lots)
+    return tuple(_lot(row) for row in found)
 
 
 def _lot(row: Any) -> Lot:

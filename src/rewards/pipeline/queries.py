@@ -187,7 +187,7 @@ ORDER BY k.ordinal DESC, t.seq
 LOAD_TRANSACTIONS: Final = """
 WITH k AS (SELECT * FROM unnest($2::smallint[], $3::uuid[]) WITH ORDINALITY AS k (bucket, member_id, ordinal))
 SELECT t.id, t.kind, t.currency, t.amount, t.source, t.effective_at, t.event_id,
-       k.ordinal = 1 AS own, p.ordinal, p.debit, p.credit, p.amount AS moved, p.lot_id,
+       k.ordinal = 1 AS own, t.member_id AS owner, p.ordinal, p.debit, p.credit, p.amount AS moved, p.lot_id,
        coalesce(r.reversed, 0)::bigint AS reversed, coalesce(r.elsewhere, 0)::bigint AS elsewhere
 FROM k
 JOIN transaction t ON t.program_id = $1 AND t.bucket = k.bucket AND t.member_id = k.member_id

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from tests.domain.ledger.desk import API, Desk, hours, movements
 from tests.domain.ledger.model import ZONE, currency
 
-from rewards.domain.ledger.accounts import AMOUNT_MAX, Account, Book, Origin
+from rewards.domain.ledger.accounts import AMOUNT_MAX, Account, Book, Origin, Transaction
 from rewards.domain.ledger.entry import AmountOverflow
 from rewards.domain.ledger.hold import place_hold
-from rewards.domain.ledger.transfer import Parcel, receive, send_all
+from rewards.domain.ledger.reverse import Original, asked, reverse
+from rewards.domain.ledger.transfer import Parcel, pass_on, receive, send_all
 from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.program.currency import (
     Clawback,
@@ -149,6 +151,85 @@ def test_a_clawback_after_the_merge_finds_the_lot() -> None:
     merge(source, target)
     assert movements(target.reverse(made, policy=Clawback.PENDING_ONLY)) == ["PENDING>REVOKED 5"]
     assert target.sound()
+
+
+def refunded(source: Desk, target: Desk, made: Transaction, amount: int | None = None) -> Transaction:
+    """What the source had spent before it was merged goes back to the target, by way of transit."""
+    lots = tuple(lot for lot in source.wallet.lots.values() if lot.id in {posting.lot for posting in made.postings})
+    identifier = UUID(int=made.id.int << 64)  # each desk counts its own from 1
+    so_far = sum(asked(item) for item in target.history if item.reverses == identifier)
+    original = Original(
+        identifier,
+        made.kind,
+        made.currency,
+        made.amount,
+        tuple(made.postings),
+        so_far,
+        made.effective_at,
+        owner=UUID(int=1),
+        lots=lots,
+    )
+    refund = target.run(lambda draft: reverse(draft, original, API, currency=target.currency, zone=ZONE, amount=amount))
+    moved = [posting for posting in refund.postings if posting.debit is Book.TRANSIT]
+    shares = [(posting.lot, posting.amount) for posting in moved if posting.lot is not None]
+    source.run(lambda draft: pass_on(draft, made.currency, shares, MERGE, transaction=made.id))
+    assert source.sound()
+    assert target.sound()
+    return refund
+
+
+@pytest.mark.parametrize(
+    ("spent", "target", "refunds", "posted", "balance"),
+    [
+        # five points that expire after 9 hours, then five that never do
+        (3, Desk(), [None], ["TRANSIT>AVAILABLE 3"], "10/0/0/0"),
+        (10, Desk(), [None], ["TRANSIT>AVAILABLE 5", "TRANSIT>AVAILABLE 5"], "10/0/0/0"),
+        (7, with_points(4), [None], ["TRANSIT>AVAILABLE 2", "TRANSIT>AVAILABLE 5"], "14/0/0/0"),
+        (7, Desk(), [3, None], ["TRANSIT>AVAILABLE 2", "TRANSIT>AVAILABLE 1", "TRANSIT>AVAILABLE 4"], "10/0/0/0"),
+        (
+            10,
+            in_debt(7),
+            [None],
+            ["TRANSIT>AVAILABLE 5", "AVAILABLE>DEBT 5", "TRANSIT>AVAILABLE 5", "AVAILABLE>DEBT 2"],
+            "3/0/0/0",
+        ),
+    ],
+)
+def test_what_was_spent_before_a_merge_comes_back_as_if_it_had_come_along(
+    spent: int, target: Desk, refunds: list[int | None], posted: list[str], balance: str
+) -> None:
+    source = Desk()
+    source.earn(5, "soon", expires=hours(9))
+    source.earn(5, "never")
+    made = source.spend(spent)
+    merge(source, target)
+    done = [refunded(source, target, made, amount) for amount in refunds]
+    assert ([move for each in done for move in movements(each)], target.balance) == (posted, balance)
+    soon, never = (next(lot for lot in target.wallet.lots.values() if lot.rule == rule) for rule in ("soon", "never"))
+    assert (soon.amount, soon.expires_at, never.amount, never.expires_at) == (5, hours(9), 5, None)
+    assert (source.wallet.accounts["points"].redeemed, source.wallet.accounts["points"].sent) == (0, 10)
+    target.pass_time(10)
+    assert target.sound()
+
+
+def test_what_would_have_expired_meanwhile_is_not_given_back() -> None:
+    source, target = Desk(), Desk()
+    source.earn(5, expires=hours(9))
+    made = source.spend(4)
+    merge(source, target)
+    for desk in (source, target):
+        desk.pass_time(9)
+    assert (movements(refunded(source, target, made)), target.balance) == (["TRANSIT>EXPIRED 4"], "0/0/0/0")
+
+
+def test_a_refund_that_the_wallet_has_no_room_for_changes_nothing() -> None:
+    source, target = Desk(), Desk()
+    source.earn(5)
+    made = source.spend(5)
+    target.wallet.accounts["points"] = Account("points", issued=AMOUNT_MAX, redeemed=AMOUNT_MAX)
+    with pytest.raises(AmountOverflow):
+        refunded(source, target, made)
+    assert target.history == []
 
 
 def test_the_later_activity_stands() -> None:

@@ -16,7 +16,7 @@ from tests.domain.play import metric_cases as cases
 from tests.domain.play.metric_cases import BERLIN, Seen, after, reading, state_of
 from tests.properties import explored
 
-from rewards.domain.commands import Command, Earn, Event, MemberRef, MergeOut, Reverse, ReverseReference
+from rewards.domain.commands import Cause, Command, Earn, Event, MemberRef, MergeOut, Reverse, ReverseReference, Spend
 from rewards.domain.errors import Refusal
 from rewards.domain.ledger.accounts import Kind
 from rewards.domain.memory import Member, Members
@@ -45,6 +45,7 @@ rules:
 """
 ADA: Final = UUID(int=0xADA << 100)
 BEN: Final = UUID(int=0xBE << 100)
+CLEO: Final = UUID(int=0xC1E << 100)
 
 
 def compiled(text: str) -> Program:
@@ -260,6 +261,22 @@ def test_after_a_merge_the_events_of_both_count_and_are_taken_back() -> None:
     refund = world.happen("refunded", 3, order="a")
     assert refund.taken_back == {early.id: BEN}
     assert (world.metric("orders", 3), world.metric("largest", 3)) == (1, 50)
+
+
+@pytest.mark.parametrize("chain", [[ADA], [CLEO, ADA]], ids=["once", "twice"])
+def test_after_merges_the_orders_that_a_guest_paid_are_refunded(chain: list[UUID]) -> None:
+    world = World(compiled(SHOP))
+    world.do(Earn("points", 30), now=0, member=BEN)
+    world.do(Spend("points", 10, Cause(reference="a")), now=0, member=BEN)
+    world.do(Spend("points", 20, Cause(reference="b")), now=0, member=BEN)
+    for guest, member in zip([BEN, *chain], chain, strict=False):
+        world.do(MergeOut(MemberRef("user", f"u{member.int >> 112}"), member), now=1, member=guest)
+    world.do(ReverseReference("b"), now=2)
+    world.happen("refunded", 3, order="a")
+    with pytest.raises(Refusal):
+        world.do(ReverseReference("b"), now=4)
+    [ben, ada] = [world.member(member).state.wallet.accounts["points"] for member in (BEN, ADA)]
+    assert (ada.available, ada.received, ben.redeemed, ben.sent) == (30, 30, 0, 30)
 
 
 # Every kind over every window, whatever comes in whatever order.

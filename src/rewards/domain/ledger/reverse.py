@@ -13,6 +13,7 @@ from rewards.domain.ledger.accounts import Book, Kind, Lot, Origin, Posting, Tra
 from rewards.domain.ledger.entry import Entry, check_amount, check_room, lot_for_change
 from rewards.domain.ledger.expiry import deadline, inactive_at
 from rewards.domain.ledger.spend import take
+from rewards.domain.ledger.transfer import lot_like
 from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.program.currency import (
     Clawback,
@@ -36,8 +37,7 @@ class ReversalExceedsOriginal(Refusal):
 
 
 class NotReversible(Refusal):
-    """Only what was issued or spent in a currency of the program can be taken back; what it paid for must be unused, and who
-    spent it must not have been merged since.
+    """Only what was issued or spent in a currency of the program can be taken back; what it paid for must be unused.
 
     `details`: kind, or the transaction.
     """
@@ -50,8 +50,8 @@ class Original:
     """The transaction to take back, as stored. `reversed_so_far` sums `asked` of its reversals.
 
     `event` is the event that caused it, `effective_at` when it counts, `source` what it is from, as of `Origin`.
-    `reversed_elsewhere` is the part of it that another member took back, who was merged into this one. `absorbed`: it is such
-    a member's. What that one was issued came along; what it spent is its own closed history.
+    `reversed_elsewhere` is the part of it that another member took back, who was merged into this one. `owner` is such a
+    member where the transaction is that one's, None for the member's own; `lots` are those of the owner that it spent.
     """
 
     transaction: UUID
@@ -64,7 +64,8 @@ class Original:
     event: UUID | None = None
     reversed_elsewhere: int = 0
     source: str = ""
-    absorbed: bool = False
+    owner: UUID | None = None
+    lots: tuple[Lot, ...] = ()
 
     @property
     def remaining(self) -> int:
@@ -101,9 +102,6 @@ def reverse(
             f"{remaining} of the transaction are left, {asked_for} requested", remaining=remaining, requested=asked_for
         )
     if original.kind in REFUNDED:
-        if original.absorbed:
-            message = "it was spent by a member who was merged since, and stays spent"
-            raise NotReversible(message, transaction=str(original.transaction))
         return _refund(draft, original, asked_for, origin, currency, zone=zone)
     return _claw_back(draft, original, asked_for, origin, currency.clawback if policy is None else policy)
 
@@ -157,22 +155,31 @@ def _revoke(entry: Entry, lot: Lot, book: Book, amount: int) -> int:
 def _refund(
     draft: Draft, original: Original, amount: int, origin: Origin, currency: Currency, *, zone: ZoneInfo
 ) -> Transaction:
-    """Give spent points back to their lots; what has expired meanwhile goes straight to expired."""
+    """Give spent points back to their lots; what has expired meanwhile goes straight to expired.
+
+    What an absorbed member spent comes from transit, into lots as they would be had the points come along unspent.
+    """
     shares = _shares(original, amount)
-    for lot_id, back in shares:
-        found = draft.find_lot(lot_id)
-        # A day's lot made in this batch may add to a stored one that holds what was spent.
-        if found is None or (not found.stored and found.redeemed < back):
-            raise Unloaded(transaction=original.transaction)
+    if original.owner is None:
+        source = Book.REDEEMED
+        for lot_id, back in shares:
+            found = draft.find_lot(lot_id)
+            # A day's lot made in this batch may add to a stored one that holds what was spent.
+            if found is None or (not found.stored and found.redeemed < back):
+                raise Unloaded(transaction=original.transaction)
+    else:
+        source = Book.TRANSIT
+        check_room(draft.peek(original.currency), amount)
+    theirs = {lot.id: lot for lot in original.lots}
     entry = Entry(draft, original.currency)
     inactive = inactive_at(currency, entry.account, zone)
     for lot_id, back in shares:
-        lot = lot_for_change(draft, lot_id)
+        lot = lot_for_change(draft, lot_id) if original.owner is None else lot_like(draft, theirs[lot_id])
         gone = deadline(lot, inactive)
         if gone is not None and gone <= draft.now:
-            entry.post(Book.REDEEMED, Book.EXPIRED, back, lot)
+            entry.post(source, Book.EXPIRED, back, lot)
         else:
-            entry.post(Book.REDEEMED, Book.AVAILABLE, back, lot)
+            entry.post(source, Book.AVAILABLE, back, lot)
             entry.settle(lot, back)
     return entry.close(Kind.REFUND, amount, origin, reverses=original.transaction)
 

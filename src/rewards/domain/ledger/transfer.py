@@ -10,19 +10,19 @@ sides balance, `Σ lot.revoked = revoked - debt` holds on both, and what the hou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from rewards.domain.ledger.accounts import Book, Kind, Lot, Origin
+from rewards.domain.ledger.accounts import Book, Kind, Lot, Origin, Transaction
 from rewards.domain.ledger.earn import issue
 from rewards.domain.ledger.entry import Entry, check_room, lot_for_change, spend_order
 from rewards.domain.ledger.hold import release
 from rewards.domain.ledger.spend import take
-from rewards.domain.ledger.wallet import Draft
+from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.program.currency import (
     Currency,
 )
@@ -41,6 +41,12 @@ class Moved:
     matures_at: datetime | None
     expires_at: datetime | None
     waits: bool
+
+    def as_lot(self, currency: str) -> Lot:
+        """The lot that the points are of, without any."""
+        return Lot(
+            self.lot, currency, self.rule, self.opened_at, 0, matures_at=self.matures_at, expires_at=self.expires_at
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def receive(draft: Draft, parcel: Parcel, origin: Origin) -> None:
         draft.open_lots(parcel.currency)
     entry = Entry(draft, parcel.currency)
     for item in parcel.lots:
-        lot = _lot_for(draft, parcel.currency, item)
+        lot = lot_like(draft, item.as_lot(parcel.currency))
         waits = item.waits and (item.matures_at is None or item.matures_at > draft.now)
         issue(entry, Book.TRANSIT, lot, item.amount, waits=waits)
     if points:
@@ -109,17 +115,33 @@ def receive(draft: Draft, parcel: Parcel, origin: Origin) -> None:
     entry.account.last_activity_at = max(latest, default=None)
 
 
-def _lot_for(draft: Draft, currency: str, item: Moved) -> Lot:
-    lot = draft.lot(item.lot)
+def pass_on(
+    draft: Draft, currency: str, shares: Sequence[tuple[UUID, int]], origin: Origin, *, transaction: UUID
+) -> Transaction:
+    """Send what the member had spent after it: whom it has become was given as much of these lots back, from transit.
+
+    `transaction` is that spending. Raises `Unloaded` when its lots are missing.
+    """
+    if any(draft.find_lot(lot_id) is None for lot_id, _ in shares):
+        raise Unloaded(transaction=transaction)
+    entry = Entry(draft, currency)
+    for lot_id, amount in shares:
+        entry.post(Book.REDEEMED, Book.TRANSIT, amount, lot_for_change(draft, lot_id))
+    return entry.close(Kind.SEND, sum(amount for _, amount in shares), origin)
+
+
+def lot_like(draft: Draft, theirs: Lot) -> Lot:
+    """The member's lot for points of another one's: of the same id, rule, opening, maturity and expiry."""
+    lot = draft.lot(theirs.id)
     if lot is None:
         lot = Lot(
-            item.lot,
-            currency,
-            item.rule,
-            item.opened_at,
+            theirs.id,
+            theirs.currency,
+            theirs.rule,
+            theirs.opened_at,
             0,
-            matures_at=item.matures_at,
-            expires_at=item.expires_at,
+            matures_at=theirs.matures_at,
+            expires_at=theirs.expires_at,
         )
         draft.add_lot(lot)
     return lot

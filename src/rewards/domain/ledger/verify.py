@@ -34,7 +34,7 @@ _MOVES: Final[dict[Book, frozenset[Book]]] = {
     Book.PENDING: frozenset({Book.AVAILABLE, Book.EXPIRED, Book.REVOKED, Book.TRANSIT}),
     Book.AVAILABLE: frozenset({Book.HELD, Book.REDEEMED, Book.EXPIRED, Book.REVOKED, Book.DEBT, Book.TRANSIT}),
     Book.HELD: frozenset({Book.AVAILABLE, Book.REDEEMED, Book.EXPIRED}),
-    Book.REDEEMED: frozenset({Book.AVAILABLE, Book.EXPIRED}),
+    Book.REDEEMED: frozenset({Book.AVAILABLE, Book.EXPIRED, Book.TRANSIT}),
     Book.DEBT: frozenset({Book.REVOKED}),
     Book.REVOKED: frozenset({Book.DEBT}),
 }

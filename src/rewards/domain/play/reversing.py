@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rewards.domain import refunding
 from rewards.domain.ledger.accounts import Origin, Transaction
 from rewards.domain.ledger.reverse import NotReversible, Original, asked, reverse
 from rewards.domain.play.actions import Firing, performs, read_text
@@ -32,6 +33,7 @@ def reverse_one(
     )
     work.reversed[original.transaction] = original.reversed_so_far + asked(made)
     work.note_taken_back(original, asked(made))
+    refunding.ask_for(work, original, made)
     if buying is not None:
         purchase, change = buying
         change.take_freezes(purchase.freezes, original.transaction)
@@ -77,8 +79,8 @@ def take_back(
 ) -> list[Transaction]:
     """Reverses what is left of every reversible transaction that carries `reference`; returns the reversals.
 
-    What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more or was spent
-    by a member merged since, and an effect says so; `NotReversible` where nothing else is left.
+    What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more, and an
+    effect says so; `NotReversible` where nothing else is left.
     """
     made = []
     refused: list[tuple[Original, NotReversible]] = []

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import StorageError, transact
+from rewards.domain import refunding
 from rewards.domain.commands import AwardPrize, Command, Due, Event, MemberRef, MergeIn, SentBy
 from rewards.domain.errors import MemberErased, RewardsError
 from rewards.domain.play.questing import sending
@@ -190,6 +191,12 @@ def _leg(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
     return made
 
 
+def _pass_on(published: Published, row: Any, payload: dict[str, Any]) -> Submission:
+    # The row's key says which refund this belongs to, and it is passed on once.
+    command = refunding.command_of(payload)
+    return Submission(published.program_id, MemberRef("user", ""), row.member_id, row.key, b"", command)
+
+
 def _wake(published: Published, row: Any, _: dict[str, Any]) -> Submission:
     # The member is known by its row alone; a wake-up is never a repeat.
     return Submission(published.program_id, MemberRef("user", ""), row.member_id, None, b"", Due())
@@ -214,6 +221,7 @@ def _ref(payload: dict[str, Any]) -> MemberRef:
 _MAKE: Final[dict[str, Callable[[Published, Any, dict[str, Any]], Submission]]] = {
     "event": _event,
     "merge_in": _leg,
+    refunding.NAME: _pass_on,
     WAKE: _wake,
     "prize": _prize,
     **dict.fromkeys(sending.NAMES, _of_team),

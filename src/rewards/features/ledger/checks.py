@@ -255,7 +255,7 @@ CHECKS: Final[dict[str, str]] = {
         ) r
         LEFT JOIN history o ON o.member_id = r.member_id AND o.id = r.reverses AND o.currency = r.currency
         LEFT JOIN LATERAL (
-            -- What a merged member was issued is taken back from the one that it became. Ids carry the bucket.
+            -- What a merged member was issued or spent is taken back from the one that it became. Ids carry the bucket.
             SELECT t.kind, t.amount
             FROM transaction t
             JOIN member m ON m.program_id = t.program_id AND m.bucket = t.bucket AND m.member_id = t.member_id
@@ -265,7 +265,7 @@ CHECKS: Final[dict[str, str]] = {
         ) f ON true
         WHERE (o.id IS NULL AND f.kind IS NULL) OR r.taken > coalesce(o.amount, f.amount)
            OR NOT ((r.kind = 'clawback' AND coalesce(o.kind, f.kind) IN ('earn', 'import'))
-                OR (r.kind = 'refund' AND coalesce(o.kind, '') IN ('spend', 'capture')))
+                OR (r.kind = 'refund' AND coalesce(o.kind, f.kind) IN ('spend', 'capture')))
     """,
     "reversal totals are the sums of the reversals": """
         SELECT coalesce(s.member_id, r.member_id), 'reversed of ' || coalesce(s.transaction_id, r.reverses),

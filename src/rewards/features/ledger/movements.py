@@ -23,10 +23,13 @@ COUNTED: Final[Mapping[Kind, tuple[Move, ...]]] = {
     Kind.MATURE: ((Book.PENDING, Book.AVAILABLE),),
     Kind.EXPIRE: ((Book.PENDING, Book.EXPIRED), (Book.AVAILABLE, Book.EXPIRED)),
     Kind.CLAWBACK: ((Book.PENDING, Book.REVOKED), *_REVOKES),
-    Kind.REFUND: ((Book.REDEEMED, Book.AVAILABLE), (Book.REDEEMED, Book.EXPIRED)),
+    Kind.REFUND: tuple(
+        (source, into) for source in (Book.REDEEMED, Book.TRANSIT) for into in (Book.AVAILABLE, Book.EXPIRED)
+    ),
     Kind.SEND: (
         (Book.PENDING, Book.TRANSIT),
         (Book.AVAILABLE, Book.TRANSIT),
+        (Book.REDEEMED, Book.TRANSIT),
         (Book.REVOKED, Book.DEBT),
     ),
     Kind.RECEIVE: (

@@ -103,13 +103,20 @@ FROM account WHERE program_id = $1 GROUP BY currency
 """
 
 ON_THEIR_WAY: Final = """
-SELECT parcel ->> 'currency' AS currency,
-       sum((SELECT coalesce(sum((moved ->> 'amount')::bigint), 0) FROM jsonb_array_elements(parcel -> 'lots') moved)) AS amount
-FROM due d CROSS JOIN LATERAL jsonb_array_elements(d.payload -> 'parcels') parcel
-WHERE d.program_id = $1 AND d.name = 'merge_in'
+SELECT currency, sum(amount) AS amount
+FROM (
+    SELECT parcel ->> 'currency' AS currency,
+           (SELECT coalesce(sum((moved ->> 'amount')::bigint), 0) FROM jsonb_array_elements(parcel -> 'lots') moved) AS amount
+    FROM due d CROSS JOIN LATERAL jsonb_array_elements(d.payload -> 'parcels') parcel
+    WHERE d.program_id = $1 AND d.name = 'merge_in'
+    UNION ALL
+    SELECT d.payload ->> 'currency', -(SELECT sum((share ->> 1)::bigint) FROM jsonb_array_elements(d.payload -> 'shares') share)
+    FROM due d
+    WHERE d.program_id = $1 AND d.name = 'pass_on'
+) moved
 GROUP BY 1
 """
-"""Points that one member has sent and the other has still to receive."""
+"""Points that one member has sent and the other has still to receive, less those received that are still to be sent."""
 
 COUNTERS: Final = "SELECT key, used, total FROM counter WHERE program_id = $1 ORDER BY key"
 

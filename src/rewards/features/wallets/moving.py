@@ -90,7 +90,8 @@ async def reverse_reference(
     """Take back what is left of every transaction of the member that carries the reference.
 
     One that paid for freezes of a streak which are used stays as it is, as does one of a currency that the program has no
-    more, and what a member spent who was merged into this one: they are told as `not_reversed` among the effects.
+    more; both are told as `not_reversed` among the effects. What a member spent or was issued who was merged into this one
+    counts as this one's.
     """
     command = ReverseReference(data.reference, _policy(data.policy), data.cause(request.auth.actor))
     return await _move(request, member_ref(member), command, content_of("reverse_reference", data))
