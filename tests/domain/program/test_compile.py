@@ -49,12 +49,14 @@ def test_rules_of_an_event_by_priority_then_position() -> None:
         "thorough_review",
         "short_review",
         "win_back",
+        "exclusive_content",
     ]
     turned = program(put("rules.short_review.priority", 30))
     assert [rule.key for rule in turned.rules_by_event["review_posted"]] == [
         "short_review",
         "thorough_review",
         "win_back",
+        "exclusive_content",
     ]
 
 
