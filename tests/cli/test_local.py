@@ -119,6 +119,17 @@ def test_it_starts_earns_and_keeps_its_data(server_directory: Path) -> None:
             assert second.process.wait(30) == 1
             assert f"already running on {directory}" in "".join(second.printed)
 
+        facts = first.facts
+        given = {
+            "REWARDS_DATABASE_URL": facts["database_url"],
+            "REWARDS_REDIS_URL": facts["redis_url"],
+            "REWARDS_SECRET_KEY": (directory / "secret_key").read_text(),
+        }
+        with running(directory, **given) as told_where:  # from the terminal in which somebody uses the commands
+            assert told_where.process.wait(30) == 1
+            assert f"already running on {directory}" in "".join(told_where.printed)
+        assert first.facts == facts
+
         assert first.end(signal.SIGINT) == 0
 
     with running(directory) as again:

@@ -31,6 +31,7 @@ from rewards.http.auth import SCOPES, token_digest
 from rewards.http.server import base_url, bind, bind_from
 from rewards.http.server import serve as serve_http
 from rewards.local import AlreadyRunning, LocalServers
+from rewards.local.servers import LOCK_NAME, hold
 from rewards.pipeline.identity import unwrap_secret
 from rewards.service import Service, database, owner_database
 from rewards.settings import LocalSettings, Settings, SettingsError, load_local_settings, load_settings
@@ -112,17 +113,19 @@ async def _reach(told: LocalSettings, settings: Settings) -> None:
 def _settings(told: LocalSettings, directory: Path, stack: ExitStack) -> Settings:
     """The settings, with embedded servers for what was not given."""
     servers = None
-    if told.database_url is None or told.redis_url is None:
-        click.echo(f"Starting PostgreSQL and Valkey in {directory} …", err=True)
-        try:
+    try:
+        if told.database_url is None or told.redis_url is None:
+            click.echo(f"Starting PostgreSQL and Valkey in {directory} …", err=True)
             servers = stack.enter_context(LocalServers(directory))
-        except AlreadyRunning as running:
-            facts = _read_facts(directory)
-            where = f" at {facts['base_url']}" if facts else ""
-            raise click.ClickException(
-                f"Rewards is already running on {directory}{where} (process {running.owner_pid}). "
-                "Stop it with Ctrl-C there, or use another --directory."
-            ) from None
+        else:  # local.json is of one service, also where all servers are given, be they those of the one that runs
+            stack.callback(os.close, hold(directory / LOCK_NAME))
+    except AlreadyRunning as running:
+        facts = _read_facts(directory)
+        where = f" at {facts['base_url']}" if facts else ""
+        raise click.ClickException(
+            f"Rewards is already running on {directory}{where} (process {running.owner_pid}). "
+            "Stop it with Ctrl-C there, or use another --directory."
+        ) from None
     return load_settings(
         database_url=told.database_url or (servers.database_url if servers else None),
         redis_url=told.redis_url or (servers.redis_url if servers else None),
