@@ -158,6 +158,8 @@ def remedy(problem: dict[str, Any]) -> str:
         (move("earn", currency=""), 422, "invalid-input", "currency", "1"),
         # places and times
         (profile(timezone="Mars/Olympus"), 422, "schema-violation", "timezone", "Europe/Berlin"),
+        (profile(timezone="localtime"), 422, "schema-violation", "timezone", "Europe/Berlin"),
+        (profile(timezone="right/Europe/Berlin"), 422, "schema-violation", "timezone", "Europe/Berlin"),
         (profile(timezone="../../etc/passwd"), 422, "schema-violation", "timezone", "Europe/Berlin"),
         (profile(timezone="/etc/localtime"), 422, "schema-violation", "timezone", "Europe/Berlin"),
         (profile(timezone="Europe"), 422, "schema-violation", "timezone", "Europe/Berlin"),

@@ -14,11 +14,29 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from math import floor
 from typing import Final, NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PERIODS_CACHED_MAX: Final = 4_096
 PERIODS_IN_SIGHT: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_NO_ZONES: Final = frozenset({"localtime", "posixrules", "Factory"})
+_OTHER_CLOCKS: Final = ("posix/", "right/")
+
+
+def iana_zone(name: str) -> ZoneInfo:
+    """The IANA time zone of that name. Raises `ValueError`.
+
+    Files that lie beside the zones are none: what a machine calls its local time is another zone on the next machine,
+    and `right/` counts leap seconds.
+    """
+    try:
+        if name not in _NO_ZONES and not name.startswith(_OTHER_CLOCKS):
+            return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin")
 
 
 class Calendar(StrEnum):

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from rewards.domain.commands import Due, SetProfile, SetSegments
 from rewards.domain.errors import InvalidInput, SchemaViolation
 from rewards.domain.outcome import EventRecord, Outcome, Status
+from rewards.domain.periods import iana_zone
 from rewards.domain.play import mechanics
 from rewards.domain.play.deciding import announce_segments, follow_emitted, place_in_segments
 from rewards.domain.work import Work, balances
@@ -81,8 +82,8 @@ def _set_timezone(work: Work, command: SetProfile) -> dict[str, Any] | None:
 def zone(name: str) -> ZoneInfo:
     """The IANA time zone of that name. Raises `InvalidInput`."""
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as unknown:
+        return iana_zone(name)
+    except ValueError as unknown:
         raise InvalidInput(
             f"{name!r} is no time zone", path="timezone", expected="an IANA name like Europe/Berlin"
         ) from unknown

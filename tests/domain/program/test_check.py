@@ -63,6 +63,7 @@ EARN = {"earn": {"currency": "points", "amount": 1}}
         (put("rules.share_points.then.0", {"ern": {}}), "rules.share_points.then.0.ern", "unknown-key", "earn"),
         (put("rewards", 2), "rewards", "value", None),
         (put("program.timezone", "Mars/Olympus"), "program.timezone", "value", None),
+        (put("program.timezone", "localtime"), "program.timezone", "value", None),
         (put("program.money", "euro"), "program.money", "value", None),
         (put("currencies.points.clawback", "within_balanc"), "currencies.points.clawback", "value", "within_balance"),
         (put("currencies.points.expires", {"on": "02-30"}), "currencies.points.expires.on", "value", None),

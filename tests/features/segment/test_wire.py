@@ -122,6 +122,7 @@ Ago = Callable[[float], datetime]
         (lambda ago: {"timestamp": ago(-3600).isoformat()}, 0),
         (lambda ago: {"timestamp": ago(-3600).isoformat(), "sentAt": ago(0).isoformat()}, 0),
         (lambda _: {"timestamp": 1e300}, 0),
+        (lambda _: {"timestamp": "0001-01-01T00:00:00Z"}, 0),
         (lambda _: {"timestamp": -1e300}, 0),
         (lambda _: {"timestamp": {}}, 0),
         (lambda _: {"timestamp": None}, 0),

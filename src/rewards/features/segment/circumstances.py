@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from rewards.domain.commands import YEARS
 from rewards.domain.errors import InvalidInput
 from rewards.domain.profile import zone
 from rewards.features.segment.schemas import Call
@@ -21,7 +22,15 @@ _LOCALE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
 def moment(value: Any) -> datetime | None:
-    """A timestamp as clients write it: ISO 8601 (UTC where it names no zone), or seconds or milliseconds since 1970."""
+    """A timestamp as clients write it: ISO 8601 (UTC where it names no zone), or seconds or milliseconds since 1970.
+
+    None for what is no moment, and for the year 1: clients send its first second where they have no time at all.
+    """
+    parsed = _parsed(value)
+    return parsed if parsed is not None and parsed.year in YEARS else None
+
+
+def _parsed(value: Any) -> datetime | None:
     try:
         if isinstance(value, str):
             text = value.strip()

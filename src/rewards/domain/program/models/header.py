@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from rewards.domain.periods import iana_zone
 from rewards.domain.program.models.base import DurationText, Key, LengthText, Locale, Localised, Part
 
 
 def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from None
+    iana_zone(name)
     return name
 
 
