@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.service import EventFactory, Live, live, service_settings
 
 from rewards.db.engine import database_url
+from rewards.db.transact import transact
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.play.metrics import read
 from rewards.pipeline.intake import Addressed
@@ -156,3 +158,60 @@ async def test_a_dry_run_of_a_refund_says_what_it_would_take_back(shop: Live) ->
     answer = (await shop.client.post("/v1/events?dry_run=true", json=body)).json()
     assert answer["effects"][-1] == {"type": "taken_back", "event": (await events_of(shop, "d1"))[0]}
     assert (await metrics(shop, "dora"))["orders"] == 1
+
+
+SPRINTS = """
+rewards: 1
+program: {key: sprints, timezone: UTC, late_window: 72h, unknown_events: quarantine}
+currencies: {points: {clawback: allow_debt}}
+events:
+  ordered: {properties: {order: string, quest: string}}
+  refunded: {properties: {order: string}}
+  walked: {}
+metrics:
+  names: {distinct: [ordered, quest.expired], value: event.quest, over: 30d}
+  latest: {last: [ordered, quest.expired], value: event.quest}
+quests: {sprint: {steps: [{event: walked, target: 5}], window: 20h}}
+rules:
+  - {key: paid, on: ordered, then: [{earn: {currency: points, amount: 10, reference: event.order}}]}
+  - {key: refund, on: refunded, then: [{reverse: {reference: event.order}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+async def sprints(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+    """Nobody wakes its members."""
+    async with live(service_settings(migrated_url, redis_url), SPRINTS, kind="sandbox") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("kind", "hours_ago", "status"),
+    [("ordered", 0, "processed"), ("ordered", 80, "too_late"), ("nobody_knows", 0, "quarantined")],
+)
+async def test_what_time_counted_beside_an_event_that_does_not_count_is_counted_anew(
+    sprints: Live, kind: str, hours_ago: int, status: str
+) -> None:
+    member = f"walker-{status}"
+
+    async def later(hours: int) -> datetime:
+        sql = "UPDATE program SET clock_offset = clock_offset + make_interval(hours => :hours) WHERE id = :id"
+        values = {"hours": hours, "id": sprints.program_id}
+        await transact(sprints.service.engine, lambda connection: connection.execute(text(sql), values))
+        [row] = await rows(sprints, "SELECT now() + clock_offset AS now FROM program WHERE id = :program")
+        return cast(datetime, row.now)
+
+    await sprints.event(type="walked", member=member, properties={})
+    now = await later(30)
+    sent = {"order": "a", "quest": "a"} if kind == "ordered" else {}
+    moment = now - timedelta(hours=hours_ago)
+    beside = await sprints.event(type=kind, member=member, properties=sent, occurred_at=moment.isoformat())
+    assert beside["status"] == status
+    # It says what time said, so that nothing but that is left when both are refunded.
+    again = {"order": "b", "quest": "sprint"}
+    await sprints.event(
+        type="ordered", member=member, properties=again, occurred_at=(now - timedelta(hours=11)).isoformat()
+    )
+    assert len(await refund(sprints, member, "a")) == (status == "processed")
+    assert len(await refund(sprints, member, "b")) == 1
+    assert await metrics(sprints, member) == {"names": 1, "latest": "sprint"}

@@ -63,7 +63,7 @@ from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
 from rewards.domain.play.questing.asked import decide_join, decide_leave
 from rewards.domain.play.questing.teams import decide_contribution, decide_loss, decide_reward, decide_taken_back
-from rewards.domain.play.recounting import PASSED
+from rewards.domain.play.recounting import of_time
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
 from rewards.domain.refunding import decide_pass_on
@@ -125,15 +125,17 @@ def apply(
         raise MemberErased("the member was erased", since=rfc3339(state.erased_at))
     work = Work(program, state, now=now, ids=ids, counters=counters, actor=actor)
     post_due(work.draft, program.currencies, program.zone)
+    looks_anew = state.wake_at is not None and state.wake_at <= work.now
     if state.play and state.play_terms != program.play_terms:
         timers.drop_removed(work)
         mechanics.drop_removed(work)
+        looks_anew = True  # other terms may make something due at once
     # Who was merged away has nothing left that could be counted, and is paid nothing any more.
-    if program.keeps_time and state.wake_at is not None and state.wake_at <= work.now and state.merged_into is None:
+    if looks_anew and program.keeps_time and state.merged_into is None:
         pass_time(work)
-        if work.contributions and type(command) is Event:
+        if work.contributions:
             # They are kept with the event that came next, and are none of its own: it does not take them with it.
-            work.contributions = [[f"{PASSED}:{name}", *kept] for name, *kept in work.contributions]
+            work.contributions = of_time(work)
     outcome = _DECIDE[type(command)](work, command)
     if program.boards is not None:
         boards.record(work, outcome)

@@ -41,7 +41,7 @@ from rewards.domain.ledger.wallet import Unloaded, Wallet
 from rewards.domain.outcome import Leg, Outcome, Status
 from rewards.domain.play.closing import OpenPeriods
 from rewards.domain.play.questing import sending
-from rewards.domain.play.recounting import PASSED
+from rewards.domain.play.recounting import metric_of
 from rewards.domain.program.compiled import Program
 from rewards.domain.recorded import (
     HISTORY_EVENTS_MAX,
@@ -155,12 +155,14 @@ class Member:
         found = [
             event
             for event in self.events.values()
-            if not event.taken_back
-            and event.member in wanted.members
+            if event.member in wanted.members
             and (wanted.since is None or event.occurred_at >= wanted.since)
             and (
-                event.type in wanted.types
-                or any(kept[0].removeprefix(f"{PASSED}:") in wanted.metrics for kept in event.contributions)
+                (event.type in wanted.types and not event.taken_back)
+                or any(
+                    metric_of(name) in wanted.metrics and (not event.taken_back or name not in wanted.metrics)
+                    for name, *_ in event.contributions
+                )
             )
         ]
         newest = sorted(found, key=lambda event: event.id, reverse=True)[:HISTORY_EVENTS_MAX]
@@ -235,7 +237,8 @@ class Member:
     def _store_event(self, outcome: Outcome) -> None:
         """The event, what was earned because of it or of an earlier one, and which count no longer."""
         record = outcome.event
-        if record is not None and outcome.status is Status.PROCESSED:
+        counts = outcome.status is Status.PROCESSED
+        if record is not None and (counts or record.contributions):
             self.events[outcome.id] = Recorded(
                 outcome.id,
                 outcome.state.id,
@@ -244,6 +247,7 @@ class Member:
                 record.properties,
                 record.context,
                 tuple(record.contributions),
+                taken_back=not counts,
             )
         for made in outcome.transactions:
             event = self.events.get(made.origin.event) if made.origin.event is not None else None

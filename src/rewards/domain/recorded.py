@@ -45,7 +45,7 @@ class Wanted:
     """Which events: those of `members` (one, and whom it has absorbed) that still count and occurred at `since` or later.
 
     Of these all that contributed to one of `metrics` (ids), and all of `types`, with what was sent. Without `since`: all
-    that are kept.
+    that are kept. Also those that never counted or do no longer beside which time counted in one of `metrics`, as `taken_back`.
     """
 
     members: tuple[UUID, ...]

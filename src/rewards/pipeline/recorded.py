@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.driver import fetch
 from rewards.domain.ids import bucket_of, id_floor
+from rewards.domain.play.recounting import PASSED
 from rewards.domain.recorded import HISTORY_EVENTS_MAX, Earned, History, PastEarning, Recorded, Wanted, WantedEarnings
 from rewards.domain.state import MemberState
 
@@ -50,24 +51,25 @@ LEFT JOIN LATERAL (
 
 LOAD_HISTORY: Final = """
 SELECT e.member_id, e.id, e.type, e.occurred_at, e.properties::text AS properties, e.context::text AS context,
-       e.contributions::text AS contributions
+       e.contributions::text AS contributions, e.gone
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 CROSS JOIN LATERAL (
-    SELECT e.member_id, e.id, e.type, e.occurred_at, e.contributions,
+    SELECT e.member_id, e.id, e.type, e.occurred_at, e.contributions, g.gone,
            CASE WHEN e.type = ANY($5::text[]) THEN e.properties END AS properties,
            CASE WHEN e.type = ANY($5::text[]) THEN e.context END AS context
     FROM event e
+    LEFT JOIN taken_back_event t
+        ON t.program_id = $1 AND t.bucket = e.bucket AND t.member_id = e.member_id AND t.event_id = e.id
+    CROSS JOIN LATERAL (SELECT e.status <> 'processed' OR t.event_id IS NOT NULL AS gone) g
     WHERE e.program_id = $1 AND e.bucket = k.bucket AND e.member_id = k.member_id AND e.id >= $4
-      AND e.status = 'processed' AND (e.type = ANY($5::text[]) OR e.contributions::text LIKE ANY($6::text[]))
-      AND NOT EXISTS (
-          SELECT FROM taken_back_event t
-          WHERE t.program_id = $1 AND t.bucket = e.bucket AND t.member_id = e.member_id AND t.event_id = e.id
-      )
+      AND CASE WHEN g.gone THEN e.contributions::text LIKE ANY($8::text[])
+               ELSE e.type = ANY($5::text[]) OR e.contributions::text LIKE ANY($6::text[]) END
     ORDER BY e.id DESC LIMIT $7
 ) e
 ORDER BY e.id DESC LIMIT $7
 """
-"""Newest first, so that where there are too many the oldest are left out."""
+"""Newest first, so that where there are too many the oldest are left out. What time counted stays with an event that counts no
+longer, or never did."""
 
 
 LOAD_EARNINGS: Final = """
@@ -115,9 +117,11 @@ async def load_history(
         sorted(wanted.types),
         [f'%{metric}"%' for metric in sorted(wanted.metrics)],  # whether time brought it about or not
         HISTORY_EVENTS_MAX + 1,
+        [f'%"{PASSED}:%{metric}"%' for metric in sorted(wanted.metrics)],
     )
     state.histories[wanted] = History(
-        tuple(_recorded(row) for row in found[:HISTORY_EVENTS_MAX]), complete=len(found) <= HISTORY_EVENTS_MAX
+        tuple(_recorded(row, taken_back=row.gone) for row in found[:HISTORY_EVENTS_MAX]),
+        complete=len(found) <= HISTORY_EVENTS_MAX,
     )
 
 

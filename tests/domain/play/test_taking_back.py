@@ -448,3 +448,47 @@ def test_what_time_brought_about_is_not_taken_back_with_the_event_that_came_next
     assert counted == (1, 2)
     assert taken_back(world.happen("refunded", 101, order="a"))
     assert (world.metric("breaks", 102), world.metric("longest", 102)) == counted
+
+
+SPRINTS: Final = """
+metrics:
+  names: {distinct: [ordered, quest.expired], value: event.quest, OVER}
+  latest: {last: [ordered, quest.expired], value: event.quest, OVER}
+  lengths: {max: [ordered, streak.broken], value: event.length, OVER}
+quests: {sprint: {steps: [{event: gifted, target: 5}], window: 20h}}
+streaks: {daily: {on: looked}}
+"""
+NAMED: Final = HEAD.replace(
+    "ordered: {properties: {", "ordered: {properties: {quest: string, length: integer, "
+).replace("late_window", "unknown_events: quarantine, late_window")
+
+
+@pytest.mark.parametrize("over", ["over: 30d", "over: 60d", "over: year", "over: lifetime"])
+@pytest.mark.parametrize(
+    "beside",
+    ["nothing", "an order that is refunded", "both in one refund", "too late", "quarantined"],
+)
+def test_what_time_counted_is_counted_anew_whatever_became_of_the_event_beside_it(beside: str, over: str) -> None:
+    world = World(compiled((NAMED + SPRINTS + RULES).replace("OVER", over).replace(", over: lifetime", "")))
+    for hour in (0, 24):
+        world.happen("looked", hour)
+    world.happen("gifted", 24)
+    if beside == "nothing":
+        world.members.advance(after(99))
+    world.members._wakes.clear()  # otherwise nobody woke the member
+    reference = "b" if beside == "both in one refund" else "a"
+    if beside == "too late":
+        world.happen("ordered", -200, now=99, order="a", quest="a", length=1)
+    elif beside == "quarantined":
+        world.happen("nobody_knows", 99)
+    elif beside != "nothing":
+        world.happen("ordered", 99, order=reference, quest="a", length=1)
+    # It says the same as what time said, so that nothing but what time said is left without it.
+    world.happen("ordered", 43, now=99.1, order="b", quest="sprint", length=2)
+    for number, order in enumerate(("a", "b")):
+        world.happen("refunded", 99.2 + number / 10, order=order)
+    assert [world.metric(key, 100) for key in ("names", "latest", "lengths")] == [1, "sprint", 2]
+    # What occurred after time had its say and came later is the latest; what occurred before it is not.
+    for occurred, latest in ((43.5, "sprint"), (45, "late")):
+        world.happen("ordered", occurred, now=99.8, order="c", quest="late", length=0)
+        assert world.metric("latest", 100) == latest

@@ -126,7 +126,7 @@ def _hold_back(work: Work, command: Event, occurred_at: datetime, policy: Unknow
     """
     if policy is Unknown.REJECT or (command.replay and policy is Unknown.QUARANTINE):
         raise problem
-    record = _record(command, command.type, occurred_at, command.properties, [])
+    record = _record(command, command.type, occurred_at, command.properties, work.contributions)
     if policy is Unknown.ACCEPT:
         return finish(work, Status.PROCESSED, record)
     work.trace.append({"result": "quarantined", "code": problem.code, "why": problem.message, **problem.details})

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from rewards.domain.errors import SchemaViolation
 from rewards.domain.ledger.accounts import Kind
 from rewards.domain.ledger.wallet import Unloaded
+from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.counting import contributed
 from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.metrics import Stored, contribution, recompute
@@ -24,9 +25,24 @@ from rewards.domain.recorded import History, PastEarning, Recorded, Wanted, Want
 from rewards.domain.work import Work
 
 PASSED: Final = "passed"
-"""What begins the name of a contribution that time brought about, and not the event with which it is kept."""
+"""What begins the name of a contribution that time brought about, and not the event with which it is kept. The moment of it
+in microseconds comes next, then the metric: `passed:1763712000000000:5e1f…`; of a mechanic's there is no moment."""
 FILLED_IN: Final = "backfill"
 """Where a member remembers which metrics were filled in from recorded events, by metric id: until which event."""
+
+
+def of_time(work: Work) -> list[Any]:
+    """What time has counted so far, as it is kept with the command that comes next, whatever becomes of that one."""
+    counted = [
+        [f"{PASSED}:{epoch_micros(stored.occurred_at)}:{name}", *stored.contribution] for name, stored in work.counted
+    ]
+    metrics = {name for name, _ in work.counted}
+    return counted + [[f"{PASSED}:{name}", *kept] for name, *kept in work.contributions if name not in metrics]
+
+
+def metric_of(name: str) -> str:
+    """The id of the metric in which something counted, by the name under which it is kept; be it time that did it."""
+    return name.rpartition(":")[2] if name.startswith(f"{PASSED}:") else name
 
 
 def contributions_of(work: Work, event: Recorded) -> Iterator[tuple[str, Stored]]:
@@ -55,14 +71,14 @@ def recount(
     """
     owners = (work.state.id, *work.absorbed) if members is None else tuple(members)
     history = _history(work, metrics, owners, since=_since(work, metrics), fill_in=fill_in)
-    events = [event for event in history.events if event.id not in work.taken_back]
+    events = [event for event in history.events if not _is_gone(work, event)]
     if not history.complete:
         keys = [metric.key for metric in metrics]
         work.trace.append({"metrics": keys, "result": "counted_from_the_newest", "events": len(history.events)})
     for metric in metrics:
         if fill_in and members is None and not history.complete and _has_counted(work, metric, events):
             continue
-        found = _counted(work, metric, events, fill_in=fill_in)
+        found = _counted(work, metric, history.events, fill_in=fill_in)
         state = recompute(metric, found, zone=work.zone, late_seconds=work.program.late_seconds)
         work.set_metric(metric.id, state)
     return len(events)
@@ -76,15 +92,17 @@ def counted_since(work: Work, metric: Metric, since: datetime | None) -> list[St
     history = _history(work, [metric], (work.state.id, *work.absorbed), since=since)
     if not history.complete:
         return None
-    return _counted(work, metric, [event for event in history.events if event.id not in work.taken_back])
+    return _counted(work, metric, history.events)
 
 
 def _counted(work: Work, metric: Metric, events: Iterable[Recorded], *, fill_in: bool = False) -> list[Stored]:
-    """With what this command has counted itself."""
+    """With what this command has counted itself. Of events that are gone, what time counted beside them."""
     found: list[Stored] = []
     for event in events:
-        derives = fill_in or _was_filled_in(work, metric, event)
-        found += _contributions_to(work, metric, event, derives=derives)
+        found += _passed(metric, event)
+        if not _is_gone(work, event):
+            derives = fill_in or _was_filled_in(work, metric, event)
+            found += _contributions_to(work, metric, event, derives=derives)
     return [*found, *(stored for name, stored in work.counted if name == metric.id)]
 
 
@@ -147,9 +165,20 @@ def _history(
     return history
 
 
+def _is_gone(work: Work, event: Recorded) -> bool:
+    return event.taken_back or event.id in work.taken_back
+
+
+def _passed(metric: Metric, event: Recorded) -> Iterator[Stored]:
+    for name, *kept in event.contributions:
+        if name.startswith(f"{PASSED}:") and metric_of(name) == metric.id:
+            micros = name.split(":")[1]  # what was kept at first had none
+            at = from_epoch_micros(int(micros)) if micros != metric.id else event.occurred_at
+            yield Stored(at, event.id.hex, kept)
+
+
 def _contributions_to(work: Work, metric: Metric, event: Recorded, *, derives: bool) -> list[Stored]:
-    names = (metric.id, f"{PASSED}:{metric.id}")
-    found = [Stored(event.occurred_at, event.id.hex, kept) for name, *kept in event.contributions if name in names]
+    found = [Stored(event.occurred_at, event.id.hex, kept) for name, *kept in event.contributions if name == metric.id]
     if not found and derives and event.type in metric.events:
         derived = _derived(work, metric, event)
         if derived is not None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from rewards.domain.commands import MemberRef, SentBy
-from rewards.domain.play.recounting import PASSED
+from rewards.domain.play.recounting import metric_of
 from rewards.domain.program.compiled import Program
 from rewards.features.events.schemas import Reason, Trace
 
@@ -142,7 +142,7 @@ def _common(row: Any) -> dict[str, Any]:
 
 def _contributions(kept: list[list[Any]] | None, program: Program) -> list[Contribution]:
     names = {metric.id: metric.key for metric in program.metrics.values()}
-    told = [(definition.removeprefix(f"{PASSED}:"), value) for definition, *value in kept or []]
+    told = [(metric_of(definition), value) for definition, *value in kept or []]
     return [Contribution(names.get(definition), definition, value) for definition, value in told]
 
 
