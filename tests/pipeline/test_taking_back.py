@@ -169,7 +169,7 @@ events:
   refunded: {properties: {order: string}}
   walked: {}
 metrics:
-  names: {distinct: [ordered, quest.expired], value: event.quest, over: 30d}
+  names: {distinct: [ordered, quest.expired], value: event.quest}
   latest: {last: [ordered, quest.expired], value: event.quest}
 quests: {sprint: {steps: [{event: walked, target: 5}], window: 20h}}
 rules:
