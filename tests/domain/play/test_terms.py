@@ -93,7 +93,7 @@ UNTOUCHED_MIN: Final = 120
 
 
 class Change(NamedTuple):
-    """One document made of another by a single change: what stands at `path` goes, or becomes `value`."""
+    """One document made of another by a single change: what stands at `path` becomes `value`, or goes."""
 
     path: tuple[str | int, ...]
     value: Any
@@ -109,7 +109,8 @@ def compiled(data: dict[str, Any]) -> Program | None:
 
 
 def changes(data: dict[str, Any]) -> Iterator[Change]:
-    """Without each part; with each number another one; with each word what such a word is elsewhere in the document."""
+    """Without each part, or with it under another name; with each number another one; with each word what such a word is
+    elsewhere in the document."""
     words: dict[str | int, set[str]] = {"per": {"day", "week", "month"}, "every": {"day", "week", "month"}}
     words |= {"order": {"any", "strict", "ascending", "descending"}, "operator": {"sum", "best", "last", "distinct"}}
     words |= {"downgrade": {"to_qualified", "one_level"}, "grace": {"1d"}, "late_window": {"96h"}, "timezone": {"UTC"}}
@@ -120,7 +121,9 @@ def changes(data: dict[str, Any]) -> Iterator[Change]:
             words.setdefault(path[-1], set()).add(value)
     for path, value in leaves:
         yield _changed(data, path, None)
-        if isinstance(value, bool):
+        if isinstance(value, dict) and isinstance(path[-1], str):
+            yield _renamed(data, path)
+        elif isinstance(value, bool):
             yield _changed(data, path, not value)
         elif isinstance(value, (int, float)):
             yield _changed(data, path, value + 1)
@@ -148,6 +151,16 @@ def _changed(data: dict[str, Any], path: tuple[str | int, ...], value: Any) -> C
     else:
         place[path[-1]] = value
     return Change(path, value, changed)
+
+
+def _renamed(data: dict[str, Any], path: tuple[str | int, ...]) -> Change:
+    without = _changed(data, path, None).data
+    found, place = data, without
+    for key in path[:-1]:
+        found, place = found[key], place[key]  # type: ignore[index]
+    name = f"{path[-1]}_anew"
+    place[name] = found[path[-1]]  # type: ignore[index]
+    return Change(path, name, without)
 
 
 def earlier(data: dict[str, Any]) -> Program:
