@@ -357,6 +357,20 @@ def test_a_new_version_of_the_ladder(before: str, after: str, held: str) -> None
     assert world.held() == "-"
 
 
+@pytest.mark.parametrize("per", ["year", "60d", "lifetime"])
+@pytest.mark.parametrize("kind", ["ordered", "asked"])
+def test_a_lowered_threshold_lifts_at_the_next_command_whichever_that_is(kind: str, per: str) -> None:
+    world = World(program(f"per: {per}", levels="silver: {at: 500}; gold: {at: 1000}"))
+    world.happen("ordered", moment("2026-01-10"), id="a", total=700)
+    world.members.program = program(f"per: {per}", levels="silver: {at: 500}; gold: {at: 600, earn_rate: 3}")
+    outcome = world.happen(kind, moment("2026-01-11"), id="b", total=10)
+    assert [effect["key"] for effect in outcome.effects if effect["type"] == "tier"] == ["gold"]
+    assert world.held() == "gold"
+    assert world.achieved["gold", 1] is None
+    world.happen("ordered", moment("2026-01-12"), id="c", total=10)
+    assert [told[1:] for told in world.told] == [("silver", "-", "up"), ("gold", "silver", "up")]
+
+
 GOLD: Final = "gold: {at: 1000, rewards: [{earn: {currency: stars, amount: 100}}]}"
 
 
