@@ -272,6 +272,21 @@ async def test_a_transaction_tells_what_was_taken_back_of_it_before_a_merge_and_
     assert problem(await bank.post(f"/transactions/{earned}/reverse")) == (409, "already-reversed")
 
 
+@pytest.mark.parametrize("spent_first", [True, False])
+async def test_what_an_order_was_paid_with_comes_back_before_what_it_brought_is_taken(
+    bank: Bank, *, spent_first: bool
+) -> None:
+    """So nothing has to be forgiven of what it brought, and all is as before the order."""
+    member = f"pays-with-points-{spent_first}"
+    await bank.earn(member, 30)
+    movements = [("spend", 30), ("earn", 100)] if spent_first else [("earn", 100), ("spend", 30)]
+    for movement, amount in movements:
+        await bank.move(f"/members/{member}/{movement}", currency="points", amount=amount, reference="o-1")
+    answer = await bank.move(f"/members/{member}/reverse", reference="o-1")
+    assert [(made["kind"], made["amount"]) for made in answer["transactions"]] == [("refund", 30), ("clawback", 100)]
+    assert await bank.buckets(member) == (30, 0, 0, 0)
+
+
 WITHOUT_CREDIT = DOCUMENT.replace("  credit: {clawback: allow_debt}\n", "")
 
 

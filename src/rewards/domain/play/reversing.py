@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewards.domain import refunding
 from rewards.domain.ledger.accounts import Origin, Transaction
-from rewards.domain.ledger.reverse import NotReversible, Original, asked, reverse
+from rewards.domain.ledger.reverse import REFUNDED, NotReversible, Original, asked, reverse
 from rewards.domain.play.actions import Firing, performs, read_text
 from rewards.domain.play.streaking.purchases import Purchase
 from rewards.domain.play.streaks import Change
@@ -77,14 +77,16 @@ def take_back(
     reason: str | None = None,
     note: str | None = None,
 ) -> list[Transaction]:
-    """Reverses what is left of every reversible transaction that carries `reference`; returns the reversals.
+    """Reverses what is left of every reversible transaction that carries `reference`, what was spent before what was earned;
+    returns the reversals.
 
     What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more, and an
     effect says so; `NotReversible` where nothing else is left.
     """
     made = []
     refused: list[tuple[Original, NotReversible]] = []
-    for original in work.carrying(reference):
+    # What was spent comes back first (within each, the oldest first): a clawback takes only what is there.
+    for original in sorted(work.carrying(reference), key=lambda original: original.kind not in REFUNDED):
         if original.kind not in REVERSIBLE or original.remaining <= 0:
             continue
         origin = work.origin(source, reference=reference, reason=reason, note=note)
