@@ -116,7 +116,7 @@ EARN = {"earn": {"currency": "points", "amount": 1}}
         (put("rules.share_points.starts", "tomorrow"), "rules.share_points.starts", "value", None),
         (put("rules.share_points.budget", {"money": 1, "times": 1}), "rules.share_points.budget", "value", None),
         (put("rules.share_points.budget", {"times": 1, "per": "7d"}), "rules.share_points.budget", "value", None),
-        (put("rules.share_points.key", "audio_interest"), "rules.audio_interest", "duplicate-key", None),
+        (put("rules.share_points.key", "audio_interest"), f"rules.{RULES['share_points']}.key", "duplicate-key", None),
         (
             put("rules.share_points.then.0", {"earn": {"currency": "coins", "amount": 1}}),
             "rules.share_points.then.0.earn.currency",
@@ -266,6 +266,45 @@ def test_an_unknown_event_hides_no_other_mistake() -> None:
         ("rules.typo.then.1.earn.amount", "syntax", None),
         ("rules.typo.then.2.set.attribute", "unknown-attribute", None),
         ("rules.typo.when", "unknown-field", "metrics.orders_6mo"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("program.late_window", 72), "72 has no unit: write a duration such as 90s, 10m, 72h, 7d or 12mo"),
+        (put("program.key", "Shop"), "'Shop' is no key: small letters, digits and _ after a first letter"),
+        (put("program.locale", "english"), "'english' is no language such as en or pt-BR"),
+        (put("program.money", "EURO"), "'EURO' is no currency code such as EUR"),
+        (put("quests.share_three.steps", []), "must have 1 or more of these"),
+        (put("rules.audio_interest.limit.times", -1), "must be 0 or more"),
+        (put("rules.purchase_points.then.0.earn.rate", "abc"), "must be a number"),
+        (put("rules.purchase_points.then.0.earn.amount", -5), "must be 0 or more or a text"),
+    ],
+)
+def test_what_would_be_right_is_said_in_words(change: Change, message: str) -> None:
+    assert [each.message for each in check(Source(changed(change))).errors] == [message]
+
+
+def test_mistakes_are_told_where_they_stand_and_in_the_order_of_the_file() -> None:
+    source = b"""rewards: 1
+program: {key: cafe}
+metrics:
+  cups: {count: cup_bougt}
+events: {cup_bought: {propertys: {}}}
+rules:
+  - {key: cup, on: cup_bought, then: [{earn: {currency: beans, amount: 1}}]}
+  - {key: cup, on: cup_bought, when: event.size ==, limit: {times: 1, per: dayly}, then: []}
+currencies: {beans: {nam: Beans}}
+"""
+    report = check_bytes(source)
+    assert [(each.place.line if each.place else 0, each.path, each.near) for each in report.errors] == [
+        (4, "metrics.cups.count", "cup_bought"),
+        (5, "events.cup_bought.propertys", "properties"),
+        (8, "rules.1.key", None),
+        (8, "rules.1.when", None),
+        (8, "rules.1.limit.per", None),
+        (9, "currencies.beans.nam", "name"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,7 +59,8 @@ def check(source: Source) -> Report:
     if not isinstance(data, Mapping):
         problems.error("", "type", "a document is an object: start with `rewards: 1`")
         return _report(problems, source, None)
-    data, reduced = drop_later(dict(data), problems)
+    data, aliases = _told_apart(dict(data), problems)
+    data, reduced = drop_later(data, problems)
     document, broken = _document(data, problems)
     if document is not None:
         context = Context(document, problems, broken)
@@ -68,7 +69,39 @@ def check(source: Source) -> Report:
     problems.warnings = [
         each for each in problems.warnings if ".".join(each.path.split(".")[:2]) not in reduced | broken
     ]
+    problems.errors = [_by_place(each, aliases) for each in problems.errors]
+    problems.warnings = [_by_place(each, aliases) for each in problems.warnings]
     return _report(problems, source, document)
+
+
+def _told_apart(data: dict[str, Any], problems: Problems) -> tuple[dict[str, Any], dict[str, int]]:
+    """Gives a rule that is called like one before it a name of its own, so that its mistakes are not told of that one.
+    With where each such name stands."""
+    rules = data.get("rules")
+    if not isinstance(rules, list):
+        return data, {}
+    keys = [rule.get("key") if isinstance(rule, Mapping) else None for rule in rules]
+    kept, aliases, seen = list(rules), dict[str, int](), set[str]()
+    for position, key in enumerate(keys):
+        if not isinstance(key, str):
+            continue
+        if key in seen:
+            problems.error(f"rules.{position}.key", "duplicate-key", f"two rules are called {key}")
+            alias = f"rule_{position}"
+            while alias in keys:
+                alias += "_"
+            kept[position] = {**rules[position], "key": alias}
+            aliases[alias] = position
+        seen.add(key)
+    return {**data, "rules": kept}, aliases
+
+
+def _by_place(problem: Problem, aliases: Mapping[str, int]) -> Problem:
+    section, _, rest = problem.path.partition(".")
+    name, dot, inner = rest.partition(".")
+    if section != "rules" or name not in aliases:
+        return problem
+    return replace(problem, path=f"rules.{aliases[name]}{dot}{inner}")
 
 
 def _document(data: dict[str, Any], problems: Problems) -> tuple[Document | None, frozenset[str]]:
@@ -85,9 +118,14 @@ def _document(data: dict[str, Any], problems: Problems) -> tuple[Document | None
 
 
 def _report(problems: Problems, source: Source, document: Document | None) -> Report:
-    errors = tuple(_placed(problem, source) for problem in problems.errors)
-    warnings = tuple(_placed(problem, source) for problem in problems.warnings)
+    errors, warnings = (_in_order(each, source) for each in (problems.errors, problems.warnings))
     return Report(errors, warnings, None if errors else document, source.data)
+
+
+def _in_order(problems: Iterable[Problem], source: Source) -> tuple[Problem, ...]:
+    """As somebody meets them who goes through the file from its beginning; those without a place come first."""
+    placed = (_placed(problem, source) for problem in problems)
+    return tuple(sorted(placed, key=lambda each: (each.place.line, each.place.column) if each.place else (0, 0)))
 
 
 def _placed(problem: Problem, source: Source) -> Problem:

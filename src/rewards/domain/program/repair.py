@@ -11,10 +11,11 @@ from pydantic_core import ErrorDetails
 
 from rewards.domain.program.models.actions import ACTIONS, Action
 from rewards.domain.program.models.badges import Badge, BadgeLevel
+from rewards.domain.program.models.base import KEY_PATTERN, LOCALE_PATTERN
 from rewards.domain.program.models.checks import Buckets, Check, Expected, Given
 from rewards.domain.program.models.document import Document
 from rewards.domain.program.models.events import Attribute, EventType, Property
-from rewards.domain.program.models.header import Currency, Expires, Header
+from rewards.domain.program.models.header import MONEY_PATTERN, Currency, Expires, Header
 from rewards.domain.program.models.leaderboards import By, Every, Leaderboard, Prize, Visibility
 from rewards.domain.program.models.leaderboards import Score as BoardScore
 from rewards.domain.program.models.members import Metric, Segment
@@ -98,6 +99,21 @@ _TYPE_WORDS: Final = {
     "model_attributes_type": "must be an object",
     "missing": "is required",
 }
+_LIMIT_WORDS: Final = {
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+    "too_short": "must have {min_length} or more of these",
+    "too_long": "must have {max_length} of these or fewer",
+    "string_too_short": "must be a text of {min_length} or more characters",
+    "string_too_long": "must be a text of {max_length} characters or fewer",
+}
+_PATTERN_WORDS: Final = {
+    KEY_PATTERN: "is no key: small letters, digits and _ after a first letter",
+    LOCALE_PATTERN: "is no language such as en or pt-BR",
+    MONEY_PATTERN: "is no currency code such as EUR",
+}
 
 _BRANCH: Final = frozenset({*_TYPE_WORDS, "literal_error"}) - {"missing"}
 
@@ -139,7 +155,16 @@ def _report(path: str, mistakes: list[tuple[Sequence[Any], ErrorDetails]], probl
         expected = str(first.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         near = nearest(str(first["input"]), expected)
     code = "missing" if kind == "missing" else "value"
-    problems.error(path, code, " or ".join(messages), near=near)
+    problems.error(path, code, _either(messages), near=near)
+
+
+def _either(messages: list[str]) -> str:
+    """What each branch of a union asks for, in one sentence."""
+    if "must be a number" in messages and "must be a whole number" in messages:
+        messages = [each for each in messages if each != "must be a whole number"]
+    first, *rest = messages
+    same = all(each.startswith("must be ") for each in messages)
+    return " or ".join([first, *(each.removeprefix("must be ") if same else each for each in rest)])
 
 
 def _message(mistake: ErrorDetails) -> str:
@@ -147,7 +172,10 @@ def _message(mistake: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context.get("error", mistake["msg"]))
     if kind == "string_pattern_mismatch":
-        return f"{mistake['input']!r} does not match {context.get('pattern')}"
+        pattern = str(context.get("pattern"))
+        return f"{mistake['input']!r} {_PATTERN_WORDS.get(pattern, f'does not match {pattern}')}"
+    if kind in _LIMIT_WORDS:
+        return _LIMIT_WORDS[kind].format_map(context)
     if kind == "literal_error":
         return f"must be {context.get('expected')}, not {mistake['input']!r}"
     word = _TYPE_WORDS.get(kind)

@@ -36,7 +36,7 @@ class Context:
         if name in names:
             return True
         if not self.is_broken(section, name):
-            self.problems.unknown(path, what, name, names)
+            self.problems.unknown(path, what, name, self.known(section, names))
         return False
 
     def expression(self, path: str, source: str, compiling: Callable[[], Result]) -> Result | None:

@@ -125,6 +125,7 @@ def resolve_events(context: Context, catalogue: Catalogue, names: Iterable[str],
         else:
             whole = False
             if not context.is_broken("events", name) and not context.is_broken("groups", name):
-                known = [*declared, *catalogue.groups, *INTERNAL_EVENTS]
+                declarations = context.known("events", declared) | context.known("groups", catalogue.groups)
+                known = [*sorted(declarations), *INTERNAL_EVENTS]
                 context.problems.error(path, "unknown-event", f"unknown event {name!r}", near=nearest(name, known))
     return tuple(found) if whole else None

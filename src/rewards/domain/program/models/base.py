@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from rewards.domain.periods import Span
-from rewards.domain.program.durations import parse_duration, parse_length, parse_span
+from rewards.domain.program.durations import EXPECTED, parse_duration, parse_length, parse_span
 from rewards.domain.program.expressions.syntax import LENGTH_MAX
 
 KEY_PATTERN: Final = r"^[a-z][a-z0-9_]*$"
 SECTION_MAX: Final = 500
 ACTIONS_MAX: Final = 20
 _DURATION_SCHEMA: Final = {"type": "string", "pattern": "^[1-9][0-9]*(s|m|h|d|mo)$"}
-_LOCALE: Final = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
+LOCALE_PATTERN: Final = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 
 
 class Part(BaseModel):
@@ -39,6 +39,12 @@ def _span(text: str) -> str:
     return text
 
 
+def _with_unit(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit: write {EXPECTED}")  # noqa: TRY004 - which Pydantic reports
+    return value
+
+
 def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -48,12 +54,12 @@ EventName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]*$", max_
 """An event type, a group, or an internal event such as `segment.entered`."""
 PropertyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
-Locale = Annotated[str, StringConstraints(pattern=_LOCALE, max_length=35)]
+Locale = Annotated[str, StringConstraints(pattern=LOCALE_PATTERN, max_length=35)]
 Localised = Words | dict[Locale, Words]
 """What people see: one text, or a text per locale."""
-DurationText = Annotated[str, AfterValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-LengthText = Annotated[str, AfterValidator(_length), WithJsonSchema(_DURATION_SCHEMA)]
-SpanText = Annotated[str, AfterValidator(_span)]
+DurationText = Annotated[str, BeforeValidator(_with_unit), AfterValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+LengthText = Annotated[str, BeforeValidator(_with_unit), AfterValidator(_length), WithJsonSchema(_DURATION_SCHEMA)]
+SpanText = Annotated[str, BeforeValidator(_with_unit), AfterValidator(_span)]
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=LENGTH_MAX)]
 Events = Annotated[
     list[EventName],

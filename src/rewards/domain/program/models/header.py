@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from rewards.domain.periods import iana_zone
 from rewards.domain.program.models.base import DurationText, Key, LengthText, Locale, Localised, Part
+
+MONEY_PATTERN: Final = "^[A-Z]{3}$"
 
 
 def _zone(name: str) -> str:
@@ -36,7 +38,7 @@ class Header(Part):
     description: Localised | None = None
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     locale: Locale = "en"
-    money: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")] = "EUR"
+    money: Annotated[str, StringConstraints(pattern=MONEY_PATTERN)] = "EUR"
     late_window: DurationText = "72h"
     unknown_events: Policy = "quarantine"
     """What becomes of an event whose type is not declared."""
