@@ -545,6 +545,29 @@ def test_what_was_kept_under_another_target_stays_kept(before: str, now: str, th
     assert world.lengths("streak_broken") == ([] if length else [("streak_broken", 10)])
 
 
+@pytest.mark.parametrize(
+    ("before", "then", "reached"),
+    [
+        ("mon tue", "wed", [(1, 1), (2, 1)]),            # what still runs has come to it
+        ("mon tue thu", "fri", [(1, 2), (2, 2)]),        # and what had ended did so before there was anything to reach
+        ("mon tue", "thu", [(1, 2)]),
+        ("mon", "tue2", [(1, 2)]),                       # however long ago that was
+    ],
+)  # fmt: skip
+def test_a_milestone_that_a_version_adds_is_not_reached_by_what_had_ended(
+    before: str, then: str, reached: list[tuple[int, int]]
+) -> None:
+    world = World(program("target: 1"))
+    for day in before.split():
+        world.run(on(day))
+    world.until(on(then, "10:00"))
+    world.program = world.members.program = program("milestones: [{at: 1}, {at: 2}]")
+    world.run(on(then, "11:00"))
+    world.run(on(then))
+    effects = [effect for outcome in world.outcomes for effect in outcome.effects]
+    assert [(each["length"], each["instance"]) for each in effects if each["type"] == "streak_milestone"] == reached
+
+
 def test_what_was_missed_under_another_target_stays_missed() -> None:
     world = World(program("target: 3"))
     for day, runs in ((1, 3), (2, 2), (3, 3)):

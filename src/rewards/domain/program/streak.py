@@ -108,11 +108,12 @@ class Streak:
     rewards: tuple[Action, ...]
     cause: Cause = field(init=False)
     terms: int = field(init=False)
-    """Tells apart definitions under which time does something at different moments."""
+    """Tells apart definitions under which time does something at different moments, or something else is reached."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cause", Cause("streak", self.key))
-        terms = f"{self.target} {self.per} {self.freezes} {self.warn_before}"
+        milestones = sorted((each.at, each.every) for each in self.milestones)
+        terms = f"{self.target} {self.per} {self.freezes} {self.warn_before} {milestones}"
         object.__setattr__(self, "terms", int.from_bytes(blake2b(terms.encode(), digest_size=4).digest()))
 
     def milestone(self, length: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from rewards.domain.play.streaking.standing import Fate, Standing, standing
+from rewards.domain.play.streaking.standing import Fate, Standing, most, standing
 from rewards.domain.play.streaking.stretches import Stretch, anew, first, following, move
 from rewards.domain.program.streak import USUAL_SECONDS, Streak
 
@@ -66,14 +66,17 @@ class Memory:
 
     @classmethod
     def read(cls, streak: Streak, kept: Mapping[str, Any]) -> Memory:
-        """What was kept or missed under another target stays so, unless more is done in it, or something is taken back."""
+        """What was kept or missed under another target stays so, unless more is done in it, or something is taken back.
+
+        Milestones that a version adds are none of what had ended before it.
+        """
         stretches = [Stretch(*each) for each in kept["stretches"]]
         target = kept.get("target", streak.target)
         if target != streak.target:
             for each in stretches:
                 was_kept = each.count >= target
                 each.count = max(each.count, streak.target) if was_kept else min(each.count, streak.target - 1)
-        return cls(
+        memory = cls(
             streak,
             ZoneInfo(kept["zone"]),
             standing(kept["settled"]),
@@ -83,6 +86,9 @@ class Memory:
             kept["warned"],
             list(kept.get("paused_in", (0, 0))),
         )
+        if kept.get("due", (None,))[0] != streak.terms:
+            memory.paid = most(memory.paid, memory.tell().standing.runs)
+        return memory
 
     def plain(self, told: Told) -> dict[str, Any]:
         """As it is kept in the member's document; `told` is how it stands. With it goes when time next does something."""
