@@ -70,4 +70,7 @@ async def test_the_only_program_is_meant(servers: LocalServers, tmp_path: Path) 
             code, said = told(f"{line} --program first")
             assert code == 0, (line, said)
 
+        code, said = told("program diff {document}")  # the document names its own
+        assert (code, said) == (0, "No change.\n")
+
     await asyncio.to_thread(all_answer)

@@ -224,7 +224,8 @@ async def _print_member(
 
 
 def _cause(line: MemberLine) -> str:
-    return line.source if line.reference is None else f"{line.source} ({line.reference})"
+    source = line.source if line.reason is None else f"{line.source}, {line.reason}"
+    return source if line.reference is None else f"{source} ({line.reference})"
 
 
 @asynccontextmanager

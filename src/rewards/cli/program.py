@@ -86,15 +86,21 @@ def test(file: Path, as_json: bool) -> None:
 @click.option("--to", "after", type=click.IntRange(min=1), help="A version to compare with.")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 def diff(files: tuple[Path, ...], program: str | None, before: int | None, after: int | None, as_json: bool) -> None:
-    """Compare two documents by meaning: two files, a file with a program's version, or two versions."""
+    """Compare two documents by meaning: two files, a file with a program's version, or two versions.
+
+    A file alone is compared with what is published of the program that it names.
+    """
     if len(files) == 2 and program is None:
         one, other = (document_of(path) for path in files)
-    elif program is not None and len(files) == 1 and after is None:
-        one, other = owned_document(program, before), document_of(files[0])
+    elif len(files) == 1 and after is None:
+        other = document_of(files[0])
+        one = owned_document(program or other.program.key, before)
     elif program is not None and not files and after is not None:
         one, other = owned_document(program, before), owned_document(program, after)
     else:
-        raise click.UsageError("Give two files, or --program with one file, or --program with --to.")
+        raise click.UsageError(
+            "Give two files, or one file (with --program unless it names its own), or --program with --to."
+        )
     changes = compare(one, other)
     if as_json:
         click.echo(json.dumps([change.as_json() for change in changes], ensure_ascii=False))

@@ -32,7 +32,7 @@ def budget_totals(program: Program) -> dict[str, int]:
 
 
 def figures(found: Simulated, label: str | None, money: str, budgets: Mapping[str, int]) -> dict[str, Any]:
-    """Everything, for machines. Budgets are totals per period, by rule."""
+    """Everything, for machines. Budgets are totals per period, by rule. `untold`: what figures leave out, and why."""
     sides = {"after": found.after} | ({"before": found.before} if found.before is not None else {})
     return {
         "events": found.events,
@@ -43,6 +43,10 @@ def figures(found: Simulated, label: str | None, money: str, budgets: Mapping[st
         "money": money,
         **{name: _side(tally) for name, tally in sides.items()},
         "budgets": budgets,
+        "untold": [
+            {"figure": each.figure, "until": rfc3339(each.until), "events": each.events, "why": each.why}
+            for each in found.untold
+        ],
         "bad_lines": [{"line": bad.number, "message": bad.message} for bad in found.bad],
         "bad_lines_count": found.bad_count,
     }
@@ -77,6 +81,8 @@ def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, 
     out.print(f"{counted(found.events, 'event')} of {counted(found.members, 'member')}{until}.")
     if found.affected is not None:
         out.print(f"[bold]{counted(found.affected, 'member')} would get something else.[/]")
+    for untold in found.untold:
+        out.print(f"[yellow]{escape(untold.why)}[/]", highlight=False)
     before, after = found.before, found.after
     _table(out, "points", names, _flows(before, after, money))
     for title, told in (
@@ -85,7 +91,8 @@ def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, 
         ("points by what gave them", _points),
         ("budget used", lambda side: _budgets(side, budgets)),
     ):
-        _table(out, title, names, _counts(told(before) if before else None, told(after)))
+        at_least = told is _firings and before is not None and before.untraced > 0
+        _table(out, title, names, _counts(told(before) if before else None, told(after)), at_least=at_least)
 
 
 def _flows(before: Tally | None, after: Tally, money: str) -> list[Row]:
@@ -128,8 +135,11 @@ def _counts(before: Mapping[str, int] | None, after: Mapping[str, int]) -> list[
     return [(name, None if before is None else before.get(name, 0), after.get(name, 0)) for name in names]
 
 
-def _table(out: Console, title: str, names: tuple[str, str], rows: list[Row]) -> None:
-    """Figures side by side, with what changes; one column where there is nothing to compare with."""
+def _table(out: Console, title: str, names: tuple[str, str], rows: list[Row], *, at_least: bool = False) -> None:
+    """Figures side by side, with what changes; one column where there is nothing to compare with.
+
+    `at_least`: those from before leave something out, so what changes cannot be told.
+    """
     if not rows:
         return
     compared = any(before is not None for _, before, _ in rows)
@@ -138,16 +148,22 @@ def _table(out: Console, title: str, names: tuple[str, str], rows: list[Row]) ->
     for name in (*names, "change") if compared else names[1:]:
         table.add_column(escape(name), justify="right")
     for name, before, after in rows:
-        if compared:
-            change = (after or 0) - (before or 0)
+        if compared and at_least:
+            table.add_row(escape(name), f"≥ {_figure(before or 0)}", _figure(after or 0), "[dim]?[/]")
+        elif compared:
+            change = _known(after) - _known(before)
             colour = "green" if change > 0 else "red" if change < 0 else "dim"
             table.add_row(
-                escape(name), _figure(before or 0), _figure(after or 0), f"[{colour}]{_figure(change, '+')}[/]"
+                escape(name), _figure(_known(before)), _figure(_known(after)), f"[{colour}]{_figure(change, '+')}[/]"
             )
         else:
-            table.add_row(escape(name), _figure(after or 0))
+            table.add_row(escape(name), _figure(_known(after)))
     out.print()
     out.print(table)
+
+
+def _known(number: int | Decimal | None) -> int | Decimal:
+    return 0 if number is None else number
 
 
 def _figure(number: int | Decimal, sign: str = "") -> str:

@@ -119,14 +119,16 @@ async def test_a_member_reads_line_by_line(books: Books) -> None:
     published = await service.programs.get(books.program_id)
     async with snapshot(service.engine) as connection:
         found = await member_statement(connection, published, MemberRef.parse("ann"), start=None, end=NEVER)
-        lines = [(line.kind, line.amount, line.after.available, line.reference) async for line in found.lines]
+        lines = [
+            (line.kind, line.amount, line.after.available, line.reason, line.reference) async for line in found.lines
+        ]
     assert lines == [
-        ("earn", 100, 100, "order-1"),
-        ("spend", 30, 70, None),
-        ("hold", 20, 50, None),
-        ("capture", 5, 50, None),
-        ("refund", 10, 60, None),
-        ("earn", 3, 0, None),
+        ("earn", 100, 100, None, "order-1"),
+        ("spend", 30, 70, "mug", None),
+        ("hold", 20, 50, None, None),
+        ("capture", 5, 50, None, None),
+        ("refund", 10, 60, None, None),
+        ("earn", 3, 0, None, None),
     ]
     async with snapshot(service.engine) as connection:
         later = await member_statement(connection, published, MemberRef.parse("ann"), start=NEVER, end=NEVER)
@@ -183,6 +185,7 @@ async def test_the_commands_print_what_was_found(books: Books, command: Any) -> 
         ["earn", "points", "100"],
         ["spend", "points", "30"],
     ]
+    assert [line.split()[9:] for line in member.stdout.splitlines()[1:3]] == [["api", "(order-1)"], ["api,", "mug"]]
     await books.damage("UPDATE account SET available = 1, issued = 1 WHERE program_id = :p AND member_id = :m", "cid")
     broken = await command("ledger", "verify", "--program", key)
     assert broken.returncode == 1

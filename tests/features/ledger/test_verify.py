@@ -68,7 +68,7 @@ class Books:
 
     async def begin(self) -> None:
         await self.do("ann", Earn("points", 100, Cause(reference="order-1")))
-        spent = await self.do("ann", Spend("points", 30))
+        spent = await self.do("ann", Spend("points", 30, Cause(reason="mug")))
         hold = await self.do("ann", PlaceHold("points", 20, timedelta(days=1)))
         await self.do("ann", Capture(hold, 5))
         await self.do("ann", Reverse(spent, 10))

@@ -190,6 +190,8 @@ def test_a_simulation_says_what_would_change(desk: Desk) -> None:
     assert rows["liability, EUR"] == ["0.12", "0.18", "+0.06"]
     assert rows["play"] == ["2", "3", "+1"]
     assert rows["duplicate"] == ["1", "1", "+0"]
+    nothing = desk.run("simulate", after, "--events", write_events(desk.directory / "none.jsonl"))
+    assert ["liability, EUR", "0.00"] in [cells_of(line) for line in nothing.stdout.splitlines()]
 
 
 def test_a_document_may_come_through_a_pipe(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

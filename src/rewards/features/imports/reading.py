@@ -134,5 +134,5 @@ def _check_columns(columns: list[str]) -> None:
         raise InvalidInput(
             f"the first line must name the columns {MEMBER} and {BALANCE}, each once; it has {', '.join(columns)[:200]}",
             path="line 1",
-            expected="external_id,email,points_balance,lifetime_points,tier,joined_at",
+            expected=f"a first line such as {MEMBER},{BALANCE},email",
         )

@@ -144,7 +144,7 @@ ORDER BY currency, seq DESC
 
 MEMBER_LINES: Final = """
 SELECT t.seq, t.recorded_at, t.kind, t.currency, t.source, t.amount, t.available_after, t.pending_after, t.held_after,
-       t.debt_after, n.reference
+       t.debt_after, t.reason, n.reference
 FROM transaction t
 LEFT JOIN transaction_note n
   ON n.program_id = t.program_id AND n.bucket = t.bucket AND n.member_id = t.member_id AND n.id = t.id

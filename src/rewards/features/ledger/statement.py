@@ -103,6 +103,7 @@ class MemberLine:
     source: str
     amount: int
     after: Balances
+    reason: str | None
     reference: str | None
 
 
@@ -147,7 +148,9 @@ async def _lines(
         page = await rows(connection, queries.MEMBER_LINES, *place, seq, start, end, currency, LINES_PER_PAGE)
         for row in page:
             after = Balances(row.available_after, row.pending_after, row.held_after, row.debt_after)
-            yield MemberLine(row.recorded_at, row.kind, row.currency, row.source, row.amount, after, row.reference)
+            yield MemberLine(
+                row.recorded_at, row.kind, row.currency, row.source, row.amount, after, row.reason, row.reference
+            )
         if len(page) < LINES_PER_PAGE:
             return
         seq = page[-1].seq
