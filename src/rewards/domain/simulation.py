@@ -57,7 +57,8 @@ class Flow:
 class Tally:
     """What was counted. `results` is by rule and result, `points` what was issued by (rule, or `badge:reviewer`, and currency).
 
-    `liability` is what the outstanding points are worth, in minor units of the program's money.
+    `liability` is what the outstanding points are worth, in minor units of the program's money. `untraced` of what was recorded,
+    the last at `untraced_until`, is missing from `results`: what rules did with it is kept no longer.
     """
 
     events: int = 0
@@ -68,6 +69,8 @@ class Tally:
     points: dict[tuple[str, str], int] = field(default_factory=dict)
     budgets: dict[str, int] = field(default_factory=dict)
     liability: Decimal = Decimal(0)
+    untraced: int = 0
+    untraced_until: datetime | None = None
 
     def count(self, status: str) -> None:
         self.events += 1
@@ -90,6 +93,9 @@ class Tally:
         """Puts another part of the same events beside this one."""
         self.events += other.events
         self.members += other.members
+        self.untraced += other.untraced
+        ends = [end for end in (self.untraced_until, other.untraced_until) if end is not None]
+        self.untraced_until = max(ends, default=None)
         for mine, theirs in (
             (self.statuses, other.statuses),
             (self.results, other.results),

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 from tests.service import Live, live, publish_next, service_settings
 
+from rewards.cli import simulation_report as report
+from rewards.db.transact import transaction
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.program import check_bytes, compile_program
 from rewards.domain.simulation import Tally
@@ -23,6 +26,7 @@ from rewards.features.programs.event_file import index_file, read_part
 from rewards.features.programs.recorded import Recording, simulate_recorded
 from rewards.features.programs.simulate import Simulated, Written, simulate_file
 from rewards.pipeline.intake import Addressed
+from rewards.service import database
 
 DOCUMENT: Final = b"""
 rewards: 1
@@ -216,6 +220,63 @@ async def test_what_was_recorded_is_decided_again_exactly(migrated_url: str, red
         assert await rows(running) == before
 
 
+async def as_owner(running: Live, url: str, statement: str) -> int:
+    """History is the owner's to change; `:program` is the program, `:middle` the event in the middle. How many rows that were."""
+    owner = database(
+        service_settings(url, running.service.settings.redis_url.get_secret_value()),
+        application_name="tests",
+        role=None,
+    )
+    async with transaction(owner) as connection:
+        ids = text("SELECT id FROM event WHERE program_id = :program ORDER BY id")
+        found = (await connection.execute(ids, {"program": running.program_id})).scalars().all()
+        values = {"program": running.program_id, "middle": found[len(found) // 2]}
+        changed = (await connection.execute(text(statement), values)).rowcount
+    await owner.dispose()
+    return changed
+
+
+@pytest.mark.parametrize("those", ["id < :middle", "id < :middle OR true"], ids=["some", "all"])
+async def test_what_rules_did_with_events_whose_traces_are_gone_is_said_not_to_be_told(
+    migrated_url: str, redis_url: str, those: str
+) -> None:
+    async with live(service_settings(migrated_url, redis_url), DOCUMENT) as running:
+        await send(running, (each for each in events(300, 12, 7) if each["type"] == "played"))
+        sql = f"UPDATE event SET trace = NULL WHERE program_id = :program AND ({those})"
+        gone = await as_owner(running, migrated_url, sql)
+        found = await _simulated(running, migrated_url, DOCUMENT)
+        assert found.before is not None
+        assert (found.after.points, found.affected) == (found.before.points, 0), "the answers are still there"
+        told, decided = sum(found.before.results.values()), sum(found.after.results.values())
+        assert (told < decided, told == 0) == (True, gone == found.events)
+        [untold] = report.figures(found, "recorded", "EUR", {})["untold"]
+        assert (untold["figure"], untold["events"]) == ("before.rules.*.results", gone)
+        assert "traces" in untold["why"]
+        with (out := Console(width=160)).capture() as printed:
+            report.show(out, found, names=("recorded", "new"), money="EUR", budgets={})
+        shown = " ".join(printed.get().split())
+        one, other = (side.results.get(("play", "fired"), 0) for side in (found.before, found.after))
+        assert f"play ≥ {one} {other} ?" in shown
+        assert untold["why"] in shown
+        alone = await _simulated(running, migrated_url, DOCUMENT, before=Written(DOCUMENT))
+        assert report.figures(alone, "other", "EUR", {})["untold"] == []
+
+
+async def test_what_events_brought_that_are_recorded_no_longer_counts_on_neither_side(
+    migrated_url: str, redis_url: str
+) -> None:
+    async with live(service_settings(migrated_url, redis_url), DOCUMENT) as running:
+        for _ in range(4):
+            await running.event(type="played", member="ada", properties={"minutes": 10})
+        whole = report.figures(await _simulated(running, migrated_url, DOCUMENT), "recorded", "EUR", {})
+        assert (whole["untold"], whole["before"]["currencies"]["coins"]["issued"]) == ([], 10 + 10 + 50)
+        await as_owner(running, migrated_url, "DELETE FROM event WHERE program_id = :program AND id < :middle")
+        rest = report.figures(await _simulated(running, migrated_url, DOCUMENT), "recorded", "EUR", {})
+        assert (rest["events"], rest["before"]["currencies"]) == (2, {})
+        [untold] = rest["untold"]
+        assert (untold["figure"], "recorded no longer" in untold["why"]) == ("events", True)
+
+
 @pytest.mark.parametrize("source", [DOCUMENT, DOCUMENT.replace(*BUDGET)], ids=["member by member", "in time order"])
 async def test_whoever_was_merged_counts_as_the_one_at_the_end(
     migrated_url: str, redis_url: str, source: bytes
@@ -298,14 +359,14 @@ async def rows(running: Live) -> list[Any]:
         return counted
 
 
-async def _simulated(running: Live, url: str, source: bytes) -> Simulated:
+async def _simulated(running: Live, url: str, source: bytes, *, before: Written | None = None) -> Simulated:
     document = check_bytes(source).document
     assert document is not None
     recording = Recording(
         url, running.service.settings.database_role, running.program_id, START, datetime(9999, 1, 1, tzinfo=UTC)
     )
     program = compile_program(document, version=1)
-    return await asyncio.to_thread(simulate_recorded, recording, Written(source), None, silent, published=program)
+    return await asyncio.to_thread(simulate_recorded, recording, Written(source), before, silent, published=program)
 
 
 def test_tallies_add_up() -> None:

@@ -31,6 +31,7 @@ from rewards.features.programs.simulate import (
     REPORT_EVENTS,
     Progress,
     Simulated,
+    Untold,
     Written,
     join_parts,
     processes_for,
@@ -72,9 +73,16 @@ _BY_TIME: Final = " ORDER BY e.id"
 _BY_MEMBER: Final = " ORDER BY person, e.id"
 
 _SIZE: Final = """
-SELECT count(*) AS events, max(recorded_at) AS last FROM event
-WHERE program_id = :program AND id >= :since AND id < :until
+SELECT count(*) AS events, min(recorded_at) AS first, max(recorded_at) AS last, min(id::text)::uuid AS first_id
+FROM event WHERE program_id = :program AND id >= :since AND id < :until
 """
+
+_EARLIER: Final = """
+SELECT EXISTS (
+    SELECT FROM transaction WHERE program_id = :program AND id >= :since AND event_id >= :since AND event_id < :first
+)
+"""
+"""Whether there is something in the ledger of events that are recorded no longer."""
 
 _FLOWS: Final = """
 SELECT t.currency,
@@ -209,6 +217,9 @@ def _count(recorded: Tally, marks: Marks, number: int, row: Any) -> None:
     if row.type != TIME_PASSED:
         recorded.count(row.status)
     effects = _object(row.answer).get("effects", [])
+    if row.trace is None:
+        recorded.untraced += 1
+        recorded.untraced_until = max(row.recorded_at, recorded.untraced_until or row.recorded_at)
     recorded.explain(_decode(row.trace) if row.trace else [], effects)
     if effects:
         marks.add(number, effects)
@@ -229,9 +240,11 @@ def simulate_recorded(
     """
     documents = [after] if before is None else [after, before]
     apart = all(members_apart(document.compiled()) for document in documents)
-    events, last, flows, budgets = asyncio.run(_facts(recording))
+    facts = asyncio.run(_facts(recording))
+    last = facts.last
     if last is None:
         return Simulated(Tally(), Tally(), 0, 0, 0, None)
+    events = facts.events
     chosen = processes_for(events * len(documents), processes)
     cuts = [BUCKETS * part // chosen for part in range(chosen + 1)] if apart else [0, BUCKETS]
     jobs = [
@@ -244,27 +257,58 @@ def simulate_recorded(
     side = join_parts([(tally, marks) for tally, marks, _, _ in counted[:: len(documents)]])
     if before is None:
         other = join_parts([(tally, marks) for _, _, tally, marks in counted])
-        other.tally.currencies = flows
-        other.tally.budgets = budgets
-        other.tally.liability = liability(published.currencies, flows)
+        other.tally.currencies = facts.flows
+        other.tally.budgets = facts.budgets
+        other.tally.liability = liability(published.currencies, facts.flows)
     else:
         other = join_parts([(tally, marks) for tally, marks, _, _ in counted[1::2]])
     affected = sum(mine.differing(theirs) for mine, theirs in zip(side.marks, other.marks, strict=True))
-    return Simulated(side.tally, other.tally, side.tally.events, side.tally.members, affected, last)
+    untold = [] if before is not None else _untold(facts, other.tally)
+    return Simulated(side.tally, other.tally, side.tally.events, side.tally.members, affected, last, untold=untold)
 
 
-async def _facts(recording: Recording) -> tuple[int, datetime | None, dict[str, Flow], dict[str, int]]:
-    """How many events there are, the moment of the last, and what became of the points that rules issued."""
+def _untold(facts: _Facts, recorded: Tally) -> list[Untold]:
+    found = []
+    if facts.earlier is not None:
+        why = f"Events before {facts.earlier:%Y-%m-%d %H:%M} UTC are recorded no longer: what they brought counts on neither side."
+        found.append(Untold("events", facts.earlier, why))
+    if recorded.untraced_until is not None:
+        why = (
+            f"Of {recorded.untraced:,} of the recorded events, the last of {recorded.untraced_until:%Y-%m-%d %H:%M} UTC, the traces"
+            " are kept no longer (REWARDS_TRACE_RETENTION_DAYS): the firings and refusals of rules that were recorded are those"
+            " of the others. What the events brought is known from their answers."
+        )
+        found.append(Untold("before.rules.*.results", recorded.untraced_until, why, recorded.untraced))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """How many events there are, the moment of the last, and what became of the points that rules issued. `earlier`: from
+    when on there are some, if there were others before, which are recorded no longer.
+    """
+
+    events: int
+    last: datetime | None
+    earlier: datetime | None
+    flows: dict[str, Flow]
+    budgets: dict[str, int]
+
+
+async def _facts(recording: Recording) -> _Facts:
     parameters = recording.parameters
-    events, last = 0, None
+    earlier = None
     flows: dict[str, Flow] = {}
-    budgets: dict[str, int] = {}
     async with recording.connected() as connection:
         size = (await connection.execute(text(_SIZE), parameters)).one()
-        events, last = size.events, size.last
+        if size.first_id is not None:
+            before = {"program": recording.program_id, "since": parameters["since"], "first": size.first_id}
+            earlier = size.first if (await connection.execute(text(_EARLIER), before)).scalar_one() else None
+            # The ledger is kept for good. Of events that are not, the other side knows nothing either.
+            parameters["since"] = size.first_id
         for row in await connection.execute(text(_FLOWS), parameters):
             left = row.issued - row.redeemed - row.revoked - row.expired
             flows[row.currency] = Flow(row.issued, row.redeemed, row.revoked, row.expired, left)
         found = await connection.execute(text(_BUDGETS), {"program": recording.program_id})
         budgets = {row.key: row.used for row in found}
-    return events, last, flows, budgets
+    return _Facts(size.events, size.last, earlier, flows, budgets)

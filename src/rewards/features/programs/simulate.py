@@ -58,6 +58,16 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """A figure that tells nothing of what was recorded until then, and `why`; of how many `events`, where that is known."""
+
+    figure: str
+    until: datetime
+    why: str
+    events: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Simulated:
     """The events decided by `after` and, if there is one, by `before`. `affected` members got something else."""
 
@@ -69,6 +79,7 @@ class Simulated:
     until: datetime | None
     bad: Sequence[BadLine] = ()
     bad_count: int = 0
+    untold: Sequence[Untold] = ()
 
 
 @dataclass(frozen=True, slots=True)
