@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -94,6 +97,32 @@ async def test_both_ways_let_the_same_in(shop: Live, headers: dict[str, str], st
     short, long = await both(shop, "/v1/events", VIEWED, **headers)
     assert comparable(short) == comparable(long)
     assert short.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("packed", "encoding", "status"),
+    [
+        (gzip.compress, "gzip", 200),
+        (gzip.compress, "", 200),  # some clients do not say it
+        (zlib.compress, "deflate", 200),
+        (bytes, "gzip", 200),  # or say it without doing it
+        (lambda body: gzip.compress(body)[:-9], "gzip", 400),
+        (bytes, "br", 400),
+        (lambda body: gzip.compress(body + b" " * 2_000_000), "gzip", 413),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/batch"])
+async def test_compressed_bodies(
+    shop: Live, path: str, packed: Callable[[bytes], bytes], encoding: str, status: int
+) -> None:
+    event = VIEWED.replace("ID", f"packed-{next(_numbers)}")
+    body = event if path == "/v1/events" else f'{{"events": [{event}]}}'
+    headers = {"Content-Encoding": encoding} if encoding else {}
+    answer = await shop.client.post(path, content=packed(body.encode()), headers={**SHORT, **headers})
+    assert answer.status_code == status
+    if status == 200:
+        [result] = answer.json().get("results", [answer.json()])
+        assert result["status"] == "processed"
 
 
 async def test_a_public_key_goes_the_frameworks_way(shop: Live, answered_directly: list[bool]) -> None:

@@ -22,7 +22,7 @@ from litestar.types import LitestarEncodableType
 from litestar.typing import FieldDefinition
 
 from rewards.domain.errors import InvalidInput
-from rewards.http.decoding import ITEMS_MAX, decode_items, decoder_for
+from rewards.http.decoding import ITEMS_MAX, decode_items, decoder_for, plain
 
 T = TypeVar("T")
 
@@ -66,8 +66,13 @@ class StrictBody(AbstractDTO[Any]):
         self.asgi_connection = asgi_connection
 
     def decode_bytes(self, value: bytes) -> Any:
-        """Raises InvalidInput and its kinds."""
-        return self._decoders[self.asgi_connection.route_handler.handler_id](value)
+        """Raises InvalidInput and its kinds. A compressed body is no larger than a plain one may be."""
+        connection = self.asgi_connection
+        handler = connection.route_handler
+        limit = handler.resolve_request_max_body_size()
+        assert isinstance(limit, int), "the application sets a limit"
+        body = plain(value, connection.headers.get("content-encoding", ""), bytes_max=limit)
+        return self._decoders[handler.handler_id](body)
 
     def decode_builtins(self, value: dict[str, Any]) -> Any:  # noqa: ARG002
         raise TypeError("bodies are decoded from bytes")

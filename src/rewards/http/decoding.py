@@ -46,6 +46,9 @@ _RIGHT: Final = {
     "Invalid enum value": "one of the values that the reference at /docs lists",
 }
 """What would be right, for messages of the decoder that do not say it."""
+GZIP_OR_ZLIB: Final = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""No JSON begins so: bodies are known by their bytes, since some clients compress and do not say it."""
+ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "identity", ""})
 _JSON_TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
@@ -200,6 +203,13 @@ def decode_item(item: bytes, item_type: type[T], path: str) -> T | InvalidInput:
         inner = str(error.details.get("path", ""))
         error.details["path"] = path + (inner if inner.startswith("[") or not inner else f".{inner}")
         return error
+
+
+def plain(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
+    """The body, decompressed if need be. Raises BodyTooLarge, and MalformedEncoding for an encoding that is not read here."""
+    if encoding.strip().lower() not in ENCODINGS:
+        raise MalformedEncoding("The body is in a content encoding that is not read here.", expected="gzip")
+    return gunzip(body, bytes_max=bytes_max) if body.startswith(GZIP_OR_ZLIB) else body
 
 
 def gunzip(body: bytes, *, bytes_max: int) -> bytes:

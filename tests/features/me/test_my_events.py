@@ -1,5 +1,6 @@
 """Events straight from the browser: which may be sent, how the token comes along, and when they happened."""
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,7 +75,16 @@ async def test_a_page_that_is_left_sends_the_token_in_the_body(shop: Live, media
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
 
 
-async def _without_key(shop: Live, body: str, headers: dict[str, str]) -> httpx.Response:
+async def test_a_compressed_body(shop: Live) -> None:
+    ada = await stranger(shop, "me-packed")
+    body = gzip.compress(json.dumps({"token": ada.token, "events": [{"id": "packed", **VIEW}]}).encode())
+    answer = await _without_key(shop, body, {"Content-Encoding": "gzip"})
+    assert answer.json()["results"][0]["status"] == "processed"
+    bomb = gzip.compress(b" " * 1_000_000)
+    assert refused_with(await _without_key(shop, bomb, {}), 413)["code"] == "body-too-large"
+
+
+async def _without_key(shop: Live, body: str | bytes, headers: dict[str, str]) -> httpx.Response:
     request = shop.client.build_request("POST", "/v1/me/events", content=body, headers=headers)
     del request.headers["Authorization"]
     return await shop.client.send(request)

@@ -27,11 +27,11 @@ from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.features.events.controller import answer_item, intake_of, json_answer
 from rewards.features.events.schemas import BatchOut, EventOut, Text
 from rewards.http.auth import ApiRequest, RequiresMember
-from rewards.http.decoding import Body, BodyTooLarge, decode, decode_envelope, decode_item
+from rewards.http.decoding import Body, BodyTooLarge, decode, decode_envelope, decode_item, plain
 from rewards.http.member_tokens import TOKEN_LENGTH_MAX
 from rewards.http.openapi import also
 from rewards.http.parameters import me
-from rewards.http.problems import Unauthorized
+from rewards.http.problems import NoMemberToken, Unauthorized
 from rewards.pipeline.intake import Addressed
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -222,7 +222,8 @@ def _occurred_at(claimed: datetime | None, sender: _Sender) -> datetime | None:
 
 async def _body(request: ApiRequest) -> bytes:
     try:
-        return await request.body()
+        sent = await request.body()
+        return plain(sent, request.headers.get("content-encoding", ""), bytes_max=BODY_BYTES_MAX)
     except RequestEntityTooLarge:
         raise BodyTooLarge(f"The body is larger than {BODY_BYTES_MAX} bytes.", bytes_max=BODY_BYTES_MAX) from None
 
@@ -231,7 +232,7 @@ async def _admit(request: ApiRequest, token: Any) -> None:
     """By the header, else by the body. Raises `Unauthorized`."""
     if cast("dict[str, Any]", request.scope).get("auth") is None:
         if not isinstance(token, str):
-            raise Unauthorized("Send a member token: `Authorization: Bearer TOKEN`, or as `token` in the body.")
+            raise NoMemberToken("Send a member token: `Authorization: Bearer TOKEN`, or as `token` in the body.")
         await _GUARD.admit(request, token)
 
 
