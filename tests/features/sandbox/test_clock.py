@@ -38,6 +38,7 @@ rules:
     quiet: {for: 2d, of: [ordered, browsed]}
     then: [{earn: {currency: points, amount: 3}}, {event: {type: missed}}]
   - {key: chained, on: missed, delay: 1d, then: [{earn: {currency: points, amount: 5}}]}
+  - {key: loyal, on: browsed, delay: 1h, still: metrics.recent > 0, then: [{earn: {currency: points, amount: 9}}]}
   - {key: left, on: segment.left, then: [{earn: {currency: points, amount: 7}}]}
 """
 
@@ -103,9 +104,44 @@ async def test_what_time_did_can_be_explained(sandbox: Live) -> None:
     assert (told["source"], told["event"]["id"]) == ("rule:thanks", sent["id"])
     events = (await sandbox.client.get("/v1/members/ben/events")).json()["items"]
     assert [each["type"] for each in events] == ["time.passed", "ordered"]
+    passed = (await sandbox.client.get(f"/v1/members/ben/events/{events[0]['id']}")).json()
+    assert (passed["entry"], passed["effects"]) == (events[0]["entry"], events[0]["effects"])
+    assert [(each["rule"], each["result"]) for each in passed["trace"]] == [("thanks", "fired")]
+    assert [(each["id"], each["amount"], each["rule"]) for each in passed["transactions"]] == [
+        (paid["id"], 2, "thanks")
+    ]
     verification = Verification(sandbox.service.engine, await sandbox.service.programs.get(sandbox.program_id))
     findings = [found async for found in verification.each_bucket(await verification.buckets())]
     assert sum(findings, await verification.house()) == []
+
+
+async def test_a_rule_that_waited_in_vain_says_why(sandbox: Live) -> None:
+    await sandbox.event(type="browsed", member="dan")
+    await advance(sandbox, "1d")
+    [passed, _] = (await sandbox.client.get("/v1/members/dan/events")).json()["items"]
+    told = (await sandbox.client.get(f"/v1/members/dan/events/{passed['id']}")).json()
+    [why] = told["trace"]
+    assert (why["rule"], why["result"], why["seen"]) == ("loyal", "condition_false", {"metrics.recent": 0})
+    assert (told["effects"], told["transactions"], told["sent_by"]) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("{id}", "?sent_by=server"),                         # nobody sent it
+        ("{entry}", ""),
+        ("backfill:{entry}", ""),
+        ("time.passed:01a2040c-0405-8750-8020-0093069505d9", ""),
+        ("time.passed:", ""),
+    ],
+)  # fmt: skip
+async def test_what_time_did_goes_by_its_own_name_alone(sandbox: Live, name: str, query: str) -> None:
+    member = f"fay-{len(name)}"
+    await sandbox.event(type="browsed", member=member)
+    await advance(sandbox, "1d")
+    [passed, _] = (await sandbox.client.get(f"/v1/members/{member}/events")).json()["items"]
+    answer = await sandbox.client.get(f"/v1/members/{member}/events/{name.format(**passed)}{query}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
 async def test_two_that_move_the_clock_at_once_pay_once(sandbox: Live) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.ids import bucket_of
+from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Program
 from rewards.pipeline.load import rows
 
@@ -47,6 +48,14 @@ LIMIT 1
 """
 """One row with nulls when the event was seen and has been dropped since; no row when it never was."""
 
+PASSED: Final = f"""
+SELECT {_EVENT}, e.trace, e.contributions, 1 AS place
+FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
+JOIN event e ON e.program_id = $1 AND e.bucket = k.bucket AND e.member_id = k.member_id AND e.id = $4
+WHERE e.client_id = $5 AND e.type = '{TIME_PASSED}'
+"""
+"""Nobody sent it, so no dedup row knows it."""
+
 WAITING: Final = """
 SELECT u.failure, n.place
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
@@ -63,6 +72,14 @@ WHERE t.program_id = $1 AND t.bucket = $2 AND t.member_id = $3 AND t.event_id = 
 ORDER BY t.seq
 """
 """A command's ids carry one moment, so its transactions lie right behind its event."""
+
+TOLD: Final = """
+SELECT t.id, t.kind, t.currency, t.amount, t.source
+FROM transaction t
+WHERE t.program_id = $1 AND t.bucket = $2 AND t.member_id = $3 AND t.id = ANY($6::uuid[]) AND t.id > $4 AND t.id < $5
+ORDER BY t.seq
+"""
+"""What time brought about names the event that began it; which transactions that were, its effects say."""
 
 _QUARANTINED: Final = f"""
 SELECT {_EVENT}, e.trace, d.key, d.fingerprint, m.kind, m.external_id
@@ -118,6 +135,18 @@ async def event(
     return found[0] if found else None
 
 
+async def passed(connection: AsyncConnection, program_id: int, members: Sequence[UUID], identifier: str) -> Any | None:
+    """As `event`, what time did by itself or a job brought about: recorded under `WORD:ID`, with its own id."""
+    _, _, entry = identifier.rpartition(":")
+    try:
+        entry_id = UUID(entry)
+    except ValueError:
+        return None
+    place = ([bucket_of(member) for member in members], members, entry_id, identifier)
+    found = await rows(connection, PASSED, program_id, *place)
+    return found[0] if found else None
+
+
 async def waiting(
     connection: AsyncConnection, program_id: int, members: Sequence[UUID], keys: Sequence[UUID]
 ) -> Any | None:
@@ -126,10 +155,14 @@ async def waiting(
     return found[0] if found else None
 
 
-async def caused(connection: AsyncConnection, program_id: int, member: UUID, event_id: UUID) -> Sequence[Any]:
-    """The transactions that deciding the event posted."""
-    next_moment = UUID(int=(event_id.int >> 80) + 1 << 80)
-    return await rows(connection, CAUSED, program_id, bucket_of(member), member, event_id, next_moment)
+async def caused(connection: AsyncConnection, program_id: int, event: Any) -> Sequence[Any]:
+    """The transactions that deciding the event, a row of these statements, posted."""
+    next_moment = UUID(int=(event.id.int >> 80) + 1 << 80)
+    place = (bucket_of(event.member_id), event.member_id, event.id, next_moment)
+    if event.type != TIME_PASSED:
+        return await rows(connection, CAUSED, program_id, *place)
+    told = [effect["transaction"] for effect in (event.answer or {}).get("effects", ()) if "transaction" in effect]
+    return await rows(connection, TOLD, program_id, *place, told)
 
 
 async def quarantine(

@@ -25,7 +25,9 @@ TypeQuery: TypeAlias = Annotated[
     QueryParameter(name="type", max_length=200, pattern=r"^[^\x00]*$", description="Only events of this type."),
 ]
 StatusQuery: TypeAlias = FromQuery[Literal["processed", "quarantined", "too_late"] | None]
-EventId: TypeAlias = FromPath[Annotated[str, PathParameter(description="The id that the event was sent with.")]]
+EventId: TypeAlias = FromPath[
+    Annotated[str, PathParameter(description="The id that the event was sent with, or under which it is listed.")]
+]
 WithContributions: TypeAlias = FromQuery[
     Annotated[bool, QueryParameter(description="Add what the event added to each metric.")]
 ]
@@ -102,6 +104,8 @@ async def get_event(
         except UnknownMember as error:  # whose first event may wait to be decided, or could not be
             missing, members = error, [published.identity.member(ref)]
         row = await queries.event(connection, program_id, members, keys)
+        if row is None and sent_by is None:
+            row = await queries.passed(connection, program_id, members, event)
         if row is None or row.place > 1:
             waiting = await queries.waiting(connection, program_id, members, keys)
             if waiting is not None and (row is None or waiting.place < row.place):
@@ -110,7 +114,7 @@ async def get_event(
             raise missing
         if row.id is None:
             raise EffectsExpired("The event was decided, and what was kept of it has been dropped since.")
-        caused = await queries.caused(connection, program_id, row.member_id, row.id)
+        caused = await queries.caused(connection, program_id, row)
     return detail_of(row, ref, list(caused), metrics_of=published.program if contributions else None)
 
 
