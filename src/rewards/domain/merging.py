@@ -97,11 +97,11 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
     backfilling.merge(work, parcel.get("play", {}).get(FILLED_IN, {}), gone)
     groups.merge(work, parcel.get("play", {}).get(groups.NAME, {}))
     shares.merge(work, parcel.get("play", {}).get(shares.NAME, {}))
+    work.absorbed = tuple(dict.fromkeys((*gone, *work.absorbed)))[:ABSORBED_MAX]
     mechanics.merge(work, parcel.get("play", {}))
     mechanics.reassess(work, work.now)
     # Who was in a segment under either name does not enter it again.
     work.segments = tuple(dict.fromkeys((*work.segments, *parcel["segments"])))
-    work.absorbed = tuple(dict.fromkeys((*gone, *work.absorbed)))[:ABSORBED_MAX]
     origin = Origin(source=SOURCE, actor=work.actor)
     for packed in parcel["parcels"]:
         receive(work.draft, _unpacked(packed), origin)

@@ -8,12 +8,16 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.properties import explored
 
 from rewards.domain.commands import Command, Event, JoinQuest, LeaveQuest, MemberRef, MergeOut, SetProfile
 from rewards.domain.errors import RewardsError
 from rewards.domain.memory import Member, Members
 from rewards.domain.outcome import Outcome
 from rewards.domain.play.metric_upkeep import state_size
+from rewards.domain.play.questing.standing import Kept
 from rewards.domain.program import check, compile_program, read_document
 from rewards.domain.program.compiled import Program
 
@@ -474,6 +478,96 @@ def test_what_was_completed_stays_so_in_a_merge_also_if_its_steps_changed_meanwh
     assert world.points(ben) == 57
 
 
+AGAIN: Final = """
+rewards: 1
+program: {key: shop, timezone: Europe/Berlin, late_window: 72h}
+currencies: {points: {clawback: allow_debt}}
+events:
+  posted: {properties: {order: string}}
+  refunded: {properties: {order: string}, required: [order]}
+rules:
+  - {key: paid, on: posted, then: [{earn: {currency: points, amount: 1, reference: event.order}}]}
+  - {key: refund, on: refunded, then: [{reverse: {reference: event.order}}]}
+quests:
+  again: {revocable: true, repeat: {after: 1h}, steps: [STEPS], rewards: [{earn: {currency: points, amount: 100}}]}
+"""
+ONE_STEP: Final = "{event: posted, target: 2, rewards: [{earn: {currency: points, amount: 10}}]}"
+TWO_STEPS: Final = f"{{event: posted, target: 1, rewards: [{{earn: {{currency: points, amount: 10}}}}]}}, {ONE_STEP}"
+
+
+@pytest.mark.parametrize(
+    ("steps", "hers", "his", "gone", "points"),
+    [
+        # every two orders complete the quest, for 110 points; each order is a point; the sum after each refund
+        (ONE_STEP, 2, 2, "a0 b0 a1", [113, 112, 1]),
+        (ONE_STEP, 2, 2, "b1 b0 a0", [113, 112, 1]),
+        (ONE_STEP, 4, 2, "a0 a1 a2 a3 b0", [225, 224, 113, 112, 1]),
+        (ONE_STEP, 2, 4, "a0 a1 b0 b1 b2", [225, 224, 113, 112, 1]),
+        (ONE_STEP, 3, 1, "b0 a0 a1 a2", [113, 112, 1, 0]),
+        (ONE_STEP, 2, 0, "a0 a1", [1, 0]),
+        # the first of two gives 10 more; both were paid that for the completion under way, which only one is
+        (TWO_STEPS, 3, 3, "a2 b2 a1 b1 a0 b0", [265, 244, 133, 122, 11, 0]),
+    ],
+)
+def test_what_is_lost_after_a_merge_was_paid_to_one_of_the_two(
+    steps: str, hers: int, his: int, gone: str, points: list[int]
+) -> None:
+    world = World(program=compiled(document=AGAIN.replace("STEPS", steps)))
+    ben = world.member(BEN, "ben")
+    for number in range(4):
+        for name, member, count in (("a", None, hers), ("b", ben, his)):
+            if number < count:
+                world.happen(number * 2, "posted", order=f"{name}{number}", member=member)
+    merged(world, 20)
+    found = []
+    for hour, order in enumerate(gone.split(), 21):
+        world.happen(hour, "refunded", order=order, member=ben)
+        found.append(world.points(ben))
+    assert found == points
+
+
+@explored(given(data=st.data()), few=25, at_length=200)
+def test_whoever_became_whom_what_is_lost_is_what_was_paid(data: st.DataObject) -> None:
+    """Three members post, are refunded and become one, in any order: what they have is what is grounded, or was paid."""
+    world = World(program=compiled(document=AGAIN.replace("STEPS", ONE_STEP)))
+    ids = {name: UUID(int=number << 100) for number, name in enumerate(("ann", "bob", "cid"), 1)}
+    became: dict[str, str | None] = dict.fromkeys(ids)
+    orders: list[tuple[str, str]] = []
+    for hour in range(1, 40):
+        standing = [name for name in ids if became[name] is None]
+        what = data.draw(st.sampled_from(["posted"] * 4 + ["refunded"] * 3 + ["merge"] * (len(standing) > 1)))
+        name = data.draw(st.sampled_from(standing))
+        member = world.member(ids[name], name)
+        if what == "posted":
+            orders.append((name, f"o{hour}"))
+            world.happen(hour, "posted", member=member, order=f"o{hour}")
+        elif what == "merge":
+            into = data.draw(st.sampled_from([other for other in standing if other != name]))
+            at = START + timedelta(hours=hour)
+            world.members.advance(at)
+            world.members.decide(member, MergeOut(MemberRef("user", into), ids[into]), at)
+            became[name] = into
+            orders = [(into if whose == name else whose, order) for whose, order in orders]
+        elif theirs := [each for each in orders if each[0] == name]:
+            gone = data.draw(st.sampled_from(theirs))
+            orders.remove(gone)
+            world.happen(hour, "refunded", member=member, order=gone[1])
+        for each, identifier in ids.items():
+            if became[each] is None:
+                _agrees(world.member(identifier, each), sum(whose == each for whose, _ in orders))
+    for hour, (name, order) in enumerate(orders, 40):
+        world.happen(hour, "refunded", member=world.member(ids[name], name), order=order)
+    assert [world.points(world.member(ids[name], name)) for name in ids] == [0, 0, 0]
+
+
+def _agrees(member: Member, orders: int) -> None:
+    """Of each order a point, of each completion that stands the reward, and none that has no ground."""
+    plain = member.state.play.get("quests", {}).get("again")
+    paid = 0 if plain is None else Kept.of(plain).paid
+    account = member.state.wallet.accounts.get("points")
+    assert (0 if account is None else account.available - account.debt) == orders + 110 * paid
+
+
 def test_what_is_kept_stays_small() -> None:
     world = World()
     for hour in range(600):
@@ -501,7 +595,7 @@ def test_what_is_kept_stays_small() -> None:
         ("{steps: [{event: read}], repeat: {after: lifetime}}", "quests.new.repeat", "after is a duration"),
         ("{steps: [{event: read}], windo: 7d}", "quests.new.windo", "unknown key 'windo'"),
         ("{steps: [{event: read, tagret: 2}]}", "quests.new.steps.0.tagret", "unknown key 'tagret'"),
-        ("{steps: []}", "quests.new.steps", "at least 1 item"),
+        ("{steps: []}", "quests.new.steps", "1 or more of these"),
         ("{steps: [{event: read}], rewards: [{earn: {currency: pints, amount: 1}}]}", "quests.new.rewards.0.earn.currency", "pints"),
     ],
 )  # fmt: skip

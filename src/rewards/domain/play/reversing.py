@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from rewards.domain import refunding
 from rewards.domain.ledger.accounts import Origin, Transaction
 from rewards.domain.ledger.reverse import REFUNDED, NotReversible, Original, asked, reverse
@@ -76,9 +78,10 @@ def take_back(
     policy: Clawback | None = None,
     reason: str | None = None,
     note: str | None = None,
+    issued_to: UUID | None = None,
 ) -> list[Transaction]:
     """Reverses what is left of every reversible transaction that carries `reference`, what was spent before what was earned;
-    returns the reversals.
+    returns the reversals. With `issued_to` only of those of that member: this one, or one that was merged into it.
 
     What paid for freezes that are used stays as it is, as does what is of a currency that the program has no more, and an
     effect says so; `NotReversible` where nothing else is left.
@@ -88,6 +91,8 @@ def take_back(
     # What was spent comes back first (within each, the oldest first): a clawback takes only what is there.
     for original in sorted(work.carrying(reference), key=lambda original: original.kind not in REFUNDED):
         if original.kind not in REVERSIBLE or original.remaining <= 0:
+            continue
+        if issued_to not in {None, original.owner or work.state.id}:
             continue
         origin = work.origin(source, reference=reference, reason=reason, note=note)
         try:

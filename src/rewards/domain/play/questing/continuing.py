@@ -17,7 +17,7 @@ from rewards.domain.work import Work
 
 def continued(work: Work, quest: Quest, plain: list[Any], entry: Entry) -> list[Any] | None:
     """What is kept of the quest with one contribution more; None where something may follow from it."""
-    definition, settled, head, tail, paid, steps, started, told, first = plain
+    definition, settled, head, tail, *others = plain
     if not tail or definition != quest.definition or quest.opt_in or head[3] is None:
         return None
     began, ends, before, done, *by = head[3]
@@ -36,7 +36,7 @@ def continued(work: Work, quest: Quest, plain: list[Any], entry: Entry) -> list[
         if not done >> index & 1 and reached(step.kind, counts[index], step.goal):
             return None
     standing = [head[0], head[1], head[2], [began, ends, counts, done]]
-    return [definition, settled, standing, [*tail, entry.plain()], paid, steps, started, told, first]
+    return [definition, settled, standing, [*tail, entry.plain()], *others]
 
 
 def _settles(work: Work, oldest: int, began: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from rewards.domain.outcome import Achievement
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.questing.folding import STARTED, STEP, Happening, Terms, advance, fold
+from rewards.domain.play.questing.paid_as import after
 from rewards.domain.play.questing.sending import reward_all
 from rewards.domain.play.questing.standing import (
     NOTHING,
@@ -50,7 +51,7 @@ def as_defined(quest: Quest, kept: Kept) -> Kept:
         return kept
     completed = Standing(kept.completed, kept.head.first, kept.head.last)
     fresh = Kept(quest.definition, completed.plain(), completed, paid=kept.completed, first=kept.first)
-    return fresh._replace(started=kept.started, told=kept.told)
+    return fresh._replace(started=kept.started, told=kept.told, paid_as=kept.paid_as)
 
 
 def first_completed(work: Work, key: str) -> int | None:
@@ -181,7 +182,9 @@ def _settled(work: Work, quest: Quest, kept: Kept) -> Kept:
     if count < len(tail):
         base, _ = fold(quest, kept.base, tail[:count], terms_of(work, quest))
     steps = tuple(each for each in kept.steps if each[0] > base.completed)
-    return _without_ended(kept._replace(settled=base.plain(), tail=tail[count:], steps=steps), epoch_micros(work.now))
+    paid_as = after(kept.paid_as, base.completed)
+    kept = kept._replace(settled=base.plain(), tail=tail[count:], steps=steps, paid_as=paid_as)
+    return _without_ended(kept, epoch_micros(work.now))
 
 
 def _without_ended(kept: Kept, now: int) -> Kept:

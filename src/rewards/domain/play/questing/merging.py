@@ -8,6 +8,8 @@ from rewards.domain.periods import epoch_micros
 from rewards.domain.play.cells import clamp
 from rewards.domain.play.questing.folding import COMPLETED, Happening, fold, reached, with_value
 from rewards.domain.play.questing.keeping import as_defined, became, fold_anew, kept_of, terms_of
+from rewards.domain.play.questing.paid_as import OWN, PaidAs
+from rewards.domain.play.questing.sending import name_of
 from rewards.domain.play.questing.standing import Attempt, Contributors, Kept, Standing, named
 from rewards.domain.program.compiled import MetricKind
 from rewards.domain.program.quest import Order, Quest
@@ -19,10 +21,12 @@ def merge(work: Work, quest: Quest, other: Kept) -> None:
     the two attempts together. What either was paid counts as paid."""
     mine, other = kept_of(work, quest), as_defined(quest, other)
     paid = mine.paid + other.paid
-    steps = _steps(mine, other, paid)
+    # Whoever comes is the newest of those absorbed.
+    paid_as = _paid_as(mine, other, name_of(work.absorbed[0]))
     kept = mine._replace(
         paid=paid,
-        steps=steps,
+        steps=_steps(mine, other, paid),
+        paid_as=paid_as,
         started=max(mine.started, other.started),
         told=min(mine.told, other.told),
         first=min((each.first for each in (mine, other) if each.first is not None), default=None),
@@ -58,7 +62,8 @@ def _together(work: Work, quest: Quest, kept: Kept, one: Standing, other: Standi
         first = now if standing.first is None else standing.first
         standing = Standing(kept.paid + 1, first, now, None)
         happened.append(Happening(COMPLETED, standing.completed, 0, now, named(attempt.by)))
-    became(work, quest, kept._replace(settled=standing.plain(), head=standing, tail=()), happened)
+    steps = tuple(each for each in kept.steps if each[0] > kept.paid)
+    became(work, quest, kept._replace(settled=standing.plain(), head=standing, tail=(), steps=steps), happened)
 
 
 def _both(quest: Quest, one: Attempt, other: Attempt) -> Attempt:
@@ -90,9 +95,36 @@ def _of_both(one: Contributors, other: Contributors) -> Contributors:
 
 
 def _steps(mine: Kept, other: Kept, paid: int) -> tuple[tuple[int, int], ...]:
-    """The steps that either was paid on the way to the next completion: they count as paid for the next of both."""
-    bits = (mine.paid_steps(mine.completed + 1) or 0) | (other.paid_steps(other.completed + 1) or 0)
-    return ((paid + 1, bits),) if bits else ()
+    """The steps that either was paid on the way to the next completion count as paid for the next of both.
+
+    Those of completions that may still be lost are all paid: they are others than was known for a completion of that number.
+    """
+    bits = (mine.paid_steps(mine.paid + 1) or 0) | (other.paid_steps(other.paid + 1) or 0)
+    before = [number for number, _ in mine.steps if number <= mine.paid]
+    before += [mine.paid + number for number, _ in other.steps if number <= other.paid]
+    return (*((number, -1) for number in sorted(before)), *(((paid + 1, bits),) if bits else ()))
+
+
+def _paid_as(mine: Kept, other: Kept, name: str) -> tuple[PaidAs, ...]:
+    """What completions and steps of both were paid as: those of the other, who is called `name`, come after mine."""
+    found = [each for each in mine.paid_as if each.first <= mine.paid]
+    found += [
+        each._replace(first=mine.paid + each.first, member=each.member or name)
+        for each in other.paid_as
+        if each.first <= other.paid
+    ]
+    own = 1
+    for each in (*sorted(each for each in other.paid_as if each.length), PaidAs(other.paid + 1, 0, name, 0)):
+        if own < each.first:
+            found.append(PaidAs(mine.paid + own, each.first - own, name, own))
+        own = each.first + each.length
+    following = mine.paid + other.paid + 1
+    for kept, whose in ((mine, OWN), (other, name)):
+        number = kept.completed + 1
+        if kept.paid_steps(number):
+            before = [(each.member, each.number) for each in kept.paid_as if each.first == number and not each.length]
+            found += [PaidAs(following, 0, member or whose, each) for member, each in (*before, (OWN, number))]
+    return tuple(dict.fromkeys(found))
 
 
 def _least(one: int | None, other: int | None) -> int | None:

@@ -12,6 +12,8 @@ from operator import eq
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
+from rewards.domain.play.questing.paid_as import PaidAs
+
 TAIL_MAX: Final = 100
 """Contributions that one quest keeps in order."""
 TAILS_MAX: Final = 250
@@ -181,6 +183,8 @@ class Kept(NamedTuple):
     told: int = 0
     first: int | None = None
     """The earliest moment at which it was ever known to be completed; what waits for this quest may begin after that."""
+    paid_as: tuple[PaidAs, ...] = ()
+    """Which completions were paid under other numbers, or to members merged into this one."""
 
     @property
     def base(self) -> Standing:
@@ -205,7 +209,7 @@ class Kept(NamedTuple):
         return self._replace(steps=(*others, (instance, bits)))
 
     def plain(self) -> list[Any]:
-        return [
+        written = [
             self.definition,
             self.settled,
             self.head.plain() if self.tail else None,
@@ -216,10 +220,11 @@ class Kept(NamedTuple):
             self.told,
             self.first,
         ]
+        return [*written, [list(each) for each in self.paid_as]] if self.paid_as else written
 
     @classmethod
     def of(cls, plain: list[Any]) -> Self:
-        definition, settled, head, tail, paid, steps, started, told, first = plain
+        definition, settled, head, tail, paid, steps, started, told, first, *paid_as = plain
         return cls(
             definition,
             settled,
@@ -230,6 +235,7 @@ class Kept(NamedTuple):
             started,
             told,
             first,
+            tuple(PaidAs(*each) for each in paid_as[0]) if paid_as else (),
         )
 
 

@@ -129,7 +129,7 @@ def decide_loss(work: Work, command: LoseWithTeam) -> Outcome:
         shares.keep(share.having_heard(command.step, command.turn).lost(command.step))
     if share.is_rewarded(command.step):
         carried = reference(quest, share.name, command.step)
-        lose(work, quest, share.own, command.step, command.micros, carried=carried)
+        lose(work, quest, share.own, command.step, command.micros, carried=[(carried, None)])
     else:
         work.trace.append({"quest": quest.key, "result": "not_rewarded"})
     return _explained(work)

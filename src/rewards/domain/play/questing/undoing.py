@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Achievement
@@ -15,7 +16,8 @@ from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.questing.folding import COMPLETED, STARTED, STEP, Happening, fold, without
 from rewards.domain.play.questing.keeping import fold_anew, kept_of, reference, terms_of
-from rewards.domain.play.questing.sending import take_from_all
+from rewards.domain.play.questing.paid_as import PaidAs, payments, until
+from rewards.domain.play.questing.sending import member_of, take_from_all
 from rewards.domain.play.questing.standing import COUNTS, Entry, Kept
 from rewards.domain.play.reversing import take_back
 from rewards.domain.program.compiled import Cause
@@ -70,28 +72,33 @@ def _is_of_finished(kept: Kept, happened: Sequence[Happening], place: tuple[int,
 
 def _revoke(work: Work, quest: Quest, kept: Kept, before: Sequence[Happening], after: Sequence[Happening]) -> Kept:
     """Takes back what was paid and is no longer grounded: of completions the last ones, for they are all alike."""
+    known = kept.paid_as
     completions = {each.instance: each for each in before if each.what is COMPLETED}
     lost = len(completions) - sum(each.what is COMPLETED for each in after)
     ahead = max(0, kept.paid - max(completions, default=kept.paid))
     for instance in sorted(completions, reverse=True)[: max(0, lost)]:
-        _lose(work, quest, completions[instance]._replace(instance=instance + ahead))
-        kept = kept._replace(paid=kept.paid - 1)
+        _lose(work, quest, known, completions[instance]._replace(instance=instance + ahead))
+        paid = kept.paid - 1
+        kept = kept._replace(paid=paid, paid_as=until(kept.paid_as, paid))
     grounded = {(each.instance, each.step) for each in after if each.what is STEP}
     for each in before:
         bits = kept.paid_steps(each.instance) or 0
         bit = 1 << each.step - 1 if each.what is STEP else 0
         if bits & bit and (each.instance, each.step) not in grounded:
-            _lose(work, quest, each)
+            _lose(work, quest, known, each)
             kept = kept.with_steps(each.instance, bits & ~bit)
     return kept if kept.paid else kept._replace(first=None)
 
 
-def _lose(work: Work, quest: Quest, each: Happening) -> None:
+def _lose(work: Work, quest: Quest, known: Sequence[PaidAs], each: Happening) -> None:
     if quest.team:
         _record(work, quest, each.instance, each.step, each.micros)
         take_from_all(work, quest, each)
     else:
-        carried = reference(quest, each.instance, each.step)
+        paid = payments(known, each.instance, step=bool(each.step))
+        carried: list[tuple[str, UUID | None]] = [
+            (reference(quest, number, each.step), member_of(name) if name else work.state.id) for name, number in paid
+        ] or [(reference(quest, each.instance, each.step), None)]
         lose(work, quest, each.instance, each.step, each.micros, carried=carried)
 
 
@@ -105,14 +112,20 @@ def _record(work: Work, quest: Quest, instance: int, step: int, micros: int) -> 
     work.achieve(Achievement(kind, quest.key, step, instance, reached, revoked_at=work.now, event=work.cause))
 
 
-def lose(work: Work, quest: Quest, instance: int, step: int, micros: int, *, carried: str) -> None:
-    """The member loses a completion, or with `step` (from 1) a step, with all that it was rewarded as `carried`."""
+def lose(
+    work: Work, quest: Quest, instance: int, step: int, micros: int, *, carried: Sequence[tuple[str, UUID | None]]
+) -> None:
+    """The member loses a completion, or with `step` (from 1) a step, with all that it was rewarded.
+
+    That `carried` these references, each with the member who was rewarded; None for whoever was.
+    """
     _record(work, quest, instance, step, micros)
     line: dict[str, Any] = {"quest": quest.key, "result": "revoked"}
     point = work.savepoint()
     cause = Cause("quest", quest.key)
     try:
-        take_back(work, carried, source=cause.source, cause=cause)
+        for each, issued_to in carried:
+            take_back(work, each, source=cause.source, cause=cause, issued_to=issued_to)
     except Refusal as refusal:
         work.rollback(point)
         line |= {"code": refusal.code, "why": refusal.message}
