@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 from tests.command import run
@@ -122,6 +124,30 @@ def test_a_database_without_our_tables_says_migrate(servers: LocalServers) -> No
     environment = {"REWARDS_DATABASE_URL": nothing_there, "REWARDS_REDIS_URL": servers.redis_url}
     result = told("ledger verify --program shop", environment)
     assert (result.exit_code, "run `rewards migrate` first" in result.output) == (1, True)
+
+
+def test_an_owner_who_may_make_no_roles_is_given_ours(servers: LocalServers) -> None:
+    def administer(*statements: str) -> None:
+        async def work() -> None:
+            connection = await asyncpg.connect(servers.database_url)
+            for statement in statements:
+                await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(work())
+
+    administer("CREATE ROLE tenant LOGIN PASSWORD 'tenant'", "CREATE DATABASE tenant OWNER tenant")
+    url = re.sub(r"//.*@(.*)/.*", r"//tenant:tenant@\1/tenant", servers.database_url)
+    environment = {"REWARDS_DATABASE_URL": url, "REWARDS_REDIS_URL": servers.redis_url}
+    refused = told("migrate", environment)
+    assert (refused.exit_code, "may create roles or has been granted rewards_app" in refused.output) == (1, True)
+    administer(
+        "DO $$ BEGIN CREATE ROLE rewards_app NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        "GRANT rewards_app TO tenant",
+    )
+    for _ in range(2):
+        assert told("migrate", environment).exit_code == 0
+    assert told("program publish seeds/fitness.yaml --create", environment).exit_code == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")

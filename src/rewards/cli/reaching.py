@@ -64,7 +64,9 @@ def _advice(state: str | None) -> str:
     if state == UNDEFINED_TABLE:
         return "; run `rewards migrate` first"
     if state == INSUFFICIENT_PRIVILEGE:
-        return "; `rewards migrate` needs the owner of the database"
+        return (
+            "; `rewards migrate` needs the owner of the database, who may create roles or has been granted rewards_app"
+        )
     return ""
 
 

@@ -23,10 +23,18 @@ _LOCK: Final = 0x5245_5741
 _ROLES: Final = """
 DO $$
 BEGIN
-    CREATE ROLE rewards_app NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rewards_app') THEN
+        BEGIN
+            CREATE ROLE rewards_app NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
+    END IF;
+    IF NOT pg_has_role(current_user, 'rewards_app', 'SET') THEN
+        GRANT rewards_app TO CURRENT_USER;
+    END IF;
 END $$
 """
+"""An owner that may not make roles can be given this one."""
 
 
 def alembic_config() -> Config:
@@ -59,7 +67,6 @@ async def migrate(owner: AsyncEngine, *, now: datetime | None = None) -> str | N
     async with transaction(owner) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         await connection.execute(text(_ROLES))
-        await connection.execute(text("GRANT rewards_app TO CURRENT_USER"))
         await connection.run_sync(_upgrade)
         await ensure_partitions(connection, now or datetime.now(UTC))
         for grant in GRANTS:
