@@ -26,7 +26,7 @@ from litestar.handlers import BaseRouteHandler
 from rewards.domain.commands import MemberRef
 from rewards.http.limits import RateLimiter
 from rewards.http.origins import ANY
-from rewards.http.problems import Forbidden, TooManyRequests, Unauthorized
+from rewards.http.problems import Forbidden, NoMemberToken, TooManyRequests, Unauthorized
 from rewards.http.recent import Recent
 
 if TYPE_CHECKING:
@@ -215,11 +215,15 @@ class RequiresMember(Requires):
     def __init__(self) -> None:
         super().__init__("me")
 
-    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         # A page that may not read that its token has ended could not get another. It says nothing else.
         origin = connection.headers.get("origin")
         cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = [] if origin is None else _cors(origin)
-        await super().__call__(connection, handler)
+        try:
+            token = token_of(connection.headers.get("authorization"))
+        except Unauthorized:
+            raise NoMemberToken("Send a member token: `Authorization: Bearer TOKEN`.") from None
+        await self.admit(connection, token)
 
     async def admit(self, connection: ASGIConnection[Any, Any, Any, Any], token: str) -> None:
         try:
@@ -227,7 +231,7 @@ class RequiresMember(Requires):
         except Unauthorized:
             if token.startswith(MEMBER_PREFIX):
                 raise
-            raise Unauthorized(
+            raise NoMemberToken(
                 f"This is no member token, which begins with `{MEMBER_PREFIX}`: it was cut or changed, or is something "
                 "else. The app's server makes one with `POST /v1/members/{member}/tokens`."
             ) from None

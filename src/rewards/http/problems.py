@@ -99,6 +99,13 @@ class Unauthorized(RewardsError):
     code = "unauthorized"
 
 
+class NoMemberToken(Unauthorized):
+    """There is no member token where one is needed, or something else in its place."""
+
+    # Basic would have browsers ask the customer for a password.
+    headers: Final = {"WWW-Authenticate": 'Bearer realm="rewards"'}
+
+
 class Forbidden(RewardsError):
     """The key is valid and may not do this. `details["required"]` names the scope that it lacks."""
 

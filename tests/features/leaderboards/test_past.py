@@ -57,8 +57,6 @@ async def answers(boards: Boards, period: str) -> list[Any]:
             ("/members/nobody_yet", {}),
         ):
             body = await boards.get(f"/{board}{path}", **query, period=period)
-            if board == "shared" and "entries" in body:  # of one rank, in whatever order
-                body["entries"] = sorted((each["rank"], each["score"]) for each in body["entries"])
             found.append({key: value for key, value in body.items() if key not in {"as_of", "stale", "period"}})
         friends = {"members": ["eve", "ada", "nobody_yet"]}
         among = await boards.live.client.post(

@@ -146,6 +146,39 @@ async def test_customers_see_pseudonyms_and_themselves(boards: Boards) -> None:
     assert (standing["rank"], standing["next"]) == (2, {"rank": 1, "score": 9, "distance": 2})
 
 
+async def test_a_customer_sees_the_part_that_it_is_in(boards: Boards) -> None:
+    client = boards.live.client
+    for member, city, points in (("ada", "Köln", 5), ("bob", "Köln", 7), ("cem", "Ulm", 9)):
+        await client.patch(f"/v1/members/{member}", json={"attributes": {"city": city}})
+        await boards.score(member, points)
+    await boards.project()
+    for member, query, part, scores in (
+        ("ada", {}, "Köln", [7, 5]),
+        ("cem", {}, "Ulm", [9]),
+        ("cem", {"part": "Köln"}, "Köln", [7, 5]),
+        ("newcomer", {}, "", []),
+    ):
+        headers = await mine(boards, member)
+        body = (await client.get("/v1/me/leaderboards/cities", params=query, headers=headers)).json()
+        assert (body["part"], [each["score"] for each in body["entries"]]) == (part, scores), member
+
+
+async def test_customers_are_told_of_boards_in_their_language(boards: Boards) -> None:
+    client = boards.live.client
+    for member, locale in (("ada", "de-AT"), ("bob", "en")):
+        assert (await client.patch(f"/v1/members/{member}", json={"locale": locale})).status_code == 200
+    for member, query, name in (
+        ("ada", {}, "Punkte"),
+        ("ada", {"locale": "en"}, "Points"),
+        ("bob", {}, "Points"),
+        ("newcomer", {}, "Points"),
+    ):
+        answer = await client.get("/v1/me/leaderboards", params=query, headers=await mine(boards, member))
+        assert answer.status_code == 200, answer.text
+        names = {each["key"]: each["name"] for each in answer.json()["leaderboards"]}
+        assert names["shared"] == name, (member, query)
+
+
 async def test_a_customer_is_marked_whose_token_is_from_before_a_merge(boards: Boards) -> None:
     before = await mine(boards, "anon:guest")
     await boards.score("anon:guest", 3)

@@ -14,7 +14,7 @@ from tests.features.leaderboards.boards import Boards
 from tests.features.leaderboards.streams import Message, Stream, stream
 
 from rewards.db.transact import DatabaseUnavailable
-from rewards.features.leaderboards import streaming
+from rewards.features.leaderboards import feeds, streaming
 from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
 from rewards.http import event_stream, token_watch
 from rewards.http.token_watch import HeldToken, TokenWatch
@@ -90,7 +90,8 @@ async def test_whoever_saw_what_is_not_known_any_more_begins_anew(boards: Boards
         assert (await opened.next()).event == "snapshot"
 
 
-async def test_changes_that_come_fast_become_one(boards: Boards) -> None:
+async def test_changes_that_come_fast_become_one(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "INTERVAL_SECONDS", 2.0)  # fast is what is faster than that, on a busy machine too
     await boards.score("ada", 1)
     await boards.project()
     async with watched(boards, "shared") as opened:
@@ -127,6 +128,32 @@ async def test_a_customer_watches_with_a_ticket_that_is_good_once(boards: Boards
     for wrong in (ticket, "ticket_" + 43 * "x", "nonsense"):
         answer = await boards.live.client.get(path, params={"ticket": wrong}, headers={"Authorization": ""})
         assert answer.status_code == 401, answer.text
+
+
+async def test_who_cannot_send_a_header_comes_back_with_another_ticket_and_the_id_in_the_address(
+    boards: Boards,
+) -> None:
+    await boards.score("ada", 5)
+    await boards.score("bob", 3)
+    await boards.project()
+    headers = {"Authorization": f"Bearer {await token(boards, 'bob')}"}
+    path = "/v1/me/leaderboards/shared/stream"
+
+    async def ticket() -> str:
+        made: str = (await boards.live.client.post("/v1/me/stream-tickets", headers=headers)).json()["ticket"]
+        return made
+
+    async with stream(boards.live.app, path, headers={}, ticket=await ticket()) as opened:
+        seen = (await opened.next()).id
+    await boards.score("cem", 4)
+    await boards.project()
+    async with stream(boards.live.app, path, headers={}, ticket=await ticket(), last_event_id=seen) as again:
+        told = await again.next()
+        assert (told.event, [each["position"] for each in told.data["entries"]]) == ("changes", [2, 3])
+    # Where the browser itself comes back, its header is the newer one.
+    both = {**headers, "Last-Event-ID": told.id}
+    async with stream(boards.live.app, path, headers=both, last_event_id=seen) as again:
+        assert (await again.next()).data["entries"] == []
 
 
 async def test_a_ticket_opens_streams_and_nothing_else(boards: Boards) -> None:
@@ -278,8 +305,12 @@ async def test_a_client_that_does_not_read_is_let_go(boards: Boards, monkeypatch
 
 
 async def test_an_idle_stream_shows_that_it_is_there(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 0.1)
+    """Also while its board is looked at far more often than that, and nothing has changed."""
+    monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr(feeds, "INTERVAL_SECONDS", 0.02)
+    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.02)
     await boards.project()
     async with watched(boards, "weekly") as opened:
         await opened.next()
-        assert await opened.text() == event_stream.HEARTBEAT.decode()
+        for _ in range(2):
+            assert await opened.text() == event_stream.HEARTBEAT.decode()

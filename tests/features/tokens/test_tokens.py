@@ -106,6 +106,30 @@ async def test_only_a_key_that_may_send_events_mints(bank: Bank) -> None:
     assert refused_with(answer, 403)["required"] == "events"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "authorization"),
+    [
+        ("GET", "/v1/me", ""),
+        ("GET", "/v1/me", "Basic !!!"),
+        ("GET", "/v1/me", "Bearer nonsense"),
+        ("GET", "/v1/me", "Bearer mt_nonsense"),
+        ("POST", "/v1/me/events", ""),
+        ("GET", "/v1/me/leaderboards/any/stream", ""),
+        ("GET", "/v1/me/leaderboards/any/stream?ticket=used", ""),
+    ],
+)
+async def test_no_browser_asks_a_customer_for_a_password(
+    bank: Bank, method: str, path: str, authorization: str
+) -> None:
+    headers = {"Authorization": authorization}
+    body = {"id": "e1", "type": "any"} if method == "POST" else None
+    answer = await bank.live.client.request(method, path, headers=headers, json=body)
+    refused = refused_with(answer, 401)
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert "Basic" not in answer.headers["www-authenticate"]
+    assert "key" not in refused["detail"], "that is no business of customers"
+
+
 async def test_who_is_not_known_yet_can_have_one(bank: Bank) -> None:
     fresh = await stranger(bank.live, "token-fresh")
     assert await fresh.status() == 404

@@ -18,7 +18,7 @@ from rewards.domain.program.board import Board, Boards, Ties
 
 
 class Ranked(NamedTuple):
-    """A place in a ranking. `position` counts from 1 without gaps; of one rank, by member."""
+    """A place in a ranking. `position` counts from 1 without gaps; of one rank, by when they reached it, then by member."""
 
     part: str
     position: int
@@ -39,7 +39,7 @@ def ranked(board: Board, scores: Iterable[tuple[UUID, BoardScore]]) -> list[Rank
 
 def _places(board: Board, part: str, entries: list[tuple[float, datetime, UUID, float]]) -> Iterator[Ranked]:
     first = board.ties is Ties.FIRST
-    entries.sort(key=lambda entry: (entry[0], entry[1], entry[2]) if first else (entry[0], entry[2]))
+    entries.sort(key=lambda entry: entry[:3])
     rank = 0
     for position, (key, _, member, score) in enumerate(entries, start=1):
         if first or position == 1 or key != entries[position - 2][0]:

@@ -83,7 +83,7 @@ WITH frozen AS (
     INSERT INTO leaderboard_result
         (program_id, board, period, part, position, rank, bucket, member_id, score, achieved_at)
     SELECT $1, s.board, s.period, s.part,
-           row_number() OVER (PARTITION BY s.part ORDER BY $4::float8 * s.score, s.earlier, s.member_id),
+           row_number() OVER (PARTITION BY s.part ORDER BY $4::float8 * s.score, s.achieved_at, s.member_id),
            rank() OVER (PARTITION BY s.part ORDER BY $4::float8 * s.score, s.earlier, s.tie),
            s.bucket, s.member_id, s.score, s.achieved_at
     FROM (

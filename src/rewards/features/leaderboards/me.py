@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from contextlib import suppress
 from uuid import UUID
 
 from litestar import Router, get, post
@@ -35,18 +36,19 @@ from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.parameters import me
 from rewards.http.problems import Forbidden
-from rewards.pipeline.lookup import UnknownMember
+from rewards.pipeline.lookup import UnknownMember, find_wallet
 
 
-@get("/leaderboards", operation_id="list_my_leaderboards", responses=also(409))
+@get("/leaderboards", operation_id="list_my_leaderboards", responses=also(409, 410))
 async def list_my_leaderboards(request: ApiRequest, *, locale: LocaleQuery = None) -> BoardsOut:
-    """The leaderboards of the program, each with its current period."""
+    """The leaderboards of the program, each with its current period, in the language asked for, else in the member's."""
     published, boards = await reader(request.app.state).list(request.auth.program_id)
     fallback = published.program.locale
+    locale = locale or await _my_locale(request)
     return BoardsOut([board_out(board, period, locale=locale, fallback=fallback) for board, period in boards])
 
 
-@get("/leaderboards/{board:str}", operation_id="get_my_leaderboard", responses=also(409, 422))
+@get("/leaderboards/{board:str}", operation_id="get_my_leaderboard", responses=also(409, 410, 422))
 async def get_my_leaderboard(
     request: ApiRequest,
     board: BoardKey,
@@ -56,9 +58,9 @@ async def get_my_leaderboard(
     limit: LimitQuery = ENTRIES_DEFAULT,
     offset: OffsetQuery = 0,
 ) -> MyRankingOut:
-    """The top of a leaderboard, or a page further down."""
+    """The top of a leaderboard, or a page further down. Of a board in parts, the member's own where none is asked for."""
     boards = reader(request.app.state)
-    view = await boards.view(request.auth.program_id, board, period, part)
+    view = await _my_part(request, await boards.view(request.auth.program_id, board, period, part))
     view, excerpt = await boards.read(view, lambda view: boards.page(view, offset, limit))
     return await told(request, view, excerpt)
 
@@ -89,7 +91,12 @@ async def get_my_leaderboard_standing(
     return await standing(boards, view, me(request))
 
 
-@post("/leaderboards/{board:str}/among", operation_id="get_my_leaderboard_among", status_code=200, responses=also(409))
+@post(
+    "/leaderboards/{board:str}/among",
+    operation_id="get_my_leaderboard_among",
+    status_code=200,
+    responses=also(409, 410),
+)
 async def get_my_leaderboard_among(
     request: ApiRequest,
     board: BoardKey,
@@ -106,6 +113,7 @@ async def get_my_leaderboard_among(
     view = await boards.view(request.auth.program_id, board, period, part)
     if view.board.names.shown is not Shown.EXTERNAL_ID:
         raise Forbidden("This leaderboard does not show who is who.", required="a leaderboard that shows external ids")
+    view = await _my_part(request, view)
     refs = [me(request), *(MemberRef.parse(each) for each in data.members)]
     # Who of the friends was merged into whom is not told to customers.
     view, excerpt = await among(boards, view, refs, followed=[me(request)])
@@ -118,6 +126,25 @@ async def told(request: ApiRequest, view: View, excerpt: Excerpt) -> MyRankingOu
     refs = {each.member: each.ref for each in excerpt.ranked}
     names = await names_of(request.app.state.engine, published.identity, published.program_id, view.board, refs)
     return my_ranking_out(view, excerpt, names, await _my_id(request, view, refs))
+
+
+async def _my_part(request: ApiRequest, view: View) -> View:
+    """Of a board in parts the one that the member is in; as it was asked for where one was, or where it is in none."""
+    if view.board.attribute is None or view.part:
+        return view
+    with suppress(UnknownMember):
+        view, _ = await reader(request.app.state).resolve(view, me(request))
+    return view
+
+
+async def _my_locale(request: ApiRequest) -> str | None:
+    """None for the program's."""
+    state = request.app.state
+    try:
+        wallet = await find_wallet(state.engine, state.programs, request.auth.program_id, me(request))
+    except UnknownMember:
+        return None
+    return wallet.found.state.locale
 
 
 async def _my_id(request: ApiRequest, view: View, shown: Container[UUID]) -> UUID:

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.datastructures import State
-from litestar.params import FromHeader, FromQuery, HeaderParameter, Parameter
+from litestar.params import FromHeader, FromQuery, HeaderParameter, Parameter, QueryParameter
 
 from rewards.features.leaderboards.controller import reader
 from rewards.features.leaderboards.feeds import (
@@ -54,6 +54,16 @@ LastEventId = FromHeader[
     Annotated[
         str | None,
         HeaderParameter(name="Last-Event-ID", max_length=200, description="The id of the last message that was seen."),
+    ]
+]
+LastEventQuery = FromQuery[
+    Annotated[
+        str | None,
+        QueryParameter(
+            name="last_event_id",
+            max_length=200,
+            description="As the header `Last-Event-ID`, for whoever can send none.",
+        ),
     ]
 ]
 TicketQuery = FromQuery[
@@ -133,9 +143,13 @@ async def stream_my_leaderboard(
     part: PartQuery = "",
     limit: LimitQuery = ENTRIES_DEFAULT,
     last_event_id: LastEventId = None,
+    last_seen: LastEventQuery = None,
     ticket: TicketQuery = None,  # noqa: ARG001 - the guard has taken it
 ) -> Response[None]:
     """As `stream_leaderboard`, for customers; every message also has the member's own rank and score as `me`.
+
+    A page that opens another `EventSource` has a ticket but no header: it says in the address what it has seen. The header
+    counts more, for a browser that comes back by itself sends what it has seen since.
 
     The stream ends within seconds when its token is revoked, and after a quarter of an hour: then open another.
     """
@@ -148,7 +162,7 @@ async def stream_my_leaderboard(
     with suppress(UnknownMember):  # whoever has done nothing yet may watch too
         view, member = await boards.resolve(view, ref)
     watched = Watched(request.auth.program_id, board, period, view.part, limit)
-    return await _stream(state, Audience(state, member, token), watched, last_event_id, f"member:{member}")
+    return await _stream(state, Audience(state, member, token), watched, last_event_id or last_seen, f"member:{member}")
 
 
 @post("/me/stream-tickets", operation_id="make_stream_ticket", guards=[requires("me")], status_code=201)
@@ -195,12 +209,16 @@ async def _messages(
         yield await _changes(audience, before, now, own)
     clock = asyncio.get_running_loop().time
     until = clock() + MEMBER_STREAM_SECONDS_MAX if audience.me is not None else math.inf
+    silent_from = clock()
     while feed.failed is None and clock() < until:
+        # The board is looked at each second, so news alone does not mean that anything was sent.
+        if clock() >= silent_from + HEARTBEAT_SECONDS:
+            yield HEARTBEAT
+            silent_from = clock()
         with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
+            async with asyncio.timeout_at(silent_from + HEARTBEAT_SECONDS):
                 await news.wait()
         if not news.is_set():
-            yield HEARTBEAT
             continue
         news.clear()
         was, now = now, feed.latest
@@ -209,6 +227,9 @@ async def _messages(
             yield await _snapshot(audience, now, own)
         elif not now.same(was) or own != was_own or now.stale != was.stale:
             yield await _changes(audience, was.ranked, now, own)
+        else:
+            continue
+        silent_from = clock()
 
 
 async def _snapshot(audience: Audience, now: Shown, own: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ from litestar.handlers import BaseRouteHandler
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import RewardsError
 from rewards.http.auth import RESPONSE_HEADERS, Caller, RequiresMember
-from rewards.http.problems import Unauthorized
+from rewards.http.problems import NoMemberToken
 from rewards.valkey import VALKEY_ERRORS, Valkey
 
 TICKET_SECONDS: Final = 30
@@ -69,13 +69,13 @@ class Tickets:
         return ticket
 
     async def take(self, ticket: str) -> Caller:
-        """The caller for whom it was made; from then on it is worth nothing. Raises Unauthorized, TicketsUnavailable."""
+        """The caller for whom it was made; from then on it is worth nothing. Raises NoMemberToken, TicketsUnavailable."""
         try:
             found: Any = await self._valkey.getdel(_key(ticket)) if _TICKET.fullmatch(ticket) else None
         except VALKEY_ERRORS as error:
             raise TicketsUnavailable("Tickets cannot be looked up now.") from error
         if found is None:
-            raise Unauthorized("The ticket is unknown, was used, or is too old: ask for another.")
+            raise NoMemberToken("The ticket is unknown, was used, or is too old: ask for another.")
         kept = msgspec.msgpack.decode(found, type=_Kept)
         return Caller(
             program_id=kept.program_id,
