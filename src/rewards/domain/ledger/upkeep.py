@@ -129,9 +129,8 @@ def _due(draft: Draft, currencies: Mapping[str, Currency], zone: ZoneInfo, until
     """
     due: list[_Due] = []
     inactive: dict[str, datetime | None] = {}
-    for currency in draft.currencies():
-        policy = currencies.get(currency)
-        if policy is not None and isinstance(policy.expires, ExpiresInactive):
+    for currency, policy in currencies.items():
+        if isinstance(policy.expires, ExpiresInactive):
             account = draft.peek(currency)
             gone = inactive[currency] = inactive_at(policy, account, zone)
             if gone is not None and gone <= until and (account.available or account.pending):
