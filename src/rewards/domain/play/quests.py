@@ -13,8 +13,9 @@ from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.groups import GROUP
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
-from rewards.domain.play.questing.continuing import continued
+from rewards.domain.play.questing.continuing import begun, continued
 from rewards.domain.play.questing.counting import count, is_locked, why_never
+from rewards.domain.play.questing.folding import STARTED
 from rewards.domain.play.questing.following import completion_behind, joining
 from rewards.domain.play.questing.gates import is_admitted
 from rewards.domain.play.questing.joining import begin
@@ -118,12 +119,15 @@ def _count(work: Work, quest: Quest, parts: tuple[tuple[int, Any], ...], at: dat
     sort = BEGINS if is_admitted(work, quest, at) else COUNTS
     entry = Entry.made(micros, work.id, sort, parts)
     plain = work.play.get(MECHANIC, {}).get(quest.key)
-    further = continued(work, quest, plain, entry) if plain is not None else None
+    further = begun(work, quest, entry) if plain is None else continued(work, quest, plain, entry)
     contribution = [f"{MECHANIC}:{quest.key}", quest.definition, [list(part) for part in parts]]
     if further is not None:
         work.contributions.append(contribution)
         work.set_play(MECHANIC, quest.key, further)
-        return "counted"
+        if plain is not None:
+            return "counted"
+        work.emitted.append(("quest.started", {"quest": quest.key}))
+        return STARTED
     kept = kept_of(work, quest)
     never = why_never(quest, kept, micros)
     if never is not None:

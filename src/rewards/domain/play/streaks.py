@@ -19,7 +19,7 @@ from rewards.domain.play.facts import EventFacts
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.metrics import Stored
 from rewards.domain.play.rewards import give
-from rewards.domain.play.streaking.memory import Memory, Told, counted_more
+from rewards.domain.play.streaking.memory import Memory, Told, counted_more, first_kept
 from rewards.domain.play.streaking.standing import Fate, Standing, most, owed
 from rewards.domain.play.streaking.stretches import ALL_LOST, Stretch
 from rewards.domain.program.compiled import MetricKind, Missing
@@ -159,8 +159,10 @@ class Change:
             if (fate := after.fates[stretch.start]) is not self._before.fates.get(stretch.start, Fate.OPEN)
         ]
         reached = after.standing.reached(self.streak)
-        owing = list(owed(self.streak, self.memory.paid, reached))
-        self.memory.paid = most(self.memory.paid, reached)
+        owing = []
+        if reached != self.memory.paid:
+            owing = list(owed(self.streak, self.memory.paid, reached))
+            self.memory.paid = most(self.memory.paid, reached)
         kept = [stretch for stretch, _, fate in newly if fate is Fate.KEPT]
         unrewarded = [stretch for stretch in kept if not stretch.rewarded]
         for stretch in unrewarded:
@@ -169,7 +171,7 @@ class Change:
         told = [self._tell_one(after, *each) for each in newly]
         length = after.standing.length
         if kept or (length != self._before.standing.length and (length or not any(told))):
-            self.say("streak", length=length, best=after.standing.best, **self._freezes(after.standing))
+            self.work.effects.append(_told(self.streak, after.standing))
         for stretch in unrewarded:
             reference = f"{self.streak.cause.source}:{stretch.number}"
             give(self.work, self.streak.cause, self.streak.rewards, at=self.at, reference=reference)
@@ -207,9 +209,6 @@ class Change:
             if milestone.is_at(length):
                 reference = f"{streak.cause.source}:{length}:{instance}"
                 give(work, streak.cause, milestone.rewards, at=self.at, reference=reference)
-
-    def _freezes(self, standing: Standing) -> dict[str, int]:
-        return {"freezes": standing.freezes} if self.streak.freezes.most else {}
 
     def say(self, effect: str, **fields: Any) -> None:
         """An effect of the streak."""
@@ -265,6 +264,8 @@ def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime,
         if more is not None:
             work.set_play(MECHANIC, streak.key, more)
             return
+    elif _begins(work, streak, payload, seconds):
+        return
     change = Change(work, streak, work.now)
     stretch = change.memory.at(seconds)
     if stretch is None:
@@ -274,6 +275,31 @@ def _contribute(work: Work, streak: Streak, payload: int, occurred_at: datetime,
         stretch.count = max(left, min(stretch.count, 0)) if taken_back else left
     change.at = occurred_at if payload > 0 else work.now
     change.tell()
+
+
+def _begins(work: Work, streak: Streak, payload: int, seconds: int) -> bool:
+    """The first contribution of all, where it makes a streak of one and nothing else; False where more may follow."""
+    begun = first_kept(
+        streak,
+        payload,
+        at=seconds,
+        now=epoch_seconds(work.now),
+        zone=work.zone,
+        late_seconds=work.program.late_seconds,
+    )
+    if begun is None:
+        return False
+    kept, standing = begun
+    work.set_play(MECHANIC, streak.key, kept)
+    work.emitted.append(("streak.kept", {"streak": streak.key, "length": standing.length}))
+    work.effects.append(_told(streak, standing))
+    return True
+
+
+def _told(streak: Streak, standing: Standing) -> dict[str, Any]:
+    """How a streak stands, as an effect."""
+    told = {"type": "streak", "key": streak.key, "length": standing.length, "best": standing.best}
+    return {**told, "freezes": standing.freezes} if streak.freezes.most else told
 
 
 @performs(FreezesAction)

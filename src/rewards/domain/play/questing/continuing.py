@@ -1,7 +1,7 @@
-"""The usual contribution: it comes in order, belongs to the attempt under way, and reaches nothing.
+"""The usual contributions: one that comes in order, belongs to the attempt under way, and reaches nothing; and the first of all.
 
-Nothing follows from it, so what is kept is changed as it is written down. What comes of it is what `keeping.add` would
-make of it; where that may be more than one count, `continued` leaves it to that.
+Little follows from them, so what is kept is changed as it is written down. What comes of them is what `keeping.add` would make
+of them; where that may be more, `continued` and `begun` leave it to that.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rewards.domain.periods import epoch_micros
-from rewards.domain.play.questing.folding import count_of, reached
-from rewards.domain.play.questing.standing import TAIL_MIN, Entry
+from rewards.domain.play.questing.folding import Terms, advance, count_of, reached
+from rewards.domain.play.questing.standing import NOTHING, TAIL_MIN, Entry, Standing
 from rewards.domain.program.quest import Order, Quest
 from rewards.domain.work import Work
 
@@ -37,6 +37,16 @@ def continued(work: Work, quest: Quest, plain: list[Any], entry: Entry) -> list[
             return None
     standing = [head[0], head[1], head[2], [began, ends, counts, done]]
     return [definition, settled, standing, [*tail, entry.plain()], *others]
+
+
+def begun(work: Work, quest: Quest, entry: Entry) -> list[Any] | None:
+    """What is kept of a quest of which nothing was, where the contribution begins it and nothing else."""
+    if quest.opt_in or quest.quests:
+        return None
+    head, happened = advance(quest, Standing(), entry, Terms(work.zone))
+    if len(happened) != 1:
+        return None
+    return [quest.definition, NOTHING, head.plain(), [entry.plain()], 0, [], entry.micros, 0, None]
 
 
 def _settles(work: Work, oldest: int, began: int) -> bool:

@@ -244,3 +244,21 @@ def counted_more(
             more = [*each[:_COUNT], each[_COUNT] + payload, *each[_COUNT + 1 :]]
             return {**kept, "stretches": [*stretches[:index], more, *stretches[index + 1 :]]}
     return None
+
+
+def first_kept(
+    streak: Streak, payload: int, *, at: int, now: int, zone: ZoneInfo, late_seconds: int
+) -> tuple[dict[str, Any], Standing] | None:
+    """What is kept of a streak of which nothing was, and how it stands, once its first stretch is kept, the one under way;
+    None where more may follow."""
+    if payload < streak.target or streak.rewards or streak.milestone(1):
+        return None
+    memory = Memory.new(streak, zone)
+    memory.advance(now, zone, late_seconds=late_seconds)
+    last = memory.stretches[-1]
+    if not last.start <= at < last.end:
+        return None
+    last.count = payload
+    told = Told(memory.settled.copy(), {last.start: Fate.KEPT}, {})
+    told.standing.meet(streak, last, over=False, paused=False)  # those before it were missed when there was no streak
+    return memory.plain(told), told.standing
