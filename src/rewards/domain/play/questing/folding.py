@@ -171,11 +171,11 @@ def _after(span: Span, moment: datetime, zone: ZoneInfo) -> datetime:
 
 def _counts(quest: Quest, entry: Entry) -> bool:
     """Whether anything of a contribution would count for an attempt that begins with it."""
-    return any(
-        (index == 0 or quest.order is not Order.SEQUENCE)
-        and (quest.steps[index].kind is not MetricKind.SUM or payload > 0)
-        for index, payload in entry.parts
-    )
+    for index, payload in entry.parts:
+        in_turn = index == 0 or quest.order is not Order.SEQUENCE
+        if in_turn and (quest.steps[index].kind is not MetricKind.SUM or payload > 0):
+            return True
+    return False
 
 
 _NOTHING: Final[dict[MetricKind, Any]] = {
