@@ -18,6 +18,7 @@ from rewards.domain.ledger.transfer import Moved, Parcel, receive, send_all
 from rewards.domain.outcome import Leg, Outcome, Status
 from rewards.domain.play import backfilling, groups, mechanics, timers
 from rewards.domain.play.deciding import place_in_segments
+from rewards.domain.play.limits import in_spans
 from rewards.domain.play.limits import merge as merge_limits
 from rewards.domain.play.metrics import merge as merge_metric
 from rewards.domain.play.questing import shares
@@ -89,8 +90,11 @@ def decide_merge_in(work: Work, command: MergeIn) -> Outcome:
         if metric_id in known:
             mine = work.metrics.get(metric_id)
             work.set_metric(metric_id, merge_metric(known[metric_id], mine, other, late_seconds=late_seconds))
-    for rule, other in parcel["limits"].items():
-        work.set_limit(rule, merge_limits(work.limits.get(rule), other))
+    for key, theirs in parcel["limits"].items():
+        both, rule = (work.limits.get(key), theirs), work.program.rules.get(key)
+        if rule is not None:  # either may have fired under a version with other spans
+            both = (in_spans(rule.limit, rule.cooldown, both[0]), in_spans(rule.limit, rule.cooldown, both[1]))
+        work.set_limit(key, merge_limits(*both))
     work.play_terms = None  # what comes may be of another version
     timers.take_over(work, parcel.get("play", {}))
     gone = [UUID(member) for member in (parcel["origin"], *parcel["absorbed"])]

@@ -16,6 +16,7 @@ from rewards.domain.play.limits import (
     SPARE_MOMENTS,
     Blocked,
     allowed,
+    in_spans,
     merge,
     record,
 )
@@ -303,7 +304,18 @@ def test_more_times_than_single_moments_are_kept_for_hold_too() -> None:
     [
         (Limit(1, days(1)), Limit(2, days(1)), 1, True),
         (Limit(2, days(1)), Limit(1, days(1)), 1, False),
-        (Limit(1, days(1)), Limit(1, days(2)), 1, True),  # another span begins anew
+        # A rolling span of another length: what is known is judged by that.
+        (Limit(1, days(1)), Limit(1, days(2)), 47.9, False),
+        (Limit(1, days(1)), Limit(1, days(2)), 48, True),
+        (Limit(1, days(2)), Limit(1, days(1)), 23.9, False),
+        (Limit(1, days(2)), Limit(1, days(1)), 24, True),
+        (Limit(1, days(1)), Limit(1, months(1)), 24 * 29.9, False),
+        (Limit(1, months(1)), Limit(1, days(2)), 48, True),
+        (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(1, days(2)), 47.9, False),
+        (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(1, days(2)), 50, True),
+        (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(EXACT_TIMES_MAX + 1, days(2)), 1, True),
+        (Limit(1, days(1)), Limit(EXACT_TIMES_MAX + 1, days(2)), 1, True),
+        (Limit(1, Calendar.DAY), Limit(1, days(1)), 1, True),  # of a calendar span no moments are kept
         (Limit(1, days(1)), Limit(EXACT_TIMES_MAX + 1, days(1)), 1, True),
         (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(1, days(1)), 1, False),
         (Limit(EXACT_TIMES_MAX + 1, days(1)), Limit(1, days(1)), 25, True),
@@ -314,6 +326,58 @@ def test_a_new_version_of_a_rule_reads_the_old_state(before: Limit, now: Limit, 
     assert (allowed((now,), None, state, at=after(at), zone=BERLIN) is None) == free
     again = record((now,), None, state, at=after(at), zone=BERLIN)
     assert allowed((Limit(1, now.per),), None, again, at=after(at), zone=BERLIN) is not None
+
+
+@given(
+    before=st.tuples(st.integers(1, 4), rolling),
+    now=st.tuples(st.integers(1, 4), rolling),
+    tried=st.tuples(hours_tried, hours_tried),
+)
+def test_a_new_length_judges_all_that_fired_under_the_old_one(
+    before: tuple[int, Rolling], now: tuple[int, Rolling], tried: tuple[list[float], list[float]]
+) -> None:
+    """As long as nothing was let go of: here all is within the late window."""
+    state, hours = fire((Limit(*before),), None, tried[0])
+    fired = [after(hour) for hour in hours]
+    times, per = now
+    for at in map(after, tried[1]):
+        free = allowed((Limit(times, per),), None, state, at=at, zone=BERLIN) is None
+        assert free == (around(per, [*fired, at], at) <= times)
+        if free:
+            state = record((Limit(times, per),), None, state, at=at, zone=BERLIN)
+            fired.append(at)
+
+
+@pytest.mark.parametrize(
+    ("times", "at", "free"),
+    [
+        # Fired every second day; without late events two are kept, and that there was one before them is known.
+        (3, 97, False),
+        (4, 97, True),
+        (3, 24 * 30 - 0.1, False),
+        (3, 24 * 30, True),
+        (2, 24 * 30 + 47.9, False),
+        (2, 24 * 30 + 48, True),
+    ],
+)
+def test_what_was_let_go_of_a_shorter_span_is_one_firing_of_the_longer(times: int, at: float, free: bool) -> None:
+    state, _ = fire((Limit(1, days(2)),), None, [0, 48, 96], late_hours=0)
+    longer = (Limit(times, days(30)),)
+    assert (allowed(longer, None, state, at=after(at), zone=BERLIN) is None) == free
+
+
+def test_a_new_cooldown_judges_by_what_is_known_too() -> None:
+    state, _ = fire((), timedelta(hours=1), [0])
+    assert fire((), timedelta(hours=3), [2, 3, 5, 6], state=state)[1] == [3, 6]
+    assert fire((Limit(1, days(1)),), timedelta(hours=1), [2, 24], state=state)[1] == [24]
+
+
+@pytest.mark.parametrize(("times", "blocked"), [(2, True), (3, False)])
+def test_merged_members_of_whom_one_fired_under_an_older_version(times: int, *, blocked: bool) -> None:
+    one, other = fire((Limit(9, days(1)),), None, [0])[0], fire((Limit(9, days(2)),), None, [1])[0]
+    limit = (Limit(times, days(2)),)
+    merged = merge(in_spans(limit, None, one), in_spans(limit, None, other))
+    assert (allowed(limit, None, merged, at=after(25), zone=BERLIN) is not None) == blocked
 
 
 @pytest.mark.parametrize("per", [days(1), Calendar.DAY, LIFETIME])

@@ -8,6 +8,9 @@ A rule's state maps each span to what fired: `[moments]` in microseconds for a r
 calendar one, a number for a lifetime. It is bounded, so what was let go of a span is remembered by its newest moment (or
 period): a firing that shares a window with it is refused, never allowed on trust. Only an event that was held back for
 longer than the late window, such as a quarantined one, meets that, and late ones of a rule that fires very often.
+
+When a new version changes the length of a rolling span, what is known of the old one is judged by the new length: all that
+was kept of it, and of what was let go the newest.
 """
 
 from __future__ import annotations
@@ -109,13 +112,30 @@ def record(
     known = before.get(_FORGOTTEN, {})
     for span, times in _spans(limits, cooldown).items():
         key = _name(span)
-        after[key], gone = _recorded(span, times, before.get(key), at, zone=zone, late_seconds=late_seconds)
-        newest = max((moment for moment in (gone, known.get(key)) if moment is not None), default=None)
+        fired, newest = before.get(key), known.get(key)
+        if fired is None and before:
+            fired, newest = _of_another_length(span, before)
+        after[key], gone = _recorded(span, times, fired, at, zone=zone, late_seconds=late_seconds)
+        newest = max((moment for moment in (gone, newest) if moment is not None), default=None)
         if newest is not None:
             forgotten[key] = newest
     if forgotten:
         after[_FORGOTTEN] = forgotten
     return after
+
+
+def in_spans(limits: tuple[Limit, ...], cooldown: timedelta | None, state: Any | None) -> Any | None:
+    """The state with what is known of each rolling span that the rule limits now, whatever lengths it was kept for."""
+    if not state:
+        return state
+    found = dict(state)
+    for span in _spans(limits, cooldown):
+        fired, gone = (None, None) if _name(span) in state else _of_another_length(span, state)
+        if fired is not None:
+            found[_name(span)] = fired
+        if gone is not None:
+            found[_FORGOTTEN] = {**found.get(_FORGOTTEN, {}), _name(span): gone}
+    return found
 
 
 def merge(one: Any | None, other: Any | None) -> Any | None:
@@ -158,14 +178,18 @@ def _blocks(
     forgotten = state.get(_FORGOTTEN, {})
     for limit in limits:
         key = _name(limit.per)
-        fired = state.get(key)
-        if fired is not None and not _fits(limit, fired, forgotten.get(key), at, zone):
+        fired, gone = state.get(key), forgotten.get(key)
+        if fired is None:
+            fired, gone = _of_another_length(limit.per, state)
+        if fired is not None and not _fits(limit, fired, gone, at, zone):
             yield Blocked(limit, _until(limit, fired, at, zone))
     if cooldown is not None:
         once = Limit(1, Rolling(cooldown))
         key = _name(once.per)
-        fired = state.get(key)
-        if fired is not None and not _fits(once, fired, forgotten.get(key), at, zone):
+        fired, gone = state.get(key), forgotten.get(key)
+        if fired is None:
+            fired, gone = _of_another_length(once.per, state)
+        if fired is not None and not _fits(once, fired, gone, at, zone):
             yield Blocked(None, _until(once, fired, at, zone))
 
 
@@ -183,6 +207,40 @@ def _name(span: Rolling | Calendar | Lifetime) -> str:
     if isinstance(span, Rolling):
         return f"{span.months}mo" if span.months else f"{int(span.length.total_seconds())}s"
     return span.value
+
+
+def _of_another_length(span: Rolling | Calendar | Lifetime, state: dict[str, Any]) -> tuple[Any | None, int | None]:
+    """What fired in a rolling span that nothing is kept of yet, and the newest moment that was let go of it: read from the
+    longest span there is, for every firing was kept for all. Of other spans, and where there is none, nothing.
+    """
+    others = {name: per for name in state if (per := _rolling(name)) is not None}
+    if not isinstance(span, Rolling) or not others:
+        return None, None
+    name = max(others, key=lambda each: _longest(others[each]))
+    fired, gone = state[name], state.get(_FORGOTTEN, {}).get(name)
+    if isinstance(fired[0], list):
+        return _regrained(fired, others[name], span), gone
+    if gone is not None and _longest(span) > _longest(others[name]):
+        # Of what may be missing this one is known; to refuse all that it shares a window with now would be a limit of its own.
+        return [gone, *fired], None
+    return fired, gone
+
+
+def _rolling(name: str) -> Rolling | None:
+    """The reverse of `_name`, for rolling spans."""
+    if name.endswith("mo") and name[:-2].isdigit():
+        return Rolling(timedelta(0), months=int(name[:-2]))
+    return Rolling(timedelta(seconds=int(name[:-1]))) if name.endswith("s") and name[:-1].isdigit() else None
+
+
+def _regrained(fired: list[list[int]], before: Rolling, now: Rolling) -> list[list[int]]:
+    """Grains of one span as those of another, each by its end, so nothing is allowed early."""
+    counts: dict[int, int] = {}
+    for grain, count in zip(*fired, strict=True):
+        number = _grain(now, _grain_end(before, grain))
+        counts[number] = counts.get(number, 0) + count
+    numbers = sorted(counts)[-_GRAINS_KEPT:]
+    return [numbers, [counts[each] for each in numbers]]
 
 
 def _fits(limit: Limit, fired: Any, forgotten: int | None, at: datetime, zone: ZoneInfo) -> bool:
@@ -261,7 +319,7 @@ def _recorded(
         return _counted(fired, _grain(span, moment), _GRAINS_KEPT), None
     moments = [] if fired is None else [*_fine(fired, span)]
     insort(moments, moment)
-    oldest = moments[-1] - late_seconds * 1_000_000 - (span.months * _MONTH_MICROS or _micros(span))
+    oldest = moments[-1] - late_seconds * 1_000_000 - _longest(span)
     gone = max(bisect_left(moments, oldest), len(moments) - _moments_max(times))
     return (moments[gone:], moments[gone - 1]) if gone > 0 else (moments, None)
 
@@ -298,8 +356,7 @@ def _fine(fired: Any, per: Rolling) -> Iterator[int]:
     """
     if fired and isinstance(fired[0], list):
         for grain, count in zip(*fired, strict=True):
-            end = epoch_micros(_grain_start(per, grain + 1)) - 1
-            yield from (end for _ in range(min(count, EXACT_TIMES_MAX)))
+            yield from [_grain_end(per, grain)] * min(count, EXACT_TIMES_MAX)
     else:
         yield from fired
 
@@ -316,8 +373,12 @@ def _micros(per: Rolling) -> int:
 
 
 def _grain_micros(per: Rolling) -> int:
+    return max(1, _longest(per) // _GRAINS + 1)
+
+
+def _longest(per: Rolling) -> int:
     # 31 days bound every month from above.
-    return max(1, (per.months * _MONTH_MICROS or _micros(per)) // _GRAINS + 1)
+    return per.months * _MONTH_MICROS or _micros(per)
 
 
 def _grain(per: Rolling, moment: int) -> int:
@@ -326,3 +387,7 @@ def _grain(per: Rolling, moment: int) -> int:
 
 def _grain_start(per: Rolling, grain: int) -> datetime:
     return from_epoch_micros(grain * _grain_micros(per))
+
+
+def _grain_end(per: Rolling, grain: int) -> int:
+    return (grain + 1) * _grain_micros(per) - 1
