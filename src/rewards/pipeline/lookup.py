@@ -21,8 +21,10 @@ from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.periods import rfc3339
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
+from rewards.pipeline.batch import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
+from rewards.pipeline.counters import read_counters
 from rewards.pipeline.forwarding import paths
-from rewards.pipeline.load import Clock, load_wallets, lock_members
+from rewards.pipeline.load import Clock, load_more, load_wallets, lock_members
 from rewards.pipeline.programs import Programs, Published
 
 T = TypeVar("T")
@@ -136,17 +138,45 @@ def projected(wallet: FoundWallet) -> tuple[dict[str, Account], list[Hold]]:
     return {currency: draft.peek(currency) for currency in currencies}, holds
 
 
-def as_of_now(wallet: FoundWallet) -> MemberState:
-    """The member as the next command would find it, with all that time has done since the last one; nothing is written.
+async def find_as_of_now(
+    engine: AsyncEngine, programs: Programs, program_id: int, ref: MemberRef
+) -> tuple[FoundWallet, MemberState]:
+    """As `find_wallet`, and the member as the next command would find it, with all that time has done since the last one.
 
-    Where that takes facts which were not loaded, the member as the last command left it.
+    Nothing is written. Rules that have waited long enough are taken for run, on what is left of their budgets now; what they
+    give in points is in nobody's balance before it is posted. Raises like `find_member`.
     """
+    published = await programs.get(program_id)
+    for _ in range(ATTEMPTS_MAX):
+        async with snapshot(engine) as connection:
+            found = await find_member(connection, published, ref)
+            clock = await _load(connection, program_id, found)
+            if clock.revision <= published.revision:
+                wallet = FoundWallet(found, published.program, _now(clock, found.state))
+                return wallet, await _as_of_now(connection, published, wallet, clock)
+        published = await programs.refresh(program_id, at_least=clock.revision)
+    raise TooManyAttempts("the program changed too often meanwhile; try again")
+
+
+async def _as_of_now(
+    connection: AsyncConnection, published: Published, wallet: FoundWallet, clock: Clock
+) -> MemberState:
     state = wallet.found.state
     ids = Ids(NOTHING.bytes, bucket=state.bucket, unix_ms=unix_ms(wallet.now), seq=state.seq)
-    try:
-        return apply(wallet.program, state, Due(), now=wallet.now, ids=ids, counters={}).state
-    except (Unloaded, RewardsError):
-        return state
+    counters: dict[str, int] = {}
+    for _ in range(UNLOADED_MAX):
+        try:
+            return apply(wallet.program, state, Due(), now=wallet.now, ids=ids, counters=counters).state
+        except Unloaded as wanted:
+            program_id = published.program_id
+            if wanted.counter is not None:
+                asked = frozenset({wanted.counter})
+                counters.update(await read_counters(connection, program_id, asked, lock=False))
+            else:
+                await load_more(connection, program_id, state, wanted, identity=published.identity, clock=clock)
+        except RewardsError:
+            break
+    return state
 
 
 async def _load(connection: AsyncConnection, program_id: int, found: Found) -> Clock:

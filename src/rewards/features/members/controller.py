@@ -14,16 +14,18 @@ from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, member_ref
 from rewards.pipeline.intake import Addressed, Intake
-from rewards.pipeline.lookup import find_wallet, projected
+from rewards.pipeline.lookup import find_as_of_now, projected
 
 
 @get("/members/{member:str}", operation_id="get_member", guards=[requires("read")], responses=also(409, 410, 422))
 async def get_member(request: ApiRequest, member: MemberPath) -> MemberOut:
-    """A member with attributes, segments and balances as of now."""
+    """A member with attributes, segments and balances as of now.
+
+    What has come due counts, done or not, but for the points that rules give: they are there once they are posted.
+    """
     state = request.app.state
     program_id = request.auth.program_id
-    wallet = await find_wallet(state.engine, state.programs, program_id, member_ref(member))
-    found = wallet.found.state
+    wallet, found = await find_as_of_now(state.engine, state.programs, program_id, member_ref(member))
     async with reading(state.engine) as connection:
         since = await created_at(connection, program_id, found.id)
     accounts, _ = projected(wallet)

@@ -12,15 +12,14 @@ from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
 from rewards.http.parameters import me
 from rewards.pipeline.intake import Addressed, Intake
-from rewards.pipeline.lookup import find_wallet, projected
+from rewards.pipeline.lookup import find_as_of_now, projected
 
 
 @get("/", operation_id="get_me", responses=also(404, 409, 410))
 async def get_me(request: ApiRequest) -> MeOut:
-    """The member's profile and balances as of now."""
+    """The member's profile and balances as of now, as `get_member` tells them."""
     state = request.app.state
-    wallet = await find_wallet(state.engine, state.programs, request.auth.program_id, me(request))
-    found = wallet.found.state
+    wallet, found = await find_as_of_now(state.engine, state.programs, request.auth.program_id, me(request))
     accounts, _ = projected(wallet)
     return MeOut(
         member=str(wallet.found.ref),

@@ -12,7 +12,7 @@ from rewards.features.progress.queries import achieved
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, me, member_ref
-from rewards.pipeline.lookup import as_of_now, find_wallet
+from rewards.pipeline.lookup import find_as_of_now
 
 
 @get(
@@ -32,11 +32,11 @@ async def list_my_badges(request: ApiRequest) -> BadgesOut:
 async def _badges(request: ApiRequest, ref: MemberRef) -> BadgesOut:
     state = request.app.state
     program_id = request.auth.program_id
-    wallet = await find_wallet(state.engine, state.programs, program_id, ref)
+    wallet, member = await find_as_of_now(state.engine, state.programs, program_id, ref)
     members = dict.fromkeys((*wallet.found.ids, *wallet.found.state.absorbed))
     async with reading(state.engine) as connection:
         rows = await achieved(connection, program_id, list(members), (KIND,))
-    return badges_of(wallet, as_of_now(wallet), achieved_moments(rows))
+    return badges_of(wallet, member, achieved_moments(rows))
 
 
 def badges_router() -> Router:

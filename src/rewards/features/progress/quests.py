@@ -19,7 +19,7 @@ from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, me, member_ref, unescaped
 from rewards.pipeline.intake import Addressed, Intake
-from rewards.pipeline.lookup import UnknownMember, as_of_now, find_wallet
+from rewards.pipeline.lookup import UnknownMember, find_as_of_now
 
 QuestPath: TypeAlias = FromPath[Annotated[str, PathParameter(description="The key of the quest.")]]
 
@@ -92,20 +92,19 @@ async def leave_my_quest(request: ApiRequest, quest: QuestPath) -> Response[Ques
 
 async def _quests(request: ApiRequest, ref: MemberRef) -> QuestsOut:
     state = request.app.state
-    wallet = await find_wallet(state.engine, state.programs, request.auth.program_id, ref)
-    member = as_of_now(wallet)
+    wallet, member = await find_as_of_now(state.engine, state.programs, request.auth.program_id, ref)
     groups = {}
     for group in groups_of(member.play) if wallet.program.quests.for_teams else ():
         team = MemberRef(GROUP, group)
         try:
-            found = await find_wallet(state.engine, state.programs, request.auth.program_id, team)
+            _, found = await find_as_of_now(state.engine, state.programs, request.auth.program_id, team)
         except MemberErased:
             continue
         except UnknownMember:  # nothing was contributed yet
             identifier = (await state.intake.published(request.auth.program_id)).identity.member(team)
             groups[group] = MemberState(identifier, bucket_of(identifier), GROUP, group)
         else:
-            groups[group] = as_of_now(found)
+            groups[group] = found
     return quests_of(wallet, member, groups)
 
 

@@ -34,7 +34,7 @@ from rewards.http.idempotency import NEEDS_KEY, replay_headers, require_idempote
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, me, member_ref
 from rewards.pipeline.intake import Addressed, Intake
-from rewards.pipeline.lookup import as_of_now, find_wallet
+from rewards.pipeline.lookup import find_as_of_now
 
 Changed = Response[StreakChangedOut]
 _REFUSALS: Final = also(404, 409, 410, 422)
@@ -144,8 +144,8 @@ async def resume_my_streak(request: ApiRequest, streak: FromPath[str]) -> Change
 
 async def _streaks(request: ApiRequest, ref: MemberRef) -> StreaksOut:
     state = request.app.state
-    wallet = await find_wallet(state.engine, state.programs, request.auth.program_id, ref)
-    return streaks_of(wallet, as_of_now(wallet))
+    wallet, member = await find_as_of_now(state.engine, state.programs, request.auth.program_id, ref)
+    return streaks_of(wallet, member)
 
 
 async def _change(request: ApiRequest, ref: MemberRef, command: Command, content: dict[str, Any]) -> Changed:

@@ -9,7 +9,7 @@ from rewards.features.progress.tier_views import TierStandingOut, standing_of
 from rewards.http.auth import ApiRequest, requires
 from rewards.http.openapi import also
 from rewards.http.parameters import MemberPath, me, member_ref
-from rewards.pipeline.lookup import as_of_now, find_wallet
+from rewards.pipeline.lookup import find_as_of_now
 
 
 @get(
@@ -28,8 +28,8 @@ async def get_my_tier(request: ApiRequest) -> TierStandingOut:
 
 async def _standing(request: ApiRequest, ref: MemberRef) -> TierStandingOut:
     state = request.app.state
-    wallet = await find_wallet(state.engine, state.programs, request.auth.program_id, ref)
-    return standing_of(wallet, as_of_now(wallet))
+    wallet, member = await find_as_of_now(state.engine, state.programs, request.auth.program_id, ref)
+    return standing_of(wallet, member)
 
 
 def tiers_router() -> Router:
