@@ -28,6 +28,7 @@ from rewards.domain.commands import (
 )
 from rewards.domain.errors import RewardsError
 from rewards.domain.ids import bucket_of
+from rewards.domain.play.deciding import refuse_unfit
 from rewards.http.auth import CUSTOMER_ACTOR
 from rewards.pipeline.batch import Result
 from rewards.pipeline.dedup import check_same
@@ -44,6 +45,7 @@ SELECT $1, $2, $3, $4, now() + p.clock_offset, $5, $6 FROM program p WHERE p.id 
 ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE
 SET due_at = excluded.due_at, name = excluded.name, payload = excluded.payload, attempts = 0, leased_until = NULL, failure = NULL
 WHERE due.failure IS NOT NULL
+RETURNING key
 """
 """A repeat of what still waits changes nothing. One that was set aside was never decided: its id may be sent anew, put right."""
 
@@ -119,7 +121,8 @@ class Intake:
     async def later(self, program_id: int, addressed: Addressed, *, name: str, payload: dict[str, Any]) -> UUID:
         """Stores the command durably, to be decided soon by a worker; returns its key.
 
-        Raises `IdentityConflict`, nothing changed, when the id was used for something else, be that decided or waiting.
+        Raises, nothing changed, `IdentityConflict` when the id was used for something else, be that decided or waiting, and
+        `InvalidInput` for a new event that could only be refused.
         """
         published = await self._programs.get(program_id)
         made = submission(published, addressed)
@@ -128,10 +131,14 @@ class Intake:
         kept = msgspec.json.encode({**payload, "fingerprint": made.fingerprint.hex()}).decode()
 
         async def accept(connection: AsyncConnection) -> None:
-            await connection.exec_driver_sql(_ACCEPT_FOR_LATER, (*place, name, kept))
+            written = (await connection.exec_driver_sql(_ACCEPT_FOR_LATER, (*place, name, kept))).all()
             # Asked after writing, which waits for a twin of the same moment.
-            for found in await connection.exec_driver_sql(_FINGERPRINTS, place):
+            known = (await connection.exec_driver_sql(_FINGERPRINTS, place)).all()
+            for found in known:
                 check_same(made, bytes(found.fingerprint))
+            # A repeat is accepted as it was the first time, whatever the program says by now.
+            if isinstance(made.command, Event) and len(known) == len(written):
+                refuse_unfit(published.program, made.command)
 
         await transact(self._engine, accept)
         self._due_written()

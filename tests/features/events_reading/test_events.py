@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.features.bank import Bank, problem
+from tests.features.bank import DOCUMENT, Bank, problem
 
+STRICT = DOCUMENT.replace("invalid_events: quarantine", "invalid_events: reject")
 ORDER: dict[str, Any] = {"type": "order_placed", "properties": {"order_id": "o-1", "total": 40}}
 
 
@@ -113,6 +114,40 @@ async def test_the_first_event_of_a_member_is_told_of_before_there_is_a_member(
     assert (await bank.get(f"/members/{member}/events/e"))["status"] == in_the_end
     other = "unknown-member" if in_the_end == "rejected" else "not-found"
     assert problem(await bank.live.client.get(f"/v1/members/{member}/events/f")) == (404, other)
+
+
+@pytest.mark.parametrize(
+    ("event", "key", "path"),
+    [
+        ({"type": "order_placed", "properties": {"order_id": "o"}}, None, "properties.total"),
+        (ORDER, "public", "type"),
+        ({"type": "mystery"}, "public", "type"),
+    ],
+)
+async def test_what_can_only_be_refused_is_not_accepted_for_later(
+    own_bank: Bank, event: dict[str, Any], key: str | None, path: str
+) -> None:
+    await own_bank.publish(STRICT)
+    await own_bank.live.event(id="v", member="another", type="visited", properties={})  # the version is known now
+    headers = {"Authorization": f"Bearer {own_bank.live.public_key}"} if key else {}
+    answer = await own_bank.live.client.post(
+        "/v1/events?mode=async", json={"id": "e", "member": "bad", **event}, headers=headers
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, path)
+    assert problem(await own_bank.live.client.get("/v1/members/bad/events/e")) == (404, "unknown-member")
+
+
+async def test_a_repeat_is_accepted_although_the_program_would_refuse_it_by_now(own_bank: Bank) -> None:
+    order = {"id": "o", "member": "patient", **ORDER}
+    later = own_bank.live.client.post
+    assert (await later("/v1/events?mode=async", json=order)).status_code == 202
+    await own_bank.publish(
+        STRICT.replace("order_id: text, total: {type: integer}", "order_id: text, total: {type: integer, minimum: 41}")
+    )
+    await own_bank.live.event(id="v", member="another", type="visited", properties={})
+    assert (await later("/v1/events?mode=async", json=order)).status_code == 202
+    other = await later("/v1/events?mode=async", json={**order, "id": "p"})
+    assert other.status_code == 422
 
 
 async def test_an_event_of_somebody_else_is_not_there(bank: Bank) -> None:

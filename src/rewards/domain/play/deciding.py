@@ -21,7 +21,7 @@ from rewards.domain.play.rules import run_rules
 from rewards.domain.play.segments import reassess
 from rewards.domain.play.taking_back import take_back_events
 from rewards.domain.play.tier_held import MECHANIC as TIERS
-from rewards.domain.program.compiled import Unknown
+from rewards.domain.program.compiled import EventType, Program, Unknown
 from rewards.domain.work import Work, balances
 
 DEPTH_MAX: Final = 5
@@ -36,18 +36,10 @@ def decide_event(work: Work, command: Event) -> Outcome:
     kind = work.program.event_type(command.type)
     type_key = kind.key if kind is not None else command.type
     properties: Mapping[str, Any] = command.properties
-    if command.client and (kind is None or not kind.client):
-        raise InvalidInput(
-            f"{type_key} may not be sent by a browser", path="type", expected="an event type with client: true"
-        )
+    _check_sender(command, kind)
     if kind is None:
-        problem = InvalidInput(
-            f"the program declares no event type {command.type!r}",
-            path="type",
-            expected=_some(work.program.events),
-        )
         if work.program.unknown is not Unknown.ACCEPT:
-            return _hold_back(work, command, occurred_at, work.program.unknown, problem)
+            return _hold_back(work, command, occurred_at, work.program.unknown, _undeclared(work.program, command))
     else:
         try:
             properties = kind.accept(command.properties)
@@ -60,6 +52,34 @@ def decide_event(work: Work, command: Event) -> Outcome:
         return finish(work, Status.TOO_LATE, record, _reason("too-late", late))
     _follow(work, type_key, properties, command.context, occurred_at)
     return finish(work, Status.PROCESSED, record)
+
+
+def refuse_unfit(program: Program, command: Event) -> None:
+    """Raises `InvalidInput` where deciding could only refuse the event, whatever the member has done and the clock says.
+
+    For whoever accepts it to decide it later, and can still say so.
+    """
+    kind = program.event_type(command.type)
+    _check_sender(command, kind)
+    if kind is None:
+        if program.unknown is Unknown.REJECT:
+            raise _undeclared(program, command)
+    elif program.invalid is Unknown.REJECT:
+        kind.accept(command.properties)
+
+
+def _check_sender(command: Event, kind: EventType | None) -> None:
+    if command.client and (kind is None or not kind.client):
+        name = kind.key if kind is not None else command.type
+        raise InvalidInput(
+            f"{name} may not be sent by a browser", path="type", expected="an event type with client: true"
+        )
+
+
+def _undeclared(program: Program, command: Event) -> InvalidInput:
+    return InvalidInput(
+        f"the program declares no event type {command.type!r}", path="type", expected=_some(program.events)
+    )
 
 
 def _record(
