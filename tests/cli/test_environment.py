@@ -81,6 +81,14 @@ def test_local_says_that_the_secret_key_is_of_another_database(
     document.write_text("rewards: 1\nprogram: {key: shop, timezone: UTC}\n")
     assert told(f"program publish {document} --create", environment).exit_code == 0
     another = {**environment, "REWARDS_SECRET_KEY": bytes(range(1, 33)).hex()}
+    document.write_text("rewards: 1\nprogram: {key: second, timezone: UTC}\n")
+    for line in (
+        "keys create --program shop --name till",  # it would open nothing
+        f"program publish {document} --create",  # and nobody in there would be found
+        "sandbox create --program shop",
+    ):
+        refused = told(line, another)
+        assert (refused.exit_code, "REWARDS_SECRET_KEY does not fit this database" in refused.output) == (1, True), line
     result = told(f"local --directory {tmp_path / 'local'}", another)
     assert (result.exit_code, "REWARDS_SECRET_KEY does not fit this database" in result.output) == (1, True)
 

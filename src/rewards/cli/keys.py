@@ -18,6 +18,7 @@ from rewards.db.engine import make_engine
 from rewards.db.transact import reading, transact
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.keys.queries import KeyRow, list_keys, revoke_key
+from rewards.features.programs.store import check_secret_key
 from rewards.http.auth import PUBLIC_SCOPES, SCOPES, Kind
 from rewards.http.problems import NotFound
 from rewards.settings import Settings
@@ -60,6 +61,8 @@ def create(
         async with _engine(settings) as engine:
             program_id, of = await _program(engine, program)
             secret_key = settings.secret_key.get_secret_value()
+            async with reading(engine) as connection:
+                await check_secret_key(connection, secret_key)
             return *await create_key(engine, secret_key, program_id=program_id, request=request, actor=ACTOR), of
 
     token, row, of = run(make)

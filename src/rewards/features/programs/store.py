@@ -20,7 +20,7 @@ from rewards.domain.errors import InvalidInput, Refusal, RewardsError
 from rewards.domain.program import sealing
 from rewards.domain.program.models.base import Key
 from rewards.domain.program.models.document import Document
-from rewards.pipeline.identity import new_secret
+from rewards.pipeline.identity import new_secret, unwrap_secret
 from rewards.pipeline.programs import countings
 
 _KEY: Final[TypeAdapter[str]] = TypeAdapter(Key)
@@ -62,11 +62,15 @@ class Draft:
 
 
 async def create_program(connection: AsyncConnection, key: str, *, secret_key: bytes, kind: str = "live") -> int:
-    """A program without versions; its member key is made here and never changes. Raises `ProgramExists`, `InvalidInput`."""
+    """A program without versions; its member key is made here and never changes.
+
+    Raises `ProgramExists`, `InvalidInput`, and `WrongSecretKey` where other programs were made with another one.
+    """
     try:
         _KEY.validate_python(key)
     except ValidationError:
         raise InvalidInput(f"{key!r} cannot be a program's key", path="key", expected=KEY_WORDS) from None
+    await check_secret_key(connection, secret_key)
     made = await connection.execute(
         upsert(program)
         .values(key=key, kind=kind, secret=new_secret(secret_key), created_at=func.now())
@@ -77,6 +81,13 @@ async def create_program(connection: AsyncConnection, key: str, *, secret_key: b
     if program_id is None:
         raise ProgramExists(f"a program {key!r} exists", key=key)
     return program_id
+
+
+async def check_secret_key(connection: AsyncConnection, secret_key: bytes) -> None:
+    """What is made with another secret key than the rest would be of no use to a service. Raises `WrongSecretKey`."""
+    wrapped = (await connection.execute(select(program.c.secret).limit(1))).scalar_one_or_none()
+    if wrapped is not None:
+        unwrap_secret(secret_key, bytes(wrapped))
 
 
 async def find_program(connection: AsyncConnection, key: str) -> Any | None:
