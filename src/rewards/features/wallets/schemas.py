@@ -232,7 +232,7 @@ class CausedBy(Struct, frozen=True):
 
 
 class TransactionOut(Struct, frozen=True, omit_defaults=True):
-    """One entry of the ledger, for good. `source` is `rule:KEY`, `api`, `import`, `merge` or `system`."""
+    """One entry of the ledger, for good. `source` is `rule:KEY`, `badge:KEY` and the like, `api`, `import:NAME`, `merge` or `system`."""
 
     id: UUID
     seq: int
