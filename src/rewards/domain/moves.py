@@ -9,7 +9,7 @@ from rewards.domain.commands import Capture, Cause, Earn, Import, PlaceHold, Rel
 from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Kind, Origin, Transaction
 from rewards.domain.ledger.earn import NO_HOLD, earn
-from rewards.domain.ledger.hold import capture, place_hold, release
+from rewards.domain.ledger.hold import HoldResolved, capture, place_hold, release
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome, Status
@@ -21,7 +21,7 @@ from rewards.domain.play.taking_back import take_back_events
 from rewards.domain.program.currency import (
     Currency,
 )
-from rewards.domain.work import NotFound, Work, balances
+from rewards.domain.work import Work, balances
 
 
 class NothingToReverse(Refusal):
@@ -165,15 +165,16 @@ def hold_view(work: Work, hold_id: Any) -> dict[str, Any]:
 
 
 def _held(work: Work, command: Capture | Release) -> Currency | None:
-    """The hold's currency, for a hold that was loaded; the loader answers `NotFound` by leaving it out.
+    """The hold's currency, for a hold that was loaded.
 
-    None when the program has it no more: what was promised before is kept all the same.
+    None when the program has it no more: what was promised before is kept all the same. A hold that the member does not have
+    was another's who was merged into this one: callers name the hold, and holds do not travel.
     """
     hold = work.draft.hold(command.hold)
     if hold is None:
         if command.hold not in work.state.absent:
             raise Unloaded(hold=command.hold)
-        raise NotFound("the member has no such hold", hold=str(command.hold))
+        raise HoldResolved("the hold was released when its member was merged into another", hold=str(command.hold))
     return work.program.currencies.get(hold.currency)
 
 

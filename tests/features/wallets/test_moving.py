@@ -287,6 +287,16 @@ async def test_what_an_order_was_paid_with_comes_back_before_what_it_brought_is_
     assert await bank.buckets(member) == (30, 0, 0, 0)
 
 
+@pytest.mark.parametrize("resolve", ["capture", "release"])
+async def test_a_hold_of_a_guest_ends_when_the_guest_becomes_somebody(bank: Bank, resolve: str) -> None:
+    guest, somebody = f"anon:holds-{resolve}", f"held-by-{resolve}"
+    await bank.earn(guest, 50)
+    hold = (await bank.hold(guest, 40))["id"]
+    await merge(bank.live, guest, somebody)
+    assert await bank.buckets(somebody) == (50, 0, 0, 0)
+    assert problem(await bank.post(f"/holds/{hold}/{resolve}")) == (409, "hold-resolved")
+
+
 WITHOUT_CREDIT = DOCUMENT.replace("  credit: {clawback: allow_debt}\n", "")
 
 

@@ -101,7 +101,7 @@ async def reverse_reference(
 async def capture(
     request: ApiRequest, hold: FromPath[UUID], data: JSONBody[CaptureIn] = _ALL_CAPTURED
 ) -> Response[MoveOut]:
-    """Spend what a hold reserves, wholly or in part."""
+    """Spend what a hold reserves, wholly or in part. A hold ends when its member is merged into another (`hold-resolved`)."""
     ref = await _owner(request, HOLD_OWNER, hold, "hold")
     command = Capture(hold, data.amount, data.final, data.cause(request.auth.actor))
     return await _move(request, ref, command, content_of("capture", data, hold=hold))
