@@ -171,9 +171,14 @@ async def live(settings: Settings, source: bytes | str, *, kind: str = "live") -
 
 @asynccontextmanager
 async def another(running: Live, source: bytes | str, *, kind: str = "live") -> AsyncIterator[Live]:
-    """Another program on a service that runs: for tests that leave the service itself as it is."""
+    """Another program on a service that runs: for tests that leave the service itself as it is.
+
+    Afterwards nobody has to look at it any more: what goes over all programs would take longer with every test.
+    """
     async with _program(running.service, running.app, source, kind=kind) as one:
         yield one
+        async with running.service.engine.begin() as connection:
+            await connection.execute(text("UPDATE program SET published = NULL WHERE id = :id"), {"id": one.program_id})
 
 
 @asynccontextmanager

@@ -6,12 +6,11 @@ from typing import Any, Final, Protocol
 import httpx
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.http.application import SECRET_KEY, Application, application
+from tests.service import create_database
 
-from rewards.db.engine import database_url as driver_url
 from rewards.db.engine import make_engine
-from rewards.db.migrate import migrate
 from rewards.db.transact import reading, transaction
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.programs.store import program_id_of
@@ -25,13 +24,8 @@ PROGRAMS: Final = ("shop", "fitness")
 @pytest.fixture(scope="session")
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """As the service sees it: migrated, acting as `rewards_app`, with two programs."""
-    administration = create_async_engine(driver_url(database_url), isolation_level="AUTOCOMMIT")
-    async with administration.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {DATABASE}"))
-    await administration.dispose()
-    url = driver_url(database_url).set(database=DATABASE).render_as_string(hide_password=False)
+    url = await create_database(database_url, DATABASE)
     owner = make_engine(url, application_name="owner", role=None)
-    await migrate(owner)
     async with transaction(owner) as connection:
         for key in PROGRAMS:
             await connection.execute(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.features.leaderboards.boards import Boards
+from tests.features.leaderboards.boards import PROGRAM, Boards
 from tests.features.members.test_members import merge
+from tests.service import Live, another
 
 from rewards.features.leaderboards import reading
 
@@ -17,6 +19,15 @@ async def fill(boards: Boards) -> None:
     for member, points in (("bob", 7), ("ada", 9), ("cem", 7), ("dan", 7), ("eve", 2)):
         await boards.score(member, points)
     await boards.project()
+
+
+@pytest.fixture(scope="module")
+async def filled(boards_service: Live) -> AsyncIterator[Boards]:
+    """For tests that only look."""
+    async with another(boards_service, PROGRAM) as running:
+        boards = Boards(running)
+        await fill(boards)
+        yield boards
 
 
 @pytest.mark.parametrize(
@@ -29,10 +40,10 @@ async def fill(boards: Boards) -> None:
         ("weekly", {"limit": 1}, [(1, "bob", 1)]),
     ],
 )
-async def test_a_page(boards: Boards, board: str, query: dict[str, Any], expected: list[Any]) -> None:
-    await fill(boards)
-    assert await boards.places(f"/{board}", **query) == expected
-    body = await boards.get(f"/{board}", **query)
+async def test_a_page(filled: Boards, board: str, query: dict[str, Any], expected: list[Any]) -> None:
+    assert await filled.places(f"/{board}", **query) == expected
+    await filled.project()
+    body = await filled.get(f"/{board}", **query)
     assert (body["total"], body["stale"], body["part"]) == (5, False, "")
 
 
@@ -46,9 +57,8 @@ async def test_a_page(boards: Boards, board: str, query: dict[str, Any], expecte
         ("fastest", "ada", 3, []),
     ],
 )
-async def test_around_a_member(boards: Boards, board: str, member: str, radius: int, expected: list[Any]) -> None:
-    await fill(boards)
-    assert await boards.places(f"/{board}/around/{member}", radius=radius) == expected
+async def test_around_a_member(filled: Boards, board: str, member: str, radius: int, expected: list[Any]) -> None:
+    assert await filled.places(f"/{board}/around/{member}", radius=radius) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,10 +72,9 @@ async def test_around_a_member(boards: Boards, board: str, member: str, radius: 
     ],
 )
 async def test_one_member(
-    boards: Boards, board: str, member: str, rank: int | None, percentile: float | None, ahead: dict[str, Any] | None
+    filled: Boards, board: str, member: str, rank: int | None, percentile: float | None, ahead: dict[str, Any] | None
 ) -> None:
-    await fill(boards)
-    body = await boards.get(f"/{board}/members/{member}")
+    body = await filled.get(f"/{board}/members/{member}")
     assert (body["rank"], body["percentile"], body["next"]) == (rank, percentile, ahead)
 
 
@@ -78,10 +87,9 @@ async def test_the_lowest_is_the_best_of_an_ascending_board(boards: Boards) -> N
     assert body["next"] == {"rank": 1, "score": 59.25, "distance": 1.5}
 
 
-async def test_friends(boards: Boards) -> None:
-    await fill(boards)
+async def test_friends(filled: Boards) -> None:
     members = {"members": ["eve", "ada", "nobody", "ada", "cem"]}
-    answer = await boards.live.client.post("/v1/leaderboards/shared/among", json=members)
+    answer = await filled.live.client.post("/v1/leaderboards/shared/among", json=members)
     assert answer.status_code == 200
     entries = [(each["rank"], each["member"]) for each in answer.json()["entries"]]
     assert entries == [(1, "ada"), (2, "cem"), (5, "eve")]
@@ -235,10 +243,10 @@ async def test_an_app_server_finds_friends_by_the_ids_of_before_a_merge(boards: 
         assert len(answer.json()["entries"]) == 2
 
 
-async def test_the_list_of_boards(boards: Boards) -> None:
-    body = await boards.get("")
+async def test_the_list_of_boards(filled: Boards) -> None:
+    body = await filled.get("")
     assert [each["key"] for each in body["leaderboards"]] == ["cities", "fastest", "first", "shared", "weekly"]
-    german = {each["key"]: each["name"] for each in (await boards.get("", locale="de-AT"))["leaderboards"]}
+    german = {each["key"]: each["name"] for each in (await filled.get("", locale="de-AT"))["leaderboards"]}
     assert (german["shared"], german["weekly"]) == ("Punkte", "weekly")
     weekly = body["leaderboards"][-1]["period"]
     assert weekly["closes_at"] > weekly["ends_at"] > weekly["starts_at"]
@@ -256,10 +264,9 @@ async def test_the_list_of_boards(boards: Boards) -> None:
     ],
 )
 async def test_what_cannot_be_read(
-    boards: Boards, path: str, query: dict[str, Any], status: int, where: str | None
+    filled: Boards, path: str, query: dict[str, Any], status: int, where: str | None
 ) -> None:
-    await boards.project()
-    answer = await boards.ask(path, **query)
+    answer = await filled.ask(path, **query)
     assert answer.status_code == status, answer.text
     assert where is None or answer.json()["errors"][0]["path"] == where
 
@@ -271,8 +278,8 @@ async def test_what_cannot_be_read(
         ("top", "The program has no leaderboard 'top'; it has cities, fastest, first, shared, weekly"),
     ],
 )
-async def test_an_unknown_board_is_told_those_that_there_are(boards: Boards, board: str, says: str) -> None:
-    assert (await boards.ask(f"/{board}")).json()["detail"] == says
+async def test_an_unknown_board_is_told_those_that_there_are(filled: Boards, board: str, says: str) -> None:
+    assert (await filled.ask(f"/{board}")).json()["detail"] == says
 
 
 async def test_a_board_that_nobody_vouches_for_is_stale(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
