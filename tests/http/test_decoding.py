@@ -237,6 +237,26 @@ def test_an_array_in_place_of_an_object_is_told_where_several_go(body: bytes, de
     assert refused.value.message == detail
 
 
+class Formed(Body, frozen=True):
+    wait: Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]*(s|m|h|d)$")] = "1d"
+    reason: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")] = "x"
+    other: Annotated[str, msgspec.Meta(pattern="^x+$")] = "x"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"wait": "3 days"}', "a duration such as 90s, 10m, 72h or 14d"),
+        (b'{"reason": "was late"}', "a code such as goodwill: up to 64 letters, digits and _ . : -"),
+        (b'{"other": "y"}', "string matching regex '^x+$'"),
+    ],
+)
+def test_the_form_of_a_text_is_told_in_words(body: bytes, expected: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode(body, Formed)
+    assert refused.value.details["expected"] == expected
+
+
 def test_items_without_their_envelope_are_told_it() -> None:
     with pytest.raises(InvalidInput) as refused:
         decode_items(b'[{"id": "a"}]', Order, field="orders")

@@ -45,6 +45,14 @@ _RIGHT: Final = {
     "Invalid UUID": "a UUID",
     "Invalid enum value": "one of the values that the reference at /docs lists",
 }
+_FORM: Final = re.compile(r"string matching regex '(?P<pattern>.*)'")
+_DURATION: Final = "a duration such as 90s, 10m, 72h or 14d"
+_FORM_WORDS: Final = {
+    "^[1-9][0-9]*(s|m|h|d)$": _DURATION,
+    "^[1-9][0-9]{0,8}(s|m|h|d)$": _DURATION,
+    "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$": "a code such as goodwill: up to 64 letters, digits and _ . : -",
+}
+"""Forms of texts as people say them."""
 """What would be right, for messages of the decoder that do not say it."""
 GZIP_OR_ZLIB: Final = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 """No JSON begins so: bodies are known by their bytes, since some clients compress and do not say it."""
@@ -323,7 +331,9 @@ def _unknown_field(name: str, path: str, wire_type: Any) -> InvalidInput:
 
 def _json_words(types: str) -> str:
     """What JSON calls the types that the decoder names as Python does."""
-    return _TYPE.sub(lambda found: _JSON_TYPES.get(found[0], found[0]), types.replace("`", ""))
+    words = _TYPE.sub(lambda found: _JSON_TYPES.get(found[0], found[0]), types.replace("`", ""))
+    form = _FORM.fullmatch(words)
+    return words if form is None else _FORM_WORDS.get(form["pattern"], words)
 
 
 def _joined(path: str, name: str) -> str:
