@@ -154,7 +154,7 @@ def _state(service: Service, keys: ApiKeys, **more: Any) -> State:
             requests_per_second=service.settings.member_requests_per_second,
         ),
         "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run, closings.run), sweep.run_inactive),
-        "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY),
+        "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY, service.secret_key),
         "stream_tickets": Tickets(service.valkey),
         "ending": service.ending,
         "metrics_registry": service.registry,

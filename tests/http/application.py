@@ -126,7 +126,7 @@ def application(engine: AsyncEngine, valkey: Valkey) -> Application:
                 "member_tokens": MemberTokens(SECRET_KEY, no_program, requests_per_second=20),
                 "cursors": Cursors(SECRET_KEY),
                 "metrics_registry": registry,
-                "readiness": Readiness(engine, head_revision(), INSERT_ONLY),
+                "readiness": Readiness(engine, head_revision(), INSERT_ONLY, SECRET_KEY),
             }
         ),
     )

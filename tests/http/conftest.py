@@ -15,6 +15,7 @@ from rewards.db.transact import reading, transaction
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.programs.store import program_id_of
 from rewards.http.auth import SCOPES
+from rewards.pipeline.identity import new_secret
 from rewards.valkey import make_valkey
 
 DATABASE: Final = "http_tests"
@@ -30,7 +31,7 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
         for key in PROGRAMS:
             await connection.execute(
                 text("INSERT INTO program (key, secret, created_at) VALUES (:key, :secret, now())"),
-                {"key": key, "secret": b"x" * 32},
+                {"key": key, "secret": new_secret(SECRET_KEY)},
             )
     await owner.dispose()
     engine = make_engine(url, application_name="tests", lock_timeout_seconds=0.5, statement_timeout_seconds=2)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 import jsonschema
 import pytest
-from tests.http.application import BODY_BYTES_MAX, Application
+from tests.http.application import BODY_BYTES_MAX, SECRET_KEY, Application
 from tests.http.conftest import MakeKey
 
 from rewards import __version__
@@ -370,9 +370,12 @@ async def test_not_ready_says_why(database_url: str, engine: Any) -> None:
     away = make_engine(f"postgresql://nobody@127.0.0.1:{free_port()}/none", application_name="tests")
 
     head = head_revision()
-    assert set(await Readiness(owner, head, ["transaction", "audit"]).reasons()) == {"privileges"}
-    assert set(await Readiness(empty, head, ["transaction"]).reasons()) == {"migrations"}
-    assert set(await Readiness(away, head, []).reasons()) == {"database"}
+    assert set(await Readiness(owner, head, ["transaction", "audit"], SECRET_KEY).reasons()) == {"privileges"}
+    assert set(await Readiness(empty, head, ["transaction"], SECRET_KEY).reasons()) == {"migrations"}
+    assert set(await Readiness(away, head, [], SECRET_KEY).reasons()) == {"database"}
+    assert set(await Readiness(owner, head, [], SECRET_KEY).reasons()) == set()
+    assert set(await Readiness(owner, head, [], SECRET_KEY[::-1]).reasons()) == {"secret_key"}
+    assert set(await Readiness(empty, head, [], SECRET_KEY).reasons()) == {"migrations"}
     for unused in (owner, empty, away):
         await unused.dispose()
 

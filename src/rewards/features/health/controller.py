@@ -14,7 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewards.db.transact import StorageError, reading
-from rewards.features.health.queries import changeable, migrated_to, months_without_partition
+from rewards.features.health.queries import any_secret, changeable, migrated_to, months_without_partition
+from rewards.pipeline.identity import WrongSecretKey, unwrap_secret
 
 RETRY_AFTER_SECONDS: Final = 2
 # The framework adds the character set to every text.
@@ -30,11 +31,13 @@ class Health(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What must hold before traffic may come: the schema is at `head`, and nobody here may change `insert_only` tables."""
+    """What must hold before traffic may come: the schema is at `head`, nobody here may change `insert_only` tables, and
+    `secret_key` is the one that the programs were made with."""
 
     engine: AsyncEngine
     head: str | None
     insert_only: Sequence[str]
+    secret_key: bytes
 
     async def reasons(self) -> dict[str, str]:
         """By check, why not. Empty when ready."""
@@ -44,10 +47,16 @@ class Readiness:
                 revisions = await migrated_to(connection)
                 open_tables = await changeable(connection, self.insert_only)
                 closed_months = await months_without_partition(connection)
+                sealed = await any_secret(connection) if revisions == {self.head} else None
         except StorageError as error:
             return {"database": error.message}
         if revisions != ({self.head} if self.head else set()):
             found["migrations"] = f"The schema is at {', '.join(sorted(revisions)) or 'nothing'}, not at {self.head}."
+        try:
+            if sealed is not None:
+                unwrap_secret(self.secret_key, sealed)
+        except WrongSecretKey as wrong:
+            found["secret_key"] = wrong.message
         if open_tables:
             found["privileges"] = f"The service could change history: {', '.join(open_tables)}."
         if closed_months:

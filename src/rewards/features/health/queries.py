@@ -22,6 +22,8 @@ _CHANGEABLE: Final = text(
     """
 ).bindparams(bindparam("tables", type_=ARRAY(Text)))
 
+_ANY_SECRET: Final = text("SELECT secret FROM program LIMIT 1")
+
 _NEXT_MONTHS: Final = text(
     """
     SELECT to_char(day, 'YYYY-MM')
@@ -41,6 +43,12 @@ async def migrated_to(connection: AsyncConnection) -> set[str]:
     if not (await connection.execute(_REVISIONS_KNOWN)).scalar_one():
         return set()
     return set((await connection.execute(_REVISIONS)).scalars())
+
+
+async def any_secret(connection: AsyncConnection) -> bytes | None:
+    """The sealed member key of some program, if there is any."""
+    wrapped = (await connection.execute(_ANY_SECRET)).scalar_one_or_none()
+    return None if wrapped is None else bytes(wrapped)
 
 
 async def changeable(connection: AsyncConnection, tables: Sequence[str]) -> list[str]:
