@@ -371,6 +371,35 @@ def test_a_lowered_threshold_lifts_at_the_next_command_whichever_that_is(kind: s
     assert [told[1:] for told in world.told] == [("silver", "-", "up"), ("gold", "silver", "up")]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "published", "told"),
+    [
+        # In the grace of a window: it is over after the new one, from the version on, and never before that.
+        ("per: 30d; grace: 20d", "per: 30d; grace: 2d", "2026-02-20", ["2026-02-22 -"]),
+        ("per: 30d; grace: 20d", "per: 30d", "2026-02-20", ["2026-02-20 -"]),
+        ("per: 30d; grace: 20d", "per: 30d; grace: 40d", "2026-02-20", ["2026-03-21 -"]),
+        ("per: 30d; grace: 20d", "per: 31d", "2026-02-20", ["2026-02-20 -"]),
+        # What was never lost is looked at from then on.
+        ("per: 30d; downgrade: never", "per: 30d; grace: 2d", "2026-06-01", ["2026-06-03 -"]),
+        ("per: 30d; downgrade: never", "per: 30d; grace: 2d; downgrade: one_level", "2026-06-01", ["2026-06-03 silver", "2026-06-05 -"]),
+        # By calendar periods the running one is held to its end.
+        ("per: month; grace: 20d", "per: month; grace: 5d", "2026-03-10", ["2026-04-06 -"]),
+        ("per: month; grace: 5d", "per: month; grace: 20d", "2026-03-10", ["2026-03-10 gold", "2026-03-21 -"]),
+        ("per: month; downgrade: never", "per: month", "2026-06-10", ["2026-07-01 -"]),
+        ("per: month; downgrade: never", "per: month; downgrade: one_level", "2026-06-10", ["2026-07-01 silver", "2026-08-01 -"]),
+    ],
+)  # fmt: skip
+def test_other_terms_take_nothing_away_at_once(before: str, after: str, published: str, told: list[str]) -> None:
+    world = World(program(before))
+    world.happen("ordered", moment("2026-01-10"), id="a", total=1_200)
+    world.at(moment(published))
+    before_that = len(world.told)
+    world.members.program = program(after)
+    world.happen("asked", moment(published))
+    world.at(moment("2026-12-01"))
+    assert [f"{at:%Y-%m-%d} {key}" for at, key, *_ in world.told[before_that:]] == told
+
+
 GOLD: Final = "gold: {at: 1000, rewards: [{earn: {currency: stars, amount: 100}}]}"
 
 

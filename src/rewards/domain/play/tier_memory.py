@@ -7,7 +7,7 @@ comes late is put into the tail, and all of it is walked through again. `head` i
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from rewards.domain.periods import epoch_micros
@@ -17,11 +17,13 @@ from rewards.domain.play.tier_standing import (
     Change,
     Entry,
     Reading,
+    Sliding,
     Standing,
     begin,
     caught_up,
     packed,
     raised,
+    rank,
     renamed,
     unpacked,
     walk,
@@ -163,7 +165,8 @@ def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
     """What was remembered under other terms, carried over: the tier held stays, and is looked at anew at once.
 
     A level that is gone falls back to the next lower one that is still there. Where something else counts now, the tier is
-    kept as if it had just been earned.
+    kept as if it had just been earned. What a shorter grace or another policy takes is lost from now on: by a window once
+    the grace has passed anew, by periods at the end of the running one.
     """
     ranks = {level.key: level.rank for level in ladder.levels}
     mapping = [ladder.lowest]
@@ -182,5 +185,16 @@ def adopted(work: Work, ladder: Ladder, stored: dict[str, Any]) -> Memory:
         memory.base = renamed(read(ladder, stored).head, mapping)
     reading = Reading(ladder, work.metrics.get(ladder.metric.id), work.zone)
     memory.base = memory.head = raised(memory.base, reading)
+    if stored["due"] is None or stored["due"] > now:  # else time took it under the terms of before
+        walked, _, _ = walk(memory.base, reading, (), now)
+        if rank(walked, reading) < memory.known(ladder):
+            memory.base = memory.head = _upheld(walked, memory.known(ladder), now)
     memory.due = now
     return memory
+
+
+def _upheld(standing: Standing, held: int, at: int) -> Standing:
+    """The standing with a rank that is held although its terms would have taken it by now."""
+    if isinstance(standing, Sliding):
+        return Sliding(at, held, at)
+    return replace(standing, at=at, ground=max(standing.ground, held))

@@ -359,7 +359,7 @@ def _step_sliding(standing: Standing, reading: Reading, upto: int) -> Standing |
         return None
     moments = []
     if standing.below is not None and reading.ladder.downgrade is not Downgrade.NEVER:
-        moments.append(standing.below + grace_micros(reading.ladder))
+        moments.append(max(standing.below + grace_micros(reading.ladder), standing.at + 1))
     change = reading.next_change(standing.at)
     if change is not None:
         moments.append(change)
@@ -383,8 +383,8 @@ def _settled(standing: Sliding, reading: Reading) -> Sliding:
 
 
 def _sliding_next(standing: Sliding, reading: Reading) -> int | None:
-    if standing.below is not None:
-        return standing.below + grace_micros(reading.ladder)
+    if standing.below is not None:  # at the next moment, where it would be over: the grace may be a shorter one since
+        return max(standing.below + grace_micros(reading.ladder), standing.at + 1)
     within = reading.within(standing.at)
     left = sum(amount for _, amount in within)
     for position, (_, amount) in enumerate(within):
