@@ -26,7 +26,12 @@ events:
   read:     {client: true, properties: {article: text, product_id: text, category: text, dwell_seconds: {type: number}}}
   scrolled: {client: true, properties: {scroll_percent: {type: number}}}
   hovered:  {client: true}
+  starred:  {}
   ordered:  {properties: {total: {type: number}}}
+metrics:
+  stars: {count: starred}
+leaderboards:
+  stars: {score: {metric: stars}}
 rules:
   - {key: click,  on: clicked,  then: [{earn: {currency: points, amount: 1}}]}
   - {key: read,   on: read,     then: [{earn: {currency: points, amount: 10}}]}
