@@ -237,6 +237,12 @@ def test_an_array_in_place_of_an_object_is_told_where_several_go(body: bytes, de
     assert refused.value.message == detail
 
 
+def test_an_item_that_is_none_is_not_called_the_body() -> None:
+    (item,) = decode_items(b'{"orders": [3]}', Order, field="orders")
+    assert isinstance(item, InvalidInput)
+    assert item.message == "`orders[0]` must be object, not integer."
+
+
 class Formed(Body, frozen=True):
     wait: Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]*(s|m|h|d)$")] = "1d"
     reason: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")] = "x"

@@ -210,6 +210,8 @@ def decode_item(item: bytes, item_type: type[T], path: str) -> T | InvalidInput:
     except InvalidInput as error:
         inner = str(error.details.get("path", ""))
         error.details["path"] = path + (inner if inner.startswith("[") or not inner else f".{inner}")
+        if not inner:  # the mistake is the item as a whole, which is not the body here
+            error.message = error.message.replace("`body`", f"`{path}`")
         return error
 
 
