@@ -513,4 +513,11 @@ async def test_a_program_that_cannot_be_read_keeps_no_other_waiting(works: Live)
     finally:
         await run(works, "DELETE FROM due WHERE program_id = :sick", sick=sick)
         async with service.engine.begin() as connection:
-            await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
+            # Whatever is made here later must find the key that all were made with.
+            await connection.execute(
+                text(
+                    "UPDATE program SET published = NULL, secret = (SELECT secret FROM program WHERE id = :well)"
+                    " WHERE id = :sick"
+                ),
+                {"sick": sick, "well": well},
+            )

@@ -244,7 +244,14 @@ async def test_a_program_that_cannot_be_read_stops_no_other(boards: Boards, wron
         assert await keys_of(boards, "shared", program_id=sick) == ["meta"]
     finally:
         async with service.engine.begin() as connection:
-            await connection.execute(text("UPDATE program SET published = NULL WHERE id = :sick"), {"sick": sick})
+            # Whatever is made here later must find the key that all were made with.
+            await connection.execute(
+                text(
+                    "UPDATE program SET published = NULL, secret = (SELECT secret FROM program WHERE id = :well)"
+                    " WHERE id = :sick"
+                ),
+                {"sick": sick, "well": boards.live.program_id},
+            )
 
 
 async def test_a_mark_for_a_version_that_cannot_be_read_stops_nothing(boards: Boards) -> None:
