@@ -169,6 +169,22 @@ def test_mistake(source: str, offset: int, code: str, near: str | None) -> None:
     assert (caught.value.offset, caught.value.code, caught.value.near) == (offset, code, near)
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("balances.points.available > 1", "this is a number, which has no fields"),
+        ("event.category.name == 'x'", "this is a text, which has no fields"),
+        ("event.items.price > 1", "this is a list, which has no fields"),
+        ("at.hour > 1", "this is a timestamp, which has no fields"),
+        ("event.total > 'x'", "> does not work between number and text"),
+    ],
+)
+def test_mistakes_are_told_in_the_words_of_authors(source: str, told: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_condition(source, SCOPE)
+    assert caught.value.message == told
+
+
 def test_a_long_chain_of_alternatives_is_no_nesting() -> None:
     assert test_of(" || ".join(f"event.total == {n}" for n in range(1, 80)), EVENT) is True
 

@@ -17,6 +17,7 @@ from rewards.domain.program.expressions.walk import walk
 
 _REMARK: Final = re.compile(r"<input>:(-?\d+):(-?\d+): (.*)")
 _OVERLOAD: Final = re.compile(r"found no matching overload for '([^']*)' applied to '(.*)'")
+_NO_FIELDS: Final = re.compile(r"expression of type '(.*)' cannot be the operand of a select operation")
 _ABSENT: Final = re.compile(r'No value with name "\w+\.([^"]+)" found')
 _WORDS: Final = {
     "double": "number", "int": "number", "string": "text", "bool": "true or false", "null_type": "null",
@@ -67,6 +68,8 @@ def _translated(remark: str, promoted: Promoted) -> ExpressionError:
         return ExpressionError("nested too deeply, or too long a chain of operators", 0, code="too-deep")
     offset = promoted.origin(max(int(found[2]) - 1, 0))
     overload = _OVERLOAD.search(found[3])
+    if (bare := _NO_FIELDS.search(found[3])) is not None:
+        return ExpressionError(f"this is a {_word(bare[1])}, which has no fields", offset, code="type")
     if overload is None:
         return ExpressionError(
             found[3].replace(" (in container '')", "").removesuffix(" [INVALID_ARGUMENT]"), offset, code="type"
