@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event as sql_event
 from sqlalchemy import text
-from tests.service import Live, live, publish, service_settings
+from tests.service import Live, another, publish
 
 from rewards.domain.commands import Command, Earn, Event, MemberRef, PlaceHold, ReverseReference, SetProfile, Spend
 from rewards.domain.errors import RewardsError
@@ -62,8 +62,8 @@ rules:
 
 
 @pytest.fixture(scope="module")
-async def batches(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+async def batches(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, PROGRAM) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.service import Live, live, publish, service_settings
+from tests.service import Live, another, publish
 
 from rewards.domain.commands import (
     Capture,
@@ -108,8 +108,8 @@ class Family:
 
 
 @pytest.fixture(scope="module")
-async def running(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+async def running(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, PROGRAM) as running:
         yield running
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
-from tests.service import EventFactory, Live, live, service_settings
+from tests.service import EventFactory, Live, another
 
 from rewards.db.transact import transact
 from rewards.domain.commands import MemberRef, MergeOut
@@ -52,8 +52,8 @@ rules:
 
 
 @pytest.fixture(scope="module")
-async def games(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+async def games(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, PROGRAM) as running:
         yield running
 
 
@@ -138,9 +138,9 @@ async def test_a_paused_rule_and_a_new_version_count_at_once(games: Live) -> Non
     assert answer["balances"]["points"]["available"] == 2
 
 
-async def test_points_moved_directly_place_members_in_segments_of_balances(migrated_url: str, redis_url: str) -> None:
+async def test_points_moved_directly_place_members_in_segments_of_balances(shop: Live) -> None:
     program = PROGRAM.replace("regular: metrics.plays >= 3", "regular: balances.points >= 100")
-    async with live(service_settings(migrated_url, redis_url), program) as rich:
+    async with another(shop, program) as rich:
         earned = await rich.client.post(
             "/v1/members/rich/earn", json={"currency": "points", "amount": 100}, headers={"Idempotency-Key": "e1"}
         )

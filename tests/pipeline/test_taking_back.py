@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.service import EventFactory, Live, live, service_settings
+from tests.service import EventFactory, Live, another, live, service_settings
 
 from rewards.db.engine import database_url
 from rewards.db.transact import transact
@@ -179,9 +179,9 @@ rules:
 
 
 @pytest.fixture(scope="module")
-async def sprints(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+async def sprints(shop: Live) -> AsyncIterator[Live]:
     """Nobody wakes its members."""
-    async with live(service_settings(migrated_url, redis_url), SPRINTS, kind="sandbox") as running:
+    async with another(shop, SPRINTS, kind="sandbox") as running:
         yield running
 
 

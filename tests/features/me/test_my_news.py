@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.features.customers import Customer, refused_with, stranger
 from tests.features.members.test_members import merge
-from tests.service import Live, live, service_settings
+from tests.service import Live, another
 
 DOCUMENT = """
 rewards: 1
@@ -31,8 +31,8 @@ badges:
 
 
 @pytest.fixture(scope="module")
-async def news(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+async def news(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, DOCUMENT, kind="sandbox") as running:
         yield running
 
 
@@ -169,8 +169,8 @@ tiers:
 """
 
 
-async def test_quests_milestones_and_tiers_have_their_names(migrated_url: str, redis_url: str) -> None:
-    async with live(service_settings(migrated_url, redis_url), MORE) as more:
+async def test_quests_milestones_and_tiers_have_their_names(shop: Live) -> None:
+    async with another(shop, MORE) as more:
         ada = await stranger(more, "ada")
         await more.client.patch("/v1/members/ada", json={"locale": "de"})
         await more.event(type="ran", member="ada", properties={"km": 12})

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 from sqlalchemy import text
-from tests.service import Live, live, publish_next, service_settings
+from tests.service import Live, another, publish_next, service_settings
 
 from rewards.cli import simulation_report as report
 from rewards.db.transact import transaction
@@ -201,10 +201,10 @@ def test_an_index_reads_in_time_order_and_leaves_out_what_is_no_event(tmp_path: 
     assert [[line and line.id for _, line in read_part(part)] for part in (first, second)] == [["a", "b"], ["z"]]
 
 
-async def test_what_was_recorded_is_decided_again_exactly(migrated_url: str, redis_url: str, tmp_path: Path) -> None:
+async def test_what_was_recorded_is_decided_again_exactly(shop: Live, migrated_url: str, tmp_path: Path) -> None:
     """Live, recorded, simulated: the same firings, points, budget and balances, and nothing is written."""
     source = DOCUMENT.replace(*BUDGET)
-    async with live(service_settings(migrated_url, redis_url), source) as running:
+    async with another(shop, source) as running:
         await send(running, events(300, 12, 7))
         before = await rows(running)
         found = await _simulated(running, migrated_url, source)
@@ -238,9 +238,9 @@ async def as_owner(running: Live, url: str, statement: str) -> int:
 
 @pytest.mark.parametrize("those", ["id < :middle", "id < :middle OR true"], ids=["some", "all"])
 async def test_what_rules_did_with_events_whose_traces_are_gone_is_said_not_to_be_told(
-    migrated_url: str, redis_url: str, those: str
+    shop: Live, migrated_url: str, those: str
 ) -> None:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT) as running:
+    async with another(shop, DOCUMENT) as running:
         await send(running, (each for each in events(300, 12, 7) if each["type"] == "played"))
         sql = f"UPDATE event SET trace = NULL WHERE program_id = :program AND ({those})"
         gone = await as_owner(running, migrated_url, sql)
@@ -263,9 +263,9 @@ async def test_what_rules_did_with_events_whose_traces_are_gone_is_said_not_to_b
 
 
 async def test_what_events_brought_that_are_recorded_no_longer_counts_on_neither_side(
-    migrated_url: str, redis_url: str
+    shop: Live, migrated_url: str
 ) -> None:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT) as running:
+    async with another(shop, DOCUMENT) as running:
         for _ in range(4):
             await running.event(type="played", member="ada", properties={"minutes": 10})
         whole = report.figures(await _simulated(running, migrated_url, DOCUMENT), "recorded", "EUR", {})
@@ -278,11 +278,9 @@ async def test_what_events_brought_that_are_recorded_no_longer_counts_on_neither
 
 
 @pytest.mark.parametrize("source", [DOCUMENT, DOCUMENT.replace(*BUDGET)], ids=["member by member", "in time order"])
-async def test_whoever_was_merged_counts_as_the_one_at_the_end(
-    migrated_url: str, redis_url: str, source: bytes
-) -> None:
+async def test_whoever_was_merged_counts_as_the_one_at_the_end(shop: Live, migrated_url: str, source: bytes) -> None:
     """Three devices, one person in the end: the daily limit of two holds for all that they did."""
-    async with live(service_settings(migrated_url, redis_url), source) as running:
+    async with another(shop, source) as running:
         for number, (member, into) in enumerate([("anon:a", "anon:b"), ("anon:b", "anon:c"), ("anon:c", "ada")]):
             for minutes in (10, 11):
                 await running.event(
@@ -299,10 +297,10 @@ async def test_whoever_was_merged_counts_as_the_one_at_the_end(
     ("declared", "statuses"), [(b"{client: true, ", {"processed": 2}), (b"{", {"processed": 1, "rejected": 1})]
 )
 async def test_what_browsers_sent_is_decided_as_theirs(
-    migrated_url: str, redis_url: str, declared: bytes, statuses: dict[str, int]
+    shop: Live, migrated_url: str, declared: bytes, statuses: dict[str, int]
 ) -> None:
     open_to_browsers = DOCUMENT.replace(b"played: {", b"played: {client: true, ")
-    async with live(service_settings(migrated_url, redis_url), open_to_browsers) as running:
+    async with another(shop, open_to_browsers) as running:
         for key in (running.public_key, running.server_key):  # the same id, of two senders
             event = {"id": "p", "type": "played", "member": "ada", "properties": {"minutes": 10}}
             answer = await running.client.post("/v1/events", json=event, headers={"Authorization": f"Bearer {key}"})
@@ -312,13 +310,11 @@ async def test_what_browsers_sent_is_decided_as_theirs(
 
 
 @pytest.mark.parametrize("fits", [True, False])
-async def test_what_was_quarantined_and_replayed_is_decided_once(
-    migrated_url: str, redis_url: str, *, fits: bool
-) -> None:
+async def test_what_was_quarantined_and_replayed_is_decided_once(shop: Live, migrated_url: str, *, fits: bool) -> None:
     """In the record it stands twice. The document decides it when it came, or not at all."""
     header = DOCUMENT.replace(b"program: {", b"program: {invalid_events: quarantine, ")
     strict = header.replace(b"minimum: 0", b"minimum: 0, maximum: 9")
-    async with live(service_settings(migrated_url, redis_url), strict) as running:
+    async with another(shop, strict) as running:
         for member, minutes in (("ada", 10), ("ada", 11), ("bob", 12)):
             await running.event(type="played", member=member, properties={"minutes": minutes})
         await publish_next(running, header.decode())

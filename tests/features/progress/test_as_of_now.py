@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.service import Live, live, service_settings
+from tests.service import Live, another
 
 from rewards.db.transact import transact
 
@@ -38,9 +38,9 @@ rules:
 
 
 @pytest.fixture
-async def due(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+async def due(shop: Live) -> AsyncIterator[Live]:
     """A sandbox whose members nobody wakes."""
-    async with live(service_settings(migrated_url, redis_url), PROGRAM, kind="sandbox") as running:
+    async with another(shop, PROGRAM, kind="sandbox") as running:
         yield running
 
 

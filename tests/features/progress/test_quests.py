@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.features.customers import refused_with, stranger
-from tests.service import Live, live, service_settings
+from tests.service import Live, another
 
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.pipeline.intake import Addressed
@@ -42,8 +42,8 @@ quests:
 
 
 @pytest.fixture(scope="session")
-async def walks(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT) as running:
+async def walks(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, DOCUMENT) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.features.customers import stranger
-from tests.service import Live, live, service_settings
+from tests.service import Live, another
 
 DOCUMENT = """
 rewards: 1
@@ -26,8 +26,8 @@ quests:
 
 
 @pytest.fixture(scope="module")
-async def club(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT) as running:
+async def club(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, DOCUMENT) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.domain.play.test_tiers import ADA, World, program, walked
 from tests.features.bank import Bank, moment
 from tests.features.customers import stranger
-from tests.service import live, service_settings
+from tests.service import Live, another
 
 from rewards.domain.commands import Import, MemberRef
 from rewards.features.progress.tier_views import standing_of
@@ -41,8 +41,8 @@ tiers:
 
 
 @pytest.fixture(scope="module")
-async def club(migrated_url: str, redis_url: str) -> AsyncIterator[Bank]:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+async def club(shop: Live) -> AsyncIterator[Bank]:
+    async with another(shop, DOCUMENT, kind="sandbox") as running:
         yield Bank(running)
 
 
@@ -137,8 +137,8 @@ async def test_a_program_without_tiers_and_an_unknown_member(bank: Bank, club: B
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:rewards:problem:unknown-member")
 
 
-async def test_the_sandboxs_clock_takes_a_tier_away_when_its_time_is_over(migrated_url: str, redis_url: str) -> None:
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+async def test_the_sandboxs_clock_takes_a_tier_away_when_its_time_is_over(shop: Live) -> None:
+    async with another(shop, DOCUMENT, kind="sandbox") as running:
         own = Bank(running)
         await order(own, "tier-gone", 800)
         until = moment((await own.get("/members/tier-gone/tier"))["keeps_until"])

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.command import rewards
-from tests.service import Live, create_database, live, service_settings
+from tests.service import Live, another, create_database, live, service_settings
 
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.ledger.verification import Verification
@@ -162,8 +162,8 @@ async def test_a_length_that_is_none_moves_nothing(sandbox: Live, length: Any) -
     assert await now(sandbox) - before < timedelta(minutes=1)
 
 
-async def test_a_live_program_has_no_such_clock(migrated_url: str, redis_url: str) -> None:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+async def test_a_live_program_has_no_such_clock(shop: Live) -> None:
+    async with another(shop, PROGRAM) as running:
         for answer in (await advance(running, "1d"), await running.client.get("/v1/sandbox/clock")):
             assert (answer.status_code, answer.json()["code"]) == (409, "not-a-sandbox")
 
@@ -180,8 +180,8 @@ async def test_the_clock_needs_the_scope_program(sandbox: Live) -> None:
     assert answer.status_code == 403
 
 
-async def test_a_sandbox_is_made_from_a_program(migrated_url: str, redis_url: str) -> None:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+async def test_a_sandbox_is_made_from_a_program(shop: Live, migrated_url: str, redis_url: str) -> None:
+    async with another(shop, PROGRAM) as running:
         command = rewards(migrated_url, redis_url)
         made = await command("sandbox", "create", "--program", running.program_key)
         assert made.returncode == 0, made.stderr
