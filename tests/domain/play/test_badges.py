@@ -234,6 +234,104 @@ def test_merging_keeps_the_higher_level_of_both_and_pays_it_no_second_time() -> 
     assert told(world.happen("profiled", 7)) == []
 
 
+def laddered(thresholds: str) -> Program:
+    """A badge for reviews that stand, each level of which gives as many points as its threshold."""
+    levels = ", ".join(
+        f"{{at: {each}, rewards: [{{earn: {{currency: points, amount: {each}}}}}]}}" for each in thresholds.split()
+    )
+    return compiled(f"""
+rewards: 1
+program: {{key: shop, timezone: Europe/Berlin, late_window: 72h}}
+currencies: {{points: {{clawback: allow_debt}}, paid: {{clawback: allow_debt}}}}
+events: {{reviewed: {{properties: {{order: string}}}}, removed: {{properties: {{order: string}}}}}}
+metrics: {{reviews: {{count: reviewed}}}}
+rules:
+  - {{key: pay, on: reviewed, then: [{{earn: {{currency: paid, amount: 1, reference: event.order}}}}]}}
+  - {{key: back, on: removed, then: [{{reverse: {{reference: event.order}}}}]}}
+badges: {{wordy: {{metric: reviews, revocable: true, levels: [{levels}]}}}}
+""")
+
+
+@pytest.mark.parametrize(
+    ("versions", "told_last", "level", "points"),
+    [
+        # thresholds × reviews under them; what the last version brings; the level and the points afterwards
+        (["1 5 × 5", "1 3 5 × 1"], ["wordy 2", "+3"], 3, 9),
+        (["5 × 5", "1 5 × 1"], ["wordy 1", "+1"], 2, 6),
+        (["1 5 9 × 9", "1 3 5 9 × 1"], ["wordy 2", "+3"], 4, 18),
+        (["1 5 × 5", "1 2 3 5 × 1"], ["wordy 3", "+3", "wordy 2", "+2"], 4, 11),
+        (["1 5 × 5", "1 5 6 × 1"], ["wordy 3", "+6"], 3, 12),
+        (["1 5 × 5", "1 3 5 6 × 1"], ["wordy 2", "+3", "wordy 4", "+6"], 4, 15),
+        (["1 5 × 2", "1 2 5 × 1", "1 2 5 × 2"], ["wordy 3", "+5"], 3, 8),
+        (["1 5 × 5", "1 3 5 × 1", "1 2 3 5 × 1"], ["wordy 2", "+2"], 4, 11),
+        (["1 5 × 5", "5 × 1", "1 5 × 1"], [], 2, 6),  # away and back again
+        (["1 3 5 × 5", "1 5 × 1", "1 3 5 × 1"], [], 3, 9),
+        (["1 5 × 5", "1 4 × 1"], [], 2, 6),  # a threshold that is another one: held under it, by number
+    ],
+)
+def test_levels_that_a_version_inserts_are_paid_and_no_others_again(
+    versions: list[str], told_last: list[str], level: int, points: int
+) -> None:
+    world = World()
+    news: list[str] = []
+    for number, (thresholds, _, count) in enumerate(version.partition(" × ") for version in versions):
+        world.program = world.members.program = laddered(thresholds)
+        news = [
+            line.removesuffix(" points of wordy")
+            for each in range(int(count))
+            for line in told(world.happen("reviewed", number * 20 + each, order=f"o{number}-{each}"))
+            if "paid" not in line
+        ]
+    assert (news, world.levels()["wordy"]) == (told_last, level)
+    assert world.member().state.wallet.accounts["points"].available == points
+    rows = [(each.level, each.instance) for each in world.achieved]
+    assert len(rows) == len(set(rows)), "no achievement is written over another"
+
+
+def test_a_level_that_moved_up_is_lost_with_what_it_was_paid() -> None:
+    world = World(laddered("1 5"))
+    for number in range(5):
+        world.happen("reviewed", number, order=f"o{number}")
+    world.program = world.members.program = laddered("1 3 5")
+    world.happen("reviewed", 5, order="o5")
+    found = []
+    for hour, number in enumerate((0, 1, 2, 3, 4, 5), 6):
+        world.happen("removed", hour, order=f"o{number}")
+        account = world.member().state.wallet.accounts["points"]
+        found.append((world.levels().get("wordy", 0), account.available - account.debt))
+    assert found == [(3, 9), (2, 4), (2, 4), (1, 1), (1, 1), (0, 0)]
+    for number in range(5):
+        world.happen("reviewed", 12 + number, order=f"again{number}")
+    assert (world.levels()["wordy"], world.member().state.wallet.accounts["points"].available) == (3, 9)
+
+
+def test_levels_from_before_thresholds_were_kept_are_held_by_number() -> None:
+    world = World(laddered("1 5"))
+    for number in range(5):
+        world.happen("reviewed", number, order=f"o{number}")
+    play = world.member().state.play
+    play["badges"]["wordy"] = play["badges"]["wordy"][:1]
+    world.happen("reviewed", 5, order="o5")
+    assert (world.levels()["wordy"], world.member().state.wallet.accounts["points"].available) == (2, 6)
+    world.happen("removed", 6, order="o0")
+    world.happen("removed", 7, order="o1")
+    assert (world.levels()["wordy"], world.member().state.wallet.accounts["points"].available) == (1, 1)
+
+
+def test_members_who_become_one_keep_what_either_was_paid() -> None:
+    world = World(laddered("1 5"))
+    for number in range(5):
+        world.happen("reviewed", number, order=f"b{number}", member=BEN)
+    world.program = world.members.program = laddered("1 3 5")
+    for number in range(4):
+        world.happen("reviewed", 6 + number, order=f"a{number}")
+    world.members.decide(world.member(BEN), MergeOut(MemberRef("user", "u0"), ADA), after(11))
+    world.happen("reviewed", 12, order="last")
+    assert world.levels()["wordy"] == 3
+    account = world.member().state.wallet.accounts["points"]
+    assert account.available == 1 + 5 + 1 + 3  # the first level each, five one of them, three the other
+
+
 def test_what_was_earned_is_not_earned_again_after_the_badge_was_away() -> None:
     world = World()
     world.happen("profiled", 0)

@@ -63,10 +63,11 @@ def test_diff(change: Change, told: list[str]) -> None:
         ([1, 10, 50, 100], None),
         ([1, 10, {"at": 50, "name": "Voice"}], None),
         ([1], BY_NUMBER),
-        ([1, 5, 10, 50], BY_NUMBER),
+        ([1, 5, 10, 50], None),  # what was paid stays paid, by threshold
+        ([1, 11, 50], BY_NUMBER),
     ],
 )
-def test_diff_says_that_levels_are_held_by_number(levels: list[Any], note: str | None) -> None:
+def test_diff_says_that_levels_pass_to_the_next_in_number(levels: list[Any], note: str | None) -> None:
     [found] = diff(document(), document(put("badges.reviewer.levels", levels)))
     assert found.note == note
 

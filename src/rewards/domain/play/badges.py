@@ -1,5 +1,8 @@
 """Badges: a level is reached once the badge's metric has read its threshold, or when an action gives it.
 
+Levels are held by number, and paid by threshold: one that a new version inserts below those that are held is awarded, and they
+move up without being paid again.
+
 A level stands whatever the metric reads later. Only a `revocable` badge loses levels, and only when an event that was part of
 the reading by which they were reached counts no longer, and no other reading reaches them.
 """
@@ -17,7 +20,7 @@ from rewards.domain.ledger.reverse import asked
 from rewards.domain.outcome import Achievement
 from rewards.domain.play.actions import Firing, performs
 from rewards.domain.play.facts import EventFacts
-from rewards.domain.play.held_badges import MECHANIC, Held, held, level_held, together, unpacked
+from rewards.domain.play.held_badges import MECHANIC, PAID_FOR, Held, held, level_held, together, unpacked
 from rewards.domain.play.mechanic import Mechanic
 from rewards.domain.play.peaks import grounds, peak, reached_by, readings_of
 from rewards.domain.play.recounting import counted_since
@@ -70,11 +73,14 @@ def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime) -> 
 
     A level that is reached by events which came before a late one, and occurred after it, is reached with them.
     """
-    already = level_held(work.play, badge.key)
+    kept = work.play.get(MECHANIC, {}).get(badge.key)
+    already = 0 if kept is None else len(kept[0])
     metric = badge.metric
     assert metric is not None
     if already >= len(badge.levels):
         return
+    if kept is not None and len(kept) > PAID_FOR and badge.levels[already].at in kept[PAID_FOR]:
+        already = _move_up(work, badge)
     state = work.metrics.get(metric.id)
     until = max(at, work.now)
     highest = peak(metric, state, since=since, until=until, zone=work.zone)
@@ -82,6 +88,8 @@ def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime) -> 
         assert level.at is not None
         if highest is None or highest < level.at:
             return
+        if _move_up(work, badge) >= level.number:
+            continue
         by = reached_by(metric, state, level.at, since=since, until=until, zone=work.zone)
         if not _award(work, badge, by or at):
             return
@@ -92,8 +100,46 @@ def _award(work: Work, badge: Badge, at: datetime, *, cause: Cause | None = None
     if work.room() <= 0:
         work.trace.append({KIND: badge.key, "result": "effects_exceeded", "most": EFFECTS_MAX})
         return False
-    mine = held(work.play, badge.key).with_next(at)
-    level = badge.levels[mine.level - 1]
+    mine = _known(work, badge).with_next(at)
+    _reached(work, badge, mine, badge.levels[mine.level - 1], at, cause=cause)
+    return True
+
+
+def _move_up(work: Work, badge: Badge) -> int:
+    """Makes room for levels that were inserted since, below such as were paid already; returns the level held then."""
+    mine = _known(work, badge)
+    while mine.level < len(badge.levels) and work.room() > 0:
+        top = badge.levels[mine.level]
+        inserted = [level for level in badge.levels[: mine.level] if level.at not in mine.thresholds]
+        standing = top.at in mine.thresholds and mine.payment_of(top.at, 0) not in mine.lost
+        if not inserted or not standing:
+            break
+        level = inserted[-1]
+        mine = mine.with_inserted(level.number)
+        work.achieve(replace(_achievement(work, badge, mine, top.number, mine.reached_at(top.number)), announced=False))
+        work.trace.append({KIND: badge.key, "level": top.number, "result": "moved_up"})
+        _reached(work, badge, mine, level, mine.reached_at(level.number))
+        mine = held(work.play, badge.key)
+    return mine.level
+
+
+def _known(work: Work, badge: Badge) -> Held:
+    """What is held, with what it was paid for. Where that was not kept yet, levels were paid for what they need now."""
+    mine = held(work.play, badge.key)
+    if mine.thresholds or badge.metric is None:
+        return mine
+    numbers = range(1, len(mine.times) + 1)
+    thresholds = tuple(badge.threshold(number) for number in numbers)
+    return replace(mine, thresholds=thresholds, lost=tuple(number for number in numbers if number > mine.level))
+
+
+def _reached(work: Work, badge: Badge, mine: Held, level: Level, at: datetime, *, cause: Cause | None = None) -> None:
+    """Tells and rewards a level that is new in `mine`."""
+    payment, first, paid = level.number, mine.instance(level.number) == 1, False
+    if level.at is not None:
+        first, before = level.at not in mine.thresholds, mine.lost
+        mine, payment = mine.paying(level.at)
+        paid = not first and payment not in before
     work.set_play(MECHANIC, badge.key, mine.packed())
     work.achieve(_achievement(work, badge, mine, level.number, at))
     effect: dict[str, Any] = {"type": KIND, "key": badge.key, "level": level.number}
@@ -102,18 +148,17 @@ def _award(work: Work, badge: Badge, at: datetime, *, cause: Cause | None = None
     work.effects.append(effect)
     work.trace.append({KIND: badge.key, "level": level.number, "result": "awarded"})
     work.emitted.append((AWARDED, {"badge": badge.key, "level": level.number}))
-    rewards = level.rewards if mine.instance(level.number) == 1 else _again(work, badge, level, mine)
-    give(work, badge.cause, rewards, at=at, reference=badge.reference(level.number))
-    return True
+    rewards = level.rewards if first else () if paid else _again(work, badge, level, kept=payment in mine.paid)
+    give(work, badge.cause, rewards, at=at, reference=badge.reference(payment))
 
 
-def _again(work: Work, badge: Badge, level: Level, mine: Held) -> tuple[Action, ...]:
+def _again(work: Work, badge: Badge, level: Level, *, kept: bool) -> tuple[Action, ...]:
     """What is given for a level that was lost and is reached again: nothing that the member still has of the first time.
 
     That is what nobody takes back (freezes, scores, points under a reference of their own), and the points of which some
     were spent where the currency's clawback leaves it at that.
     """
-    left_out = (FreezesAction, ScoreAction, EarnAction) if level.number in mine.paid else (FreezesAction, ScoreAction)
+    left_out = (FreezesAction, ScoreAction, EarnAction) if kept else (FreezesAction, ScoreAction)
     rewards = tuple(
         action
         for action in level.rewards
@@ -176,8 +221,10 @@ def _fall(work: Work, badge: Badge, gone: list[datetime]) -> None:
     A level that is reached all the same was reached by another reading: from now on that one is its ground.
     """
     metric = badge.metric
-    mine = held(work.play, badge.key)
-    if metric is None or not mine.level or not gone:
+    if metric is None or not gone:
+        return
+    mine = _known(work, badge)
+    if not mine.level:
         return
     ground = Ground(work, badge, metric)
     for level in range(mine.level, 0, -1):
@@ -197,7 +244,8 @@ def _fall(work: Work, badge: Badge, gone: list[datetime]) -> None:
 
 def _revoke(work: Work, badge: Badge, mine: Held) -> None:
     level = mine.level
-    work.set_play(MECHANIC, badge.key, mine.without_highest().packed())
+    payment = mine.payment_of(badge.threshold(level), level)
+    work.set_play(MECHANIC, badge.key, mine.without_highest().losing(payment).packed())
     lost = _achievement(work, badge, mine, level, mine.reached_at(level))
     work.achieve(replace(lost, revoked_at=work.now))
     work.effects.append({"type": REVOKED, "key": badge.key, "level": level})
@@ -205,12 +253,12 @@ def _revoke(work: Work, badge: Badge, mine: Held) -> None:
     line: dict[str, Any] = {KIND: badge.key, "level": level, "result": "revoked"}
     point = work.savepoint()
     try:
-        made = take_back(work, badge.reference(level), source=badge.cause.source, cause=badge.cause)
+        made = take_back(work, badge.reference(payment), source=badge.cause.source, cause=badge.cause)
         forgiven = sum(asked(each) - each.amount for each in made)
     except Refusal as refusal:
         work.rollback(point)
         line |= {"code": refusal.code, "why": refusal.message}
         forgiven = 1
     if forgiven:
-        work.set_play(MECHANIC, badge.key, held(work.play, badge.key).keeping_paid(level).packed())
+        work.set_play(MECHANIC, badge.key, held(work.play, badge.key).keeping_paid(payment).packed())
     work.trace.append(line)

@@ -33,7 +33,7 @@ _SCORING: Final = frozenset({"score", "order", "period"})
 """What of a leaderboard makes it another one when it changes."""
 RESTARTS: Final = "counts from zero, since it counts something else"
 BY_NUMBER: Final = (
-    "levels are held by number: who holds one holds it under its new threshold, and reaches those above anew"
+    "levels that are not there any more pass to the next in number: who holds one holds it under its new threshold"
 )
 
 
@@ -107,7 +107,7 @@ def _section(section: str, before: Mapping[str, Any], after: Mapping[str, Any]) 
 def _note(before: Any, part: Any, fields: tuple[FieldChange, ...]) -> str | None:
     if isinstance(part, Badge) and isinstance(before, Badge):
         levels, earlier = ([level.at for level in each.levels or ()] for each in (part, before))
-        return BY_NUMBER if levels[: len(earlier)] != earlier else None
+        return BY_NUMBER if set(earlier) - set(levels) else None
     if isinstance(part, Leaderboard):
         return RESTARTS if any(each.path.partition(".")[0] in _SCORING for each in fields) else None
     counted = any(each.path.partition(".")[0] not in _FOR_PEOPLE for each in fields)
