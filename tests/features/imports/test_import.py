@@ -128,8 +128,10 @@ async def test_bad_rows_are_listed_and_stop_nothing(old: Live, command: Command,
     assert done.returncode == 1
     errors = file.with_name("members.csv.errors.csv")
     with errors.open(newline="") as listed:
-        lines = {int(row["line"]): row["reason"] for row in csv.DictReader(listed)}
+        bad = {int(row["line"]): row for row in csv.DictReader(listed)}
+    lines = {line: row["reason"] for line, row in bad.items()}
     assert sorted(lines) == [3, 4, 5, 6, 7, 8]
+    assert [bad[line]["row"] for line in (4, 6, 8)] == ["cid,,many,,", "dan,,1,perhaps,", "fay,,1,,few"]
     assert lines[4] == "points_balance is 'many', not a whole number"
     assert lines[6].startswith("vip: ")
     assert lines[8].startswith("visits: ")

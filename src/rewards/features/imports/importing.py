@@ -149,7 +149,7 @@ class Importer:
                     items.append(self._opening.addressed(line))
                     chunk.sent.append(line)
                 except InvalidInput as wrong:
-                    chunk.bad.append(BadRow(line.line, _reason(wrong), str(line.ref)))
+                    chunk.bad.append(BadRow(line.line, _reason(wrong), line.text))
         if items and self._intake is not None:
             chunk.results = await self._answered(self._intake, items)
         return chunk
@@ -176,7 +176,7 @@ class Importer:
         for row, result in zip(chunk.sent, chunk.results, strict=False):
             reason = _refusal(result)
             if reason is not None:
-                chunk.bad.append(BadRow(row.line, reason, str(row.ref)))
+                chunk.bad.append(BadRow(row.line, reason, row.text))
             elif isinstance(result, Receipt) and result.replayed:
                 tally.repeated += 1
             else:

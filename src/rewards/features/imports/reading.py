@@ -28,12 +28,14 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that can be imported. `more` holds the other columns that are not empty, as written."""
+    """A row that can be imported. `more` holds the other columns that are not empty, as written; `text` is the
+    row itself, as far as it is shown where it turns out to be bad."""
 
     line: int
     ref: MemberRef
     balance: int
     more: dict[str, str]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Table:
             return BadRow(self._line, f"not UTF-8 at byte {wrong.start + 1}", shown)
         except (csv.Error, InvalidInput) as wrong:
             return BadRow(self._line, str(wrong), shown)
-        return Row(self._line, ref, balance, more)
+        return Row(self._line, ref, balance, more, shown)
 
     def _read(self, cells: Sequence[str]) -> tuple[MemberRef, int, dict[str, str]]:
         """Raises `InvalidInput`."""
