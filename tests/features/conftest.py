@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.features.bank import DOCUMENT, Bank
-from tests.service import another, live, service_settings
+from tests.service import Live, another
 
 
 @pytest.fixture(scope="session")
-async def bank(migrated_url: str, redis_url: str) -> AsyncIterator[Bank]:
+async def bank(shop: Live) -> AsyncIterator[Bank]:
     """One program for all tests that leave its clock and its document alone."""
-    async with live(service_settings(migrated_url, redis_url), DOCUMENT, kind="sandbox") as running:
+    async with another(shop, DOCUMENT, kind="sandbox") as running:
         yield Bank(running)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.features.leaderboards.boards import PROGRAM, Boards
-from tests.service import live, service_settings
+from tests.service import Live, another
 
 from rewards.features.keys.issuing import KeyRequest, create_key
 from rewards.features.leaderboards.direct import DirectBoards
@@ -33,9 +33,9 @@ def directly(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 @pytest.fixture(scope="module")
-async def filled(boards_url: str, redis_url: str) -> AsyncIterator[Boards]:
+async def filled(boards_service: Live) -> AsyncIterator[Boards]:
     """Ada of Ulm 9, bob and cem 7 of nowhere, and one whose id looks like a path."""
-    async with live(service_settings(boards_url, redis_url), NAMED) as running:
+    async with another(boards_service, NAMED) as running:
         boards = Boards(running)
         await running.client.patch("/v1/members/ada", json={"attributes": {"city": "Ulm"}})
         for member, points in (("bob", 7), ("ada", 9), ("cem", 7), ("a/b", 1.5)):
@@ -140,8 +140,8 @@ async def test_both_ways_let_the_same_in(filled: Boards, directly: list[bool], k
     assert any(directly) is (key == "server")
 
 
-async def test_a_sandbox_has_a_clock_of_its_own(boards_url: str, redis_url: str, directly: list[bool]) -> None:
-    async with live(service_settings(boards_url, redis_url), PROGRAM, kind="sandbox") as running:
+async def test_a_sandbox_has_a_clock_of_its_own(boards_service: Live, directly: list[bool]) -> None:
+    async with another(boards_service, PROGRAM, kind="sandbox") as running:
         boards = Boards(running)
         await boards.score("ada", 9)
         await boards.project()

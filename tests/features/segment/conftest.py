@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.service import Live, live, service_settings
+from tests.service import Live, another
 
 from rewards.domain.commands import MemberRef
 
@@ -88,8 +88,8 @@ class Sender:
 
 
 @pytest.fixture(scope="session")
-async def segment(migrated_url: str, redis_url: str) -> AsyncIterator[Sender]:
-    async with live(service_settings(migrated_url, redis_url), PROGRAM) as running:
+async def segment(shop: Live) -> AsyncIterator[Sender]:
+    async with another(shop, PROGRAM) as running:
         yield Sender(running)
 
 
