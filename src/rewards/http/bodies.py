@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from litestar import Request
 from litestar._openapi.schema_generation import SchemaCreator
 from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO, DTOConfig, DTOFieldDefinition
@@ -68,11 +69,7 @@ class StrictBody(AbstractDTO[Any]):
     def decode_bytes(self, value: bytes) -> Any:
         """Raises InvalidInput and its kinds. A compressed body is no larger than a plain one may be."""
         connection = self.asgi_connection
-        handler = connection.route_handler
-        limit = handler.resolve_request_max_body_size()
-        assert isinstance(limit, int), "the application sets a limit"
-        body = plain(value, connection.headers.get("content-encoding", ""), bytes_max=limit)
-        return self._decoders[handler.handler_id](body)
+        return self._decoders[connection.route_handler.handler_id](_plain(connection, value))
 
     def decode_builtins(self, value: dict[str, Any]) -> Any:  # noqa: ARG002
         raise TypeError("bodies are decoded from bytes")
@@ -107,6 +104,17 @@ class StrictBody(AbstractDTO[Any]):
             },
             additional_properties=False,
         )
+
+
+async def body_of(request: Request[Any, Any, Any]) -> bytes:
+    """The body, for a handler that reads it by itself. Raises BodyTooLarge and MalformedEncoding."""
+    return _plain(request, await request.body())
+
+
+def _plain(connection: ASGIConnection[Any, Any, Any, Any], body: bytes) -> bytes:
+    limit = connection.route_handler.resolve_request_max_body_size()
+    assert isinstance(limit, int), "the application sets a limit"
+    return plain(body, connection.headers.get("content-encoding", ""), bytes_max=limit)
 
 
 def _items_in(field: FieldDefinition) -> ItemsIn | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -73,6 +74,15 @@ async def audit(games: Live) -> list[tuple[str, str, Any]]:
 async def coins(games: Live, member: str) -> int:
     await games.event(type="played", member=member, properties={})
     return await games.balance(member, "coins")
+
+
+async def test_a_document_may_come_compressed(games: Live) -> None:
+    body = gzip.compress(document("games", 3).encode())
+    headers = {**YAML, "Content-Encoding": "gzip"}
+    checked = await games.client.post("/v1/programs/check", content=body, headers=headers)
+    assert (checked.status_code, checked.json()["ok"]) == (200, True)
+    bomb = gzip.compress(b"#" * 20_000_000)
+    assert (await games.client.post("/v1/programs/check", content=bomb, headers=headers)).status_code == 413
 
 
 async def test_a_draft_is_published_decides_and_is_rolled_back(games: Live) -> None:

@@ -39,6 +39,7 @@ from rewards.features.programs.schemas import (
     version_out,
 )
 from rewards.http.auth import ApiRequest, requires
+from rewards.http.bodies import body_of
 from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, Cursors, Page, PageCursor, PageSize
 from rewards.pipeline.programs import NothingPublished
@@ -84,14 +85,14 @@ async def list_programs(request: ApiRequest) -> ProgramsOut:
 @post("/check", status_code=200, operation_class=_DocumentOperation, operation_id="check_program")
 async def check(request: ApiRequest) -> CheckOut:
     """Everything that is wrong with a document, each mistake with its place. Nothing is stored."""
-    report = await request.app.state.checker.check(await request.body(), timeout_seconds=CHECK_SECONDS_MAX)
+    report = await request.app.state.checker.check(await body_of(request), timeout_seconds=CHECK_SECONDS_MAX)
     return check_out(report)
 
 
 @post("/test", status_code=200, operation_class=_DocumentOperation, operation_id="test_program")
 async def test(request: ApiRequest) -> TestsOut:
     """Runs the tests that a document carries. Nothing is stored."""
-    tested = await request.app.state.checker.test(await request.body(), timeout_seconds=CHECK_SECONDS_MAX)
+    tested = await request.app.state.checker.test(await body_of(request), timeout_seconds=CHECK_SECONDS_MAX)
     return TestsOut(
         tested.ok,
         mistakes(tested.report.errors),
@@ -109,7 +110,7 @@ async def create_version(
 ) -> Drafted:
     """Store a document as the next version, a draft. The same content as the newest version is that version."""
     kept = request.content_type[0] in _YAML_TYPES
-    row, report = await owner_of(request).draft(await request.body(), note=note, keep_source=kept)
+    row, report = await owner_of(request).draft(await body_of(request), note=note, keep_source=kept)
     return Drafted(version_out(row), check_out(report))
 
 
