@@ -287,6 +287,24 @@ async def test_what_an_order_was_paid_with_comes_back_before_what_it_brought_is_
     assert await bank.buckets(member) == (30, 0, 0, 0)
 
 
+@pytest.mark.parametrize("by", ["transaction", "reference"])
+async def test_what_a_guest_paid_is_refunded_to_whom_the_guest_became(bank: Bank, by: str) -> None:
+    guest, somebody = f"anon:pays-{by}", f"paid-as-guest-{by}"
+    await bank.earn(guest, 50)
+    [paid] = (await bank.move(f"/members/{guest}/spend", currency="points", amount=40, reference="o-1"))["transactions"]
+    await merge(bank.live, guest, somebody)
+    path = f"/transactions/{paid['id']}/reverse" if by == "transaction" else f"/members/{somebody}/reverse"
+    body = {} if by == "transaction" else {"reference": "o-1"}
+    first = await bank.post(path, key=f"refund-{by}", **body)
+    assert await bank.buckets(somebody) == (50, 0, 0, 0)
+    again = await bank.post(path, key=f"refund-{by}", **body)
+    assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
+    assert problem(await bank.post(f"/transactions/{paid['id']}/reverse")) == (409, "already-reversed")
+    await bank.live.worker.run_due()
+    told = await bank.get(f"/transactions/{paid['id']}")
+    assert (told["reversed"], await bank.buckets(guest)) == (40, (50, 0, 0, 0))
+
+
 @pytest.mark.parametrize("resolve", ["capture", "release"])
 async def test_a_hold_of_a_guest_ends_when_the_guest_becomes_somebody(bank: Bank, resolve: str) -> None:
     guest, somebody = f"anon:holds-{resolve}", f"held-by-{resolve}"
