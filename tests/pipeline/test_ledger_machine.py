@@ -44,7 +44,7 @@ def machine(machine_url: str, redis_url: str) -> Iterator[type[ServiceMachine]]:
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        pytest.param(6, 30),
+        pytest.param(4, 25),
         pytest.param(40, 50, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)]),
     ],
 )
