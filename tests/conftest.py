@@ -70,9 +70,15 @@ async def migrated_url(database_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-async def shop(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
-    """The service with the sample shop program."""
+async def shared_service(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+    """The service with the sample shop program, for all that leave the service itself as it is."""
     from tests.service import SEEDS, live, service_settings  # noqa: PLC0415 - see above
 
     async with live(service_settings(migrated_url, redis_url), (SEEDS / "shop.yaml").read_bytes()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shop(shared_service: Live) -> Live:
+    """The sample shop program."""
+    return shared_service

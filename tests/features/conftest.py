@@ -8,9 +8,9 @@ from tests.service import Live, another
 
 
 @pytest.fixture(scope="session")
-async def bank(shop: Live) -> AsyncIterator[Bank]:
+async def bank(shared_service: Live) -> AsyncIterator[Bank]:
     """One program for all tests that leave its clock and its document alone."""
-    async with another(shop, DOCUMENT, kind="sandbox") as running:
+    async with another(shared_service, DOCUMENT, kind="sandbox") as running:
         yield Bank(running)
 
 

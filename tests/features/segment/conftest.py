@@ -88,8 +88,8 @@ class Sender:
 
 
 @pytest.fixture(scope="session")
-async def segment(shop: Live) -> AsyncIterator[Sender]:
-    async with another(shop, PROGRAM) as running:
+async def segment(shared_service: Live) -> AsyncIterator[Sender]:
+    async with another(shared_service, PROGRAM) as running:
         yield Sender(running)
 
 
