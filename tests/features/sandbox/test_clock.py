@@ -202,3 +202,27 @@ async def test_a_sandbox_is_made_from_a_program(shop: Live, migrated_url: str, r
         ):
             refused = await command("sandbox", "create", "--program", running.program_key, "--key", key)
             assert (refused.returncode, refused.stdout, says in refused.stderr) == (1, "", True), refused.stderr
+
+
+async def test_a_move_that_is_asked_for_again_under_its_key_happens_once(sandbox: Live) -> None:
+    headers = {"Idempotency-Key": "one-day"}
+    first = await sandbox.client.post("/v1/sandbox/clock", json={"advance": "1d"}, headers=headers)
+    again = await sandbox.client.post("/v1/sandbox/clock", json={"advance": "1d"}, headers=headers)
+    other = await sandbox.client.post("/v1/sandbox/clock", json={"advance": "2d"}, headers=headers)
+    assert (first.status_code, again.status_code, other.status_code) == (200, 200, 422), other.text
+    assert other.json()["type"].endswith("id-reused")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    moved = datetime.fromisoformat(again.json()["now"]) - datetime.fromisoformat(first.json()["now"])
+    assert moved < timedelta(hours=1)
+    assert again.json()["moments"] == first.json()["moments"]
+
+
+async def test_moves_of_one_key_that_race_go_to_one_place(sandbox: Live) -> None:
+    began = await now(sandbox)
+    headers = {"Idempotency-Key": "raced"}
+    answers = await asyncio.gather(
+        *(sandbox.client.post("/v1/sandbox/clock", json={"advance": "1d"}, headers=headers) for _ in range(4))
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    assert timedelta(days=1) <= await now(sandbox) - began < timedelta(days=1, hours=1)

@@ -17,6 +17,7 @@ from rewards.db.driver import fetch
 from rewards.db.transact import reading, transact
 from rewards.domain.errors import Refusal, RewardsError
 from rewards.domain.periods import rfc3339
+from rewards.features.sandbox import asked
 
 MOMENTS_MAX: Final = 2_000
 ADVANCE_MAX: Final = timedelta(days=400)
@@ -91,13 +92,27 @@ class SandboxClock:
             raise NotASandbox("the clock of a live program cannot be set; make a sandbox with `rewards sandbox create`")
         return Reading(row.now, row.clock_offset)
 
-    async def advance(self, program_id: int, by: timedelta) -> tuple[Reading, int]:
-        """Where the clock stands afterwards, and at how many moments something fell due on the way.
+    async def advance(self, program_id: int, by: timedelta, *, key: str | None = None) -> tuple[Reading, int, bool]:
+        """Where the clock stands afterwards, at how many moments something fell due on the way, and whether it was there
+        before: the same `key` is the same move, which goes on where it was interrupted.
 
-        Raises `NotASandbox`, `TooMuchFallsDue`, `StillRunning`.
+        Raises `NotASandbox`, `TooMuchFallsDue`, `StillRunning`, and `IdentityConflict` where the key stands for another move.
         """
-        began = (await self.read(program_id)).now
-        target = began + by
+        began = await self.read(program_id)
+        if key is None:
+            return *await self._go(program_id, began.now, began.now + by), False
+        seconds = round(by.total_seconds())
+        move = await transact(
+            self.engine,
+            lambda connection: asked.move_of(connection, program_id, key, seconds=seconds, target=began.now + by),
+        )
+        if move.moments is not None:
+            return began, move.moments, True
+        reading, moments = await self._go(program_id, began.now, max(began.now, move.target))
+        await transact(self.engine, lambda connection: asked.keep_moments(connection, program_id, key, moments))
+        return reading, moments, False
+
+    async def _go(self, program_id: int, began: datetime, target: datetime) -> tuple[Reading, int]:
         moment, moments = began, 0
         await self._settle(program_id, began)
         while (found := (await self._one(_NEXT, program_id, moment, target)).moment) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from litestar import Router, get, post
+from litestar import Response, Router, get, post
 from litestar.params import JSONBody
 
 from rewards.domain.errors import InvalidInput
@@ -13,6 +13,7 @@ from rewards.domain.program.durations import parse_duration
 from rewards.features.sandbox.clock import ADVANCE_MAX
 from rewards.features.sandbox.schemas import Advance, Advanced, Clock
 from rewards.http.auth import ApiRequest, requires
+from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.openapi import also
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ async def read_clock(request: ApiRequest) -> Clock:
     return Clock(shown.now, round(shown.offset.total_seconds()))
 
 
-@post("/clock", operation_id="advance_clock", status_code=200, responses=also(409))
-async def advance_clock(request: ApiRequest, data: JSONBody[Advance]) -> Advanced:
+@post("/clock", operation_id="advance_clock", status_code=200, opt=TAKES_KEY, responses=also(409))
+async def advance_clock(request: ApiRequest, data: JSONBody[Advance]) -> Response[Advanced]:
     """Move the clock on. Whatever falls due on the way happens first, in order: rules that wait, points that mature or
     expire, holds that end, segments that silence ends. Live programs refuse it.
+
+    Repeated with its `Idempotency-Key` the clock moves once, and the answer says what it shows by now.
     """
     clock: SandboxClock = request.app.state.sandbox_clock
-    shown, moments = await clock.advance(request.auth.program_id, _length(data.advance))
-    return Advanced(shown.now, round(shown.offset.total_seconds()), moments)
+    key = idempotency_key(request)
+    shown, moments, replayed = await clock.advance(request.auth.program_id, _length(data.advance), key=key)
+    answer = Advanced(shown.now, round(shown.offset.total_seconds()), moments)
+    return Response(answer, headers=replay_headers(replayed=replayed))
 
 
 def _length(text: str) -> timedelta:
