@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import psutil
 
 from benchmarks import deciding, limit
 from benchmarks.installation import PROCESSES, PROGRAM, REWARDS, Database, Service, create_database, run, service
@@ -29,8 +28,6 @@ CONNECTIONS: Final = 32
 BATCH: Final = 100
 BATCH_CONNECTIONS: Final = 8
 OPEN_CONNECTIONS: Final = 128
-HALF_RATE_TRIES: Final = 3
-STOLEN_SHARE_MAX: Final = 0.001
 IDLE_PAUSE_SECONDS: Final = 0.02
 MONTH_SECONDS: Final = 30 * 86_400
 GROWTH_TABLES: Final = (*CHANGING, "transaction", "posting", "dedup")
@@ -39,7 +36,9 @@ GROWTH_TABLES: Final = (*CHANGING, "transaction", "posting", "dedup")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything. Seconds are per measurement, after the warm-up."""
+    """How much of everything. Seconds are per measurement, after the warm-up; `settle_seconds` are those of batches with which
+    a load begins after a checkpoint.
+    """
 
     members: int = 100_000
     events_each: int = 3
@@ -51,9 +50,9 @@ class Size:
     growth_members: tuple[int, int] = (10_000, 1_000_000)
     growth_events_each: int = 10
     growth_rounds: int = 2
-    growth_settle_seconds: float = 60
-    growth_tails: int = 5
-    growth_tail_seconds: float = 10
+    settle_seconds: float = 60
+    tails: int = 5
+    tail_seconds: float = 10
     pending_timers: int = 1_000_000
     board_members: int = 1_000_000
     due_timers: int = 10_000
@@ -71,9 +70,9 @@ QUICK: Final = Size(
     simulated_events=50_000,
     growth_members=(1_000, 20_000),
     growth_rounds=1,
-    growth_settle_seconds=3,
-    growth_tails=3,
-    growth_tail_seconds=3,
+    settle_seconds=3,
+    tails=3,
+    tail_seconds=3,
     pending_timers=100_000,
     board_members=50_000,
     due_timers=2_000,
@@ -98,15 +97,15 @@ def measure_service(local: LocalServers, size: Size, told: Told) -> Figures:
         fill(started, members=size.members, events_each=size.events_each, told=told)
         stored = run(_stored(database))
         already = started.acknowledged
+        _batch(started, replace(size, seconds=size.settle_seconds), "settle")
         figures = _idle(started, size)
         told(f"idle: p50 {figures['idle_p50_ms']:.2f} ms")
         single = _single(started, size, "single")
         figures |= single
         told(f"single: {single['single_events_per_s']:,.0f} events/s; {_costs('single', single)}")
         figures |= _half_rate(started, size, "half", single["single_events_per_s"] / 2)
-        told(
-            f"half that rate: p99 {figures['single_p99_ms']:.1f} ms, {figures['single_stolen_share']:.1%} stolen by the host"
-        )
+        p99, worst = figures["single_p99_ms"], figures["single_worst_p99_ms"]
+        told(f"half that rate: p99 {p99:.1f} ms, {worst:.1f} ms in the worst of {size.tails} loads")
         figures |= _batch(started, size, "batch")
         told(f"batches: {figures['batch_events_per_s']:,.0f} events/s; {_costs('batch', figures)}")
         figures |= {"rss_mb": started.peak_memory_mb(), "processes": size.processes}
@@ -156,33 +155,26 @@ def _costs(what: str, figures: Figures) -> str:
 
 
 def _half_rate(started: Service, size: Size, prefix: str, rate: float) -> Figures:
-    """A tail says something about the service only while the machine is there: of up to `HALF_RATE_TRIES` measurements, the
-    one during which the host took the processors away the least, and how much it took.
+    """The p99 of several short loads in a row: their median is that of most of the time, and the worst is told beside it. The
+    host and the disk stall now and then, and of one long load so much of a second is all of its last hundredth.
     """
-    best: Figures = {}
-    for turn in range(HALF_RATE_TRIES):
-        before = psutil.cpu_times()
-        found = started.load(
+    found = [
+        started.load(
             prefix=f"{prefix}{turn}",
             members=size.members,
-            seconds=size.seconds,
-            warmup_seconds=size.warmup_seconds,
+            seconds=size.tail_seconds,
+            warmup_seconds=0 if turn else size.warmup_seconds,
             connections=OPEN_CONNECTIONS,
             rate_per_second=rate,
         )
-        stolen = _stolen_share(before, psutil.cpu_times())
-        figures = {"single_p50_ms": found.p50_ms, "single_p99_ms": found.p99_ms, "single_max_ms": found.max_ms}
-        if not best or stolen < best["single_stolen_share"]:
-            best = {**figures, "single_stolen_share": stolen}
-        if stolen < STOLEN_SHARE_MAX:
-            break
-    return best
-
-
-def _stolen_share(before: Any, after: Any) -> float:
-    """The share of all processor time that the host gave to others meanwhile; 0 where it does not say."""
-    passed = sum(after) - sum(before)
-    return (getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)) / passed if passed else 0.0
+        for turn in range(size.tails)
+    ]
+    return {
+        "single_p50_ms": statistics.median(each.p50_ms for each in found),
+        "single_p99_ms": statistics.median(each.p99_ms for each in found),
+        "single_worst_p99_ms": max(each.p99_ms for each in found),
+        "single_max_ms": max(each.max_ms for each in found),
+    }
 
 
 def _batch(started: Service, size: Size, prefix: str) -> Figures:
@@ -256,36 +248,19 @@ def _grown(database: Database, members: int, size: Size, prefix: str, rate: floa
     run(_checkpoint(database))
     resized = replace(size, members=members)
     with service(database, size.processes) as started:
-        settling = replace(resized, seconds=size.growth_settle_seconds)
+        settling = replace(resized, seconds=size.settle_seconds)
         unsettled = _batch(started, settling, f"{prefix}u")["batch_events_per_s"]
         single = _single(started, resized, f"{prefix}s")["single_events_per_s"]
-        tails = _tails(started, resized, f"{prefix}h", rate or single / 2)
+        half = _half_rate(started, resized, f"{prefix}h", rate or single / 2)
         batch = _batch(started, resized, f"{prefix}b")["batch_events_per_s"]
     figures = {
         "single_events_per_s": single,
         "batch_events_per_s": batch,
-        "single_p99_ms": statistics.median(tails),
-        "single_worst_p99_ms": max(tails),
+        "single_p99_ms": half["single_p99_ms"],
+        "single_worst_p99_ms": half["single_worst_p99_ms"],
         "unsettled_batch_events_per_s": unsettled,
     }
     return figures if rate else {**figures, "rate": single / 2}
-
-
-def _tails(started: Service, size: Size, prefix: str, rate: float) -> list[float]:
-    """The p99 of several short loads in a row. Their median is that of most of the time: the host and the disk stall now and
-    then, whatever the size, and in one long load so much of a second is all of its last hundredth.
-    """
-    return [
-        started.load(
-            prefix=f"{prefix}{turn}",
-            members=size.members,
-            seconds=size.growth_tail_seconds,
-            warmup_seconds=size.warmup_seconds if turn == 0 else 0,
-            connections=OPEN_CONNECTIONS,
-            rate_per_second=rate,
-        ).p99_ms
-        for turn in range(size.growth_tails)
-    ]
 
 
 async def _checkpoint(database: Database) -> None:

@@ -37,7 +37,14 @@ def full_program() -> bytes:
 
 
 def measure_play(
-    local: LocalServers, *, members: int, seconds: float, warmup_seconds: float, processes: int, told: Told
+    local: LocalServers,
+    *,
+    members: int,
+    seconds: float,
+    warmup_seconds: float,
+    settle_seconds: float,
+    processes: int,
+    told: Told,
 ) -> Figures:
     """Single events and batches on both, in turns, so that a machine that slows down does so for both."""
     sides = {"bare": PROGRAM.read_bytes(), "full": full_program()}
@@ -46,6 +53,8 @@ def measure_play(
         told(f"{members:,} members for the {label} program")
         with service(database, processes) as started:
             fill(started, members=members, events_each=1, told=told)
+            settling = {"connections": BATCH_CONNECTIONS, "batch": BATCH}
+            started.load(prefix="settle", members=members, seconds=settle_seconds, **settling)
     found: dict[str, list[float]] = {}
     for turn in range(ROUNDS):
         for label, database in databases.items():

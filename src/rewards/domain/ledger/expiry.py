@@ -22,6 +22,7 @@ from rewards.domain.program.currency import (
 )
 
 _LEAP_DAY: Final = (2, 29)
+_NOT_BY_LOT: Final = (ExpiresInactive, ExpiresNever)
 
 
 def expires_at(expiry: Expiry | ExpiresNever, earned_at: datetime, zone: ZoneInfo) -> datetime | None:
@@ -29,7 +30,7 @@ def expires_at(expiry: Expiry | ExpiresNever, earned_at: datetime, zone: ZoneInf
 
     Inactivity gives None as well: it expires the account, not the lot (see `inactive_at`).
     """
-    if expiry is None or isinstance(expiry, ExpiresInactive | ExpiresNever):
+    if expiry is None or isinstance(expiry, _NOT_BY_LOT):
         return None
     try:
         if isinstance(expiry, ExpiresOn):

@@ -6,7 +6,7 @@ operations change the draft only; `Draft.commit()` gives the next `Wallet`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -165,13 +165,12 @@ class Draft:
     def add_hold(self, hold: Hold) -> None:
         self.holds[hold.id] = hold
 
-    def each_lot(self) -> Iterator[Lot]:
+    def each_lot(self) -> Iterable[Lot]:
         """Every lot at hand, of any currency, closed ones too. For reading only."""
-        mine = self.lots
-        yield from mine.values()
-        for key, lot in self._base.lots.items():
-            if key not in mine:
-                yield lot
+        mine, theirs = self.lots, self._base.lots
+        if not mine:
+            return theirs.values()
+        return [*mine.values(), *(lot for key, lot in theirs.items() if key not in mine)]
 
     def all_holds(self) -> list[Hold]:
         """Read-only view of all holds loaded or made."""
