@@ -63,7 +63,6 @@ def _play(local: LocalServers, size: phases.Size, told: phases.Told) -> phases.F
         members=size.members,
         seconds=size.seconds,
         warmup_seconds=size.warmup_seconds,
-        settle_seconds=size.settle_seconds,
         processes=size.processes,
         told=told,
     )

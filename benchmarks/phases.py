@@ -36,9 +36,7 @@ GROWTH_TABLES: Final = (*CHANGING, "transaction", "posting", "dedup")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything. Seconds are per measurement, after the warm-up; `settle_seconds` are those of batches with which
-    a load begins after a checkpoint.
-    """
+    """How much of everything. Seconds are per measurement, after the warm-up."""
 
     members: int = 100_000
     events_each: int = 3
@@ -50,7 +48,7 @@ class Size:
     growth_members: tuple[int, int] = (10_000, 1_000_000)
     growth_events_each: int = 10
     growth_rounds: int = 2
-    settle_seconds: float = 60
+    growth_settle_seconds: float = 60
     tails: int = 5
     tail_seconds: float = 10
     pending_timers: int = 1_000_000
@@ -70,7 +68,7 @@ QUICK: Final = Size(
     simulated_events=50_000,
     growth_members=(1_000, 20_000),
     growth_rounds=1,
-    settle_seconds=3,
+    growth_settle_seconds=3,
     tails=3,
     tail_seconds=3,
     pending_timers=100_000,
@@ -97,7 +95,6 @@ def measure_service(local: LocalServers, size: Size, told: Told) -> Figures:
         fill(started, members=size.members, events_each=size.events_each, told=told)
         stored = run(_stored(database))
         already = started.acknowledged
-        _batch(started, replace(size, seconds=size.settle_seconds), "settle")
         figures = _idle(started, size)
         told(f"idle: p50 {figures['idle_p50_ms']:.2f} ms")
         single = _single(started, size, "single")
@@ -163,7 +160,7 @@ def _half_rate(started: Service, size: Size, prefix: str, rate: float) -> Figure
             prefix=f"{prefix}{turn}",
             members=size.members,
             seconds=size.tail_seconds,
-            warmup_seconds=0 if turn else size.warmup_seconds,
+            warmup_seconds=size.warmup_seconds,
             connections=OPEN_CONNECTIONS,
             rate_per_second=rate,
         )
@@ -248,7 +245,7 @@ def _grown(database: Database, members: int, size: Size, prefix: str, rate: floa
     run(_checkpoint(database))
     resized = replace(size, members=members)
     with service(database, size.processes) as started:
-        settling = replace(resized, seconds=size.settle_seconds)
+        settling = replace(resized, seconds=size.growth_settle_seconds)
         unsettled = _batch(started, settling, f"{prefix}u")["batch_events_per_s"]
         single = _single(started, resized, f"{prefix}s")["single_events_per_s"]
         half = _half_rate(started, resized, f"{prefix}h", rate or single / 2)

@@ -42,7 +42,6 @@ def measure_play(
     members: int,
     seconds: float,
     warmup_seconds: float,
-    settle_seconds: float,
     processes: int,
     told: Told,
 ) -> Figures:
@@ -53,8 +52,6 @@ def measure_play(
         told(f"{members:,} members for the {label} program")
         with service(database, processes) as started:
             fill(started, members=members, events_each=1, told=told)
-            settling = {"connections": BATCH_CONNECTIONS, "batch": BATCH}
-            started.load(prefix="settle", members=members, seconds=settle_seconds, **settling)
     found: dict[str, list[float]] = {}
     for turn in range(ROUNDS):
         for label, database in databases.items():
