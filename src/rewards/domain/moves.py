@@ -8,7 +8,7 @@ from typing import Any
 from rewards.domain.commands import Capture, Cause, Earn, Import, PlaceHold, Release, Reverse, ReverseReference, Spend
 from rewards.domain.errors import InvalidInput, Refusal
 from rewards.domain.ledger.accounts import Kind, Origin, Transaction
-from rewards.domain.ledger.earn import NO_HOLD, earn
+from rewards.domain.ledger.earn import NO_HOLD, earn, term
 from rewards.domain.ledger.hold import HoldResolved, capture, place_hold, release
 from rewards.domain.ledger.spend import spend
 from rewards.domain.ledger.wallet import Unloaded
@@ -90,6 +90,7 @@ def decide_earn(work: Work, command: Earn) -> Outcome:
         raise InvalidInput(
             "the points would have expired already", path="expires_at", expected="a moment in the future"
         )
+    _check_term(work, policy, command)
     made = earn(
         work.draft,
         policy,
@@ -103,6 +104,24 @@ def decide_earn(work: Work, command: Earn) -> Outcome:
     )
     work.note_earning(made)
     return answered(work, made)
+
+
+def _check_term(work: Work, policy: Currency, command: Earn) -> None:
+    """Refuses what nobody could ever spend, where the command itself says so; of a currency that does, `check` warns."""
+    if command.until_matured or (command.hold is None and command.expires_at is None):
+        return
+    matures_at, expiry = term(policy, work.now, zone=work.program.zone, hold=command.hold, expires=command.expires_at)
+    if matures_at is None or expiry is None or matures_at < expiry:
+        return
+    if command.expires_at is not None:
+        path, expected = "expires_at", f"a moment after {rfc3339(matures_at)}"
+    else:
+        path, expected = "hold", f"a time that ends before {rfc3339(expiry)}"
+    raise InvalidInput(
+        f"the points would expire at {rfc3339(expiry)}, before they mature at {rfc3339(matures_at)}",
+        path=path,
+        expected=expected,
+    )
 
 
 def decide_import(work: Work, command: Import) -> Outcome:

@@ -1,15 +1,20 @@
 import copy
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.properties import explored
 
+from rewards.domain.ledger.expiry import expires_at
 from rewards.domain.program.check import check, check_bytes
+from rewards.domain.program.compiling.currencies import shortest_life
+from rewards.domain.program.currency import ExpiresAfter, Round
 from rewards.domain.program.problems import Position
 from rewards.domain.program.read import Source, read_document
 
@@ -333,6 +338,23 @@ def test_places_in_the_file_and_in_the_expression() -> None:
         ),
         (put("rules.refund.budget", {"money": 5}), "rules.refund.budget", "budget-without-cost"),
         (put("attributes.vip", "boolean"), "attributes.vip", "no-purpose"),
+        (put("currencies.points.hold", "14d"), "rules.win_back.then.0.earn.expires", "expires-before-maturing"),
+        (put("rules.win_back.then.0.earn.hold", "20d"), "rules.win_back.then.0.earn.hold", "expires-before-maturing"),
+        (
+            put("rules.share_points.then.0.earn.hold", "365d"),
+            "rules.share_points.then.0.earn.hold",
+            "expires-before-maturing",
+        ),
+        (
+            put("badges.reviewer.rewards", [{"earn": {**EARN["earn"], "hold": "2h", "expires": {"after": "2h"}}}]),
+            "badges.reviewer.rewards.0.earn.hold",
+            "expires-before-maturing",
+        ),
+        (
+            put("currencies.coins", {"hold": "30d", "expires": {"after": "1mo"}}),
+            "currencies.coins.hold",
+            "expires-before-maturing",
+        ),
         (
             put("rules.feedback_thanks.then.0", {"event": {"type": "feedback_given"}}),
             "rules.feedback_thanks",
@@ -366,6 +388,41 @@ def test_warning(change: Change, path: str, code: str) -> None:
     report = check(Source(changed(change)))
     assert report.ok, report.errors
     assert [(each.path, each.code) for each in report.warnings] == [(path, code)]
+
+
+@pytest.mark.parametrize(
+    ("hold", "expires"),
+    [
+        ("13d", {"after": "14d"}),
+        ("27d", {"after": "1mo"}),
+        ("30d", {"after": "1mo", "round": "year_end"}),  # 30 November to the end of December
+        ("364d", {"on": "12-31"}),
+        ("9999h", {"inactive": "1d"}),  # as long as the member does something
+        ("3650d", "never"),
+    ],
+)
+def test_points_that_mature_in_time(hold: str, expires: Any) -> None:
+    assert check(Source(changed(put("currencies.coins", {"hold": hold, "expires": expires})))).warnings == ()
+
+
+LIVES = [
+    *(ExpiresAfter(timedelta(0), months, rounded) for months in (1, 2, 3, 7, 12, 13, 120) for rounded in Round),
+    *(ExpiresAfter(timedelta(days=days), 0, rounded) for days in (1, 45, 400) for rounded in Round),
+]
+
+
+@pytest.mark.parametrize("expiry", LIVES, ids=lambda of: f"{of.months}mo {of.length.days}d {of.round}")
+def test_how_long_points_last_at_least_is_the_least_of_all_days(expiry: ExpiresAfter) -> None:
+    """Rounding adds to a length nearly nothing, at worst; a year's end comes so soon only after some of them."""
+    before_midnight = datetime(2024, 1, 1, 23, 59, 59, 999999, tzinfo=UTC)
+    days = (before_midnight + timedelta(days=day) for day in range(4 * 366))
+    lives = [end - earned for earned in days if (end := expires_at(expiry, earned, ZoneInfo("UTC"))) is not None]
+    least = shortest_life(expiry)
+    assert least is not None
+    if expiry.months:
+        assert min(lives) - timedelta(seconds=1) < least <= min(lives)
+    else:
+        assert expiry.length == least <= min(lives)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Moving points: what succeeds, what is refused and how, and that every request happens once."""
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -81,6 +82,10 @@ EARN: dict[str, Any] = {"currency": "points", "amount": 1}
         ("earn", {**EARN, "hold": "999999999d"}, "hold"),
         ("earn", {**EARN, "expires_at": "2026-01-01T00:00:00Z"}, "expires_at"),
         ("earn", {**EARN, "expires_at": "2036-01-01T00:00:00"}, "expires_at"),
+        # points that would be gone before they can be spent; those of the currency last 30 days
+        ("earn", {**EARN, "hold": "3650d", "expires_at": "2036-01-01T00:00:00Z"}, "expires_at"),
+        ("earn", {**EARN, "hold": "30d"}, "hold"),
+        ("earn", {**EARN, "hold": 30 * 86_400}, "hold"),
         ("holds", EARN, "expires_in"),
         ("holds", {**EARN, "expires_in": 60, "expires_at": "2036-01-01T00:00:00Z"}, "expires_in"),
         ("holds", {**EARN, "expires_in": 0}, "expires_in"),
@@ -97,6 +102,24 @@ async def test_wrong_input_says_where_and_changes_nothing(
     assert [mistake["path"] for mistake in answer.json()["errors"]] == [path]
     wallet = await bank.live.client.get(f"/v1/members/wrong-{operation}/wallet")
     assert wallet.status_code == 404 or wallet.json()["currencies"]["points"]["lifetime"]["issued"] == 0
+
+
+async def test_points_mature_before_they_expire(bank: Bank) -> None:
+    """Miles wait for fourteen days, whatever is said of their end."""
+    now = datetime.fromisoformat((await bank.live.client.get("/v1/sandbox/clock")).json()["now"])
+    matures_in, soon = timedelta(days=14), timedelta(minutes=5)
+    wrong: dict[str, Any] = {"currency": "miles", "amount": 1, "expires_at": (now + matures_in - soon).isoformat()}
+    answer = await bank.post("/members/ripe/earn", **wrong)
+    assert answer.status_code == 422, answer.text
+    [mistake] = answer.json()["errors"]
+    assert mistake["path"] == "expires_at"
+    matures_at = datetime.fromisoformat(mistake["expected"].removeprefix("a moment after "))
+    assert abs(matures_at - now - matures_in) < soon
+    assert (await bank.live.client.get("/v1/members/ripe")).status_code == 404
+    right = {**wrong, "expires_at": (now + matures_in + soon).isoformat()}
+    assert (await bank.post("/members/ripe/earn", **right)).status_code == 200
+    assert (await bank.post("/members/ripe/earn", **{**wrong, "hold": 0})).status_code == 200
+    assert await bank.buckets("ripe", "miles") == (1, 1, 0, 0)
 
 
 @pytest.mark.parametrize(

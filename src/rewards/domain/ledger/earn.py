@@ -40,10 +40,9 @@ def earn(
     """
     check_amount(amount)
     check_room(draft.peek(currency.key), amount)
-    chosen = currency.expires if expires is None else expires
-    expiry = chosen if isinstance(chosen, datetime) else expires_at(chosen, effective_at, zone)
-    waits = currency.hold if hold is None else hold
-    matures_at = effective_at + waits if waits and not until_matured else None
+    matures_at, expiry = term(currency, effective_at, zone=zone, hold=hold, expires=expires)
+    if until_matured:
+        matures_at = None
     entry = Entry(draft, currency.key)
     if until_matured or (matures_at is not None and matures_at > draft.now):
         lot = Lot(
@@ -56,6 +55,21 @@ def earn(
     issue(entry, Book.ISSUED, lot, amount, waits=until_matured or lot.matures_at is not None)
     entry.touch()
     return entry.close(kind, amount, origin, effective_at=effective_at)
+
+
+def term(
+    currency: Currency,
+    effective_at: datetime,
+    *,
+    zone: ZoneInfo,
+    hold: timedelta | None = None,
+    expires: OwnExpiry | datetime = None,
+) -> tuple[datetime | None, datetime | None]:
+    """From when points that are earned at `effective_at` can be spent (None: at once), and until when (None: for ever)."""
+    chosen = currency.expires if expires is None else expires
+    expiry = chosen if isinstance(chosen, datetime) else expires_at(chosen, effective_at, zone)
+    waits = currency.hold if hold is None else hold
+    return effective_at + waits if waits else None, expiry
 
 
 def issue(entry: Entry, source: Book, lot: Lot, amount: int, *, waits: bool) -> None:

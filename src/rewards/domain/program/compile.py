@@ -63,9 +63,9 @@ def compile_program(document: Document, *, version: int, paused: frozenset[str] 
 
 def build_program(context: Context, *, version: int, paused: frozenset[str] = frozenset()) -> Program | None:
     """The program, or None with what is wrong in `context.problems`."""
-    document = context.document
-    header = document.program
+    document, header = context.document, context.document.program
     zone = ZoneInfo(header.timezone)
+    currencies = build_currencies(context)
     catalogue = build_catalogue(context)
     scopes = Scopes(catalogue, zone)
     inputs = Plans(scopes.inputs_engine)
@@ -95,7 +95,7 @@ def build_program(context: Context, *, version: int, paused: frozenset[str] = fr
         locale=header.locale,
         money=header.money,
         late_window=parse_duration(header.late_window),
-        currencies=build_currencies(document),
+        currencies=currencies,
         events=catalogue.events,
         names=catalogue.names,
         unknown=Unknown(header.unknown_events),

@@ -42,7 +42,10 @@ class Why(Body, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EarnIn(Why, frozen=True, kw_only=True):
-    """Points to issue. `hold` keeps them pending that long (text or seconds, 0 for not at all) instead of the currency's."""
+    """Points to issue. `hold` keeps them pending that long (text or seconds, 0 for not at all) instead of the currency's.
+
+    They mature before they expire: what could never be spent is refused.
+    """
 
     currency: Currency
     amount: Amount

@@ -22,9 +22,10 @@ from rewards.domain.program.compiled import (
     SpendAction,
 )
 from rewards.domain.program.compiling.context import Context
-from rewards.domain.program.compiling.currencies import build_own_expiry
+from rewards.domain.program.compiling.currencies import build_expiry, build_own_expiry, warn_of_term
 from rewards.domain.program.compiling.events import Catalogue
 from rewards.domain.program.compiling.segments import check_memberships, check_splits
+from rewards.domain.program.currency import OwnExpiry
 from rewards.domain.program.expressions.fields import Kind
 from rewards.domain.program.expressions.nodes import ExpressionError
 from rewards.domain.program.expressions.scope import Scope
@@ -83,6 +84,8 @@ class ActionBuilder:
         expires = None
         if isinstance(content, written.Earn):
             expires = build_own_expiry(self.context, content.expires, f"{path}.expires")
+            if known:
+                self._warn_of_term(content, expires, path)
         if not known or amount is None or (content.reference and reference is None):
             return None
         rate, rounding = Decimal(repr(content.rate)), Rounding(content.round)
@@ -105,6 +108,15 @@ class ActionBuilder:
             bind=content.bind,
             always=constant,
         )
+
+    def _warn_of_term(self, content: written.Earn, expires: OwnExpiry, path: str) -> None:
+        """Of what the action says itself; of what its currency says, that is told there."""
+        if content.hold == "until_matured" or (content.hold is None and content.expires is None):
+            return
+        currency = self.context.document.currencies[content.currency]
+        hold = duration(content.hold or currency.hold)
+        where = f"{path}.{'expires' if content.hold is None else 'hold'}"
+        warn_of_term(self.context, where, hold, expires or build_expiry(currency.expires))
 
     def _set(self, content: written.Set, path: str) -> SetAction | None:
         declared = self.context.document.attributes
