@@ -53,7 +53,8 @@ def simulate(
     """Replay events through a document and print what would change. Nothing is written.
 
     --events FILE replays a file of events, in time order, each line as for POST /v1/events with `occurred_at`; the
-    document in the database (--program) or another one (--against) is the comparison. --recorded replays what a program
+    document in the database (--program) or another one (--against) is the comparison; lines that are no events, and events
+    that the document rejects, are counted, and the first of them told with their numbers and why. --recorded replays what a program
     recorded and compares with what was answered then, or with --against.
     """
     if (events is None) == (not recorded):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,7 +13,8 @@ from rich.table import Table
 from rewards.cli.printing import console, counted
 from rewards.domain.periods import rfc3339
 from rewards.domain.program.compiled import Program
-from rewards.domain.simulation import Flow, Tally
+from rewards.domain.simulation import REJECTED, Flow, Tally
+from rewards.features.programs.event_file import BadLine
 from rewards.features.programs.simulate import Simulated
 
 FLOWS: Final = ("issued", "redeemed", "revoked", "expired", "outstanding")
@@ -33,7 +34,9 @@ def budget_totals(program: Program) -> dict[str, int]:
 
 def figures(found: Simulated, label: str | None, money: str, budgets: Mapping[str, int]) -> dict[str, Any]:
     """Everything, for machines. Budgets are totals per period, by rule. `untold`: what figures leave out, and why."""
-    sides = {"after": found.after} | ({"before": found.before} if found.before is not None else {})
+    sides = {"after": _side(found.after, found.rejected)}
+    if found.before is not None:
+        sides["before"] = _side(found.before, found.rejected_before)
     return {
         "events": found.events,
         "members": found.members,
@@ -41,18 +44,22 @@ def figures(found: Simulated, label: str | None, money: str, budgets: Mapping[st
         "until": rfc3339(found.until) if found.until else None,
         "compared_with": label,
         "money": money,
-        **{name: _side(tally) for name, tally in sides.items()},
+        **sides,
         "budgets": budgets,
         "untold": [
             {"figure": each.figure, "until": rfc3339(each.until), "events": each.events, "why": each.why}
             for each in found.untold
         ],
-        "bad_lines": [{"line": bad.number, "message": bad.message} for bad in found.bad],
+        "bad_lines": _lines(found.bad),
         "bad_lines_count": found.bad_count,
     }
 
 
-def _side(tally: Tally) -> dict[str, Any]:
+def _lines(lines: Iterable[BadLine]) -> list[dict[str, Any]]:
+    return [{"line": each.number, "message": each.message} for each in lines]
+
+
+def _side(tally: Tally, rejected: Iterable[BadLine]) -> dict[str, Any]:
     rules: dict[str, Any] = {}
     for (rule, result), number in sorted(tally.results.items()):
         rules.setdefault(rule, {"results": {}, "points": {}})["results"][result] = number
@@ -66,17 +73,17 @@ def _side(tally: Tally) -> dict[str, Any]:
         "liability_minor_units": str(tally.liability),
         "rules": rules,
         "budgets_used": tally.budgets,
+        "rejected_lines": _lines(rejected),
     }
 
 
 def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, budgets: Mapping[str, int]) -> None:
     """The figures as tables. `names` are those of what is compared with and of the document."""
     errors = console(stderr=True)
-    for bad in found.bad:
-        errors.print(f"line {bad.number}: {escape(bad.message)}")
-    if found.bad_count:
-        lines = "line is no event and was" if found.bad_count == 1 else "lines are no events and were"
-        errors.print(f"{found.bad_count:,} {lines} left out")
+    lines = "line is no event and was" if found.bad_count == 1 else "lines are no events and were"
+    _show_lines(errors, found.bad, found.bad_count, f"{lines} left out")
+    rejected = found.after.statuses.get(REJECTED, 0) if found.rejected else 0
+    _show_lines(errors, found.rejected, rejected, f"{'event was' if rejected == 1 else 'events were'} rejected")
     until = f" until {found.until:%Y-%m-%d %H:%M} UTC" if found.until else ""
     out.print(f"{counted(found.events, 'event')} of {counted(found.members, 'member')}{until}.")
     if found.affected is not None:
@@ -93,6 +100,16 @@ def show(out: Console, found: Simulated, *, names: tuple[str, str], money: str, 
     ):
         at_least = told is _firings and before is not None and before.untraced > 0
         _table(out, title, names, _counts(told(before) if before else None, told(after)), at_least=at_least)
+
+
+def _show_lines(errors: Console, first: Sequence[BadLine], count: int, what: str) -> None:
+    """The first of them, and how many there are in all."""
+    for each in first:
+        errors.print(f"line {each.number}: {escape(each.message)}")
+    if count > len(first):
+        errors.print(f"… and {count - len(first):,} more")
+    if count:
+        errors.print(f"{count:,} {what}")
 
 
 def _flows(before: Tally | None, after: Tally, money: str) -> list[Row]:

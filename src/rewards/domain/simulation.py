@@ -192,8 +192,11 @@ class Simulation:
 
     def event(
         self, number: int, person: Person, event: Event, now: datetime, attributes: Mapping[str, Any] | None = None
-    ) -> None:
-        """Decides one event that was received at `now`, after `attributes` were set. `number` stands for the member."""
+    ) -> RewardsError | None:
+        """Decides one event that was received at `now`, after `attributes` were set. `number` stands for the member.
+
+        With why it was rejected, if it was.
+        """
         member = self._member(number, person)
         if self._now is None or now > self._now:
             self._members.advance(now)
@@ -202,10 +205,11 @@ class Simulation:
             if attributes:
                 self._members.decide(member, SetProfile(attributes), self._now)
             outcome = self._members.decide(member, event, self._now)
-        except RewardsError:
+        except RewardsError as error:
             self.tally.count(REJECTED)
-            return
+            return error
         self.tally.count(outcome.status.value)
+        return None
 
     def duplicate(self) -> None:
         """An event that was seen before: it does nothing."""

@@ -194,6 +194,26 @@ def test_a_simulation_says_what_would_change(desk: Desk) -> None:
     assert ["liability, EUR", "0.00"] in [cells_of(line) for line in nothing.stdout.splitlines()]
 
 
+def test_a_simulation_names_the_lines_that_it_did_not_take(desk: Desk) -> None:
+    """The first twenty of each kind, and how many more there are: as a table and as JSON."""
+    file = desk.write("games.yaml")
+    good, wrong = played(0, 1, 9), [played(number, 2, 0, properties={"minutes": "long"}) for number in range(1, 24)]
+    events = write_events(desk.directory / "events.jsonl", *["no event"] * 21, good, *wrong)
+    arguments = ("simulate", file, "--events", events)
+    found = desk.run(*arguments)
+    told = found.stderr.splitlines()
+    assert [line.partition(":")[0] for line in told[:20]] == [f"line {number}" for number in range(1, 21)]
+    assert told[20:22] == ["… and 1 more", "21 lines are no events and were left out"]
+    assert [line.partition(": ")[0] for line in told[22:42]] == [f"line {number}" for number in range(23, 43)]
+    assert "minutes" in told[22]
+    assert told[42:] == ["… and 3 more", "23 events were rejected"]
+    machine = json.loads(desk.run(*arguments, "--json").stdout)
+    assert ([each["line"] for each in machine["bad_lines"]], machine["bad_lines_count"]) == (list(range(1, 21)), 21)
+    assert machine["after"]["statuses"] == {"processed": 1, "rejected": 23}
+    assert [each["line"] for each in machine["after"]["rejected_lines"]] == list(range(23, 43))
+    assert all("minutes" in each["message"] for each in machine["after"]["rejected_lines"])
+
+
 def test_a_document_may_come_through_a_pipe(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which can be read once only."""
     events = write_events(desk.directory / "events.jsonl", played(2, 2, 9))

@@ -22,7 +22,7 @@ from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.program import check_bytes, compile_program
 from rewards.domain.simulation import Tally
 from rewards.features.programs import simulate
-from rewards.features.programs.event_file import index_file, read_part
+from rewards.features.programs.event_file import BAD_LINES_SHOWN_MAX, Part, index_file, read_part
 from rewards.features.programs.recorded import Recording, simulate_recorded
 from rewards.features.programs.simulate import Simulated, Written, simulate_file
 from rewards.pipeline.intake import Addressed
@@ -196,9 +196,50 @@ def test_an_index_reads_in_time_order_and_leaves_out_what_is_no_event(tmp_path: 
     assert [bad.number for bad in index.bad] == [3, 4, 6]
     assert (index.events, index.members, index.until) == (3, 2, datetime(2026, 11, 2, tzinfo=UTC))
     (part,) = index.parts(1, apart=False)
-    assert [(number, line and line.id) for number, line in read_part(part)] == [(1, "z"), (0, "a"), (0, "b")]
+    assert told(part) == [(1, "z"), (0, "a"), (0, "b")]
     first, second = index_file(file, silent).parts(2, apart=True)
-    assert [[line and line.id for _, line in read_part(part)] for part in (first, second)] == [["a", "b"], ["z"]]
+    assert [told(part) for part in (first, second)] == [[(0, "a"), (0, "b")], [(1, "z")]]
+
+
+def told(part: Part) -> list[tuple[int, str]]:
+    return [(number, line if isinstance(line, str) else line.id) for _, number, line in read_part(part)]
+
+
+@pytest.mark.parametrize("budget", [False, True], ids=["each member alone", "all in time order"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_first_rejected_lines_of_the_file_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int, *, budget: bool
+) -> None:
+    """In whatever order they are decided: the later in the file, the earlier they happened."""
+    monkeypatch.setattr(simulate, "INLINE_EVENTS_MAX", 0)
+    lines: list[str] = []
+    for number in range(60):
+        event = {"id": f"e{number}", "type": "played", "member": f"m{number % 7}", "properties": {"minutes": 6}}
+        event["occurred_at"] = (START + timedelta(hours=60 - number)).isoformat()
+        if number % 2:
+            event["properties"] = {"minutes": -number}
+        if number % 10 == 5:
+            event["properties"] = "none"
+        lines += [json.dumps(event), ""] if number % 3 else [json.dumps(event)]
+    lines[4] = "no event"
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(lines))
+    wrong = [(at, line) for at, line in enumerate(lines, 1) if '"none"' in line or '"minutes": -' in line]
+    source = DOCUMENT.replace(*BUDGET) if budget else DOCUMENT
+    lax = source.replace(b", minimum: 0", b"")
+    found = simulate_file(file, Written(source), Written(lax), silent, processes=processes)
+    assert found.before is not None
+    assert found.after.statuses["rejected"] == len(wrong) > BAD_LINES_SHOWN_MAX
+    assert [each.number for each in found.rejected] == [at for at, _ in wrong][:BAD_LINES_SHOWN_MAX]
+    for each in found.rejected:
+        reason = "Expected `object`, got `str` - at `$.properties`" if '"none"' in lines[each.number - 1] else "minutes"
+        assert reason in each.message
+    of_shape = [at for at, line in wrong if '"none"' in line]
+    assert ([each.number for each in found.rejected_before], found.before.statuses["rejected"]) == (
+        of_shape,
+        len(of_shape),
+    )
+    assert [bad.number for bad in found.bad] == [5]
 
 
 async def test_what_was_recorded_is_decided_again_exactly(shop: Live, migrated_url: str, tmp_path: Path) -> None:

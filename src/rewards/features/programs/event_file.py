@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import heappush, heapreplace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from rewards.domain.periods import epoch_micros, from_epoch_micros
 
 BAD_LINES_SHOWN_MAX: Final = 20
 PROGRESS_EVENTS: Final = 5_000
+_COUNTED_BYTES: Final = 1 << 20
 _OFFSET_BITS: Final = 48
 _NUMBER_BITS: Final = 32
 _TIME_BITS: Final = 64
@@ -48,10 +50,49 @@ class _Head(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no event; it is left out."""
+    """A line that is no event, or an event that was rejected, and why. The first line is 1."""
 
     number: int
     message: str
+
+
+class Rejected:
+    """Counts lines that were rejected, in whatever order they come, and keeps the first of the file: `BAD_LINES_SHOWN_MAX`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[tuple[int, str]] = []  # a heap, the last of them on top: (-offset, message)
+
+    def add(self, offset: int, message: str) -> None:
+        """One more, that begins at `offset`."""
+        self.count += 1
+        self._keep(-offset, message)
+
+    def join(self, other: Rejected) -> None:
+        """Those of another part of the same file."""
+        self.count += other.count
+        for offset, message in other._first:
+            self._keep(offset, message)
+
+    def _keep(self, offset: int, message: str) -> None:
+        if len(self._first) < BAD_LINES_SHOWN_MAX:
+            heappush(self._first, (offset, message))
+        elif offset > self._first[0][0]:
+            heapreplace(self._first, (offset, message))
+
+    def lines(self, path: Path) -> list[BadLine]:
+        """The first ones with their numbers, for which the file is read once more, as far as they go."""
+        found: list[BadLine] = []
+        if self._first:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                number, counted = 1, 0
+                for offset, message in sorted((-offset, message) for offset, message in self._first):
+                    while counted < offset:
+                        until = min(offset, counted + _COUNTED_BYTES)
+                        number += content[counted:until].count(b"\n")
+                        counted = until
+                    found.append(BadLine(number, message))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +205,8 @@ def _aware(moment: datetime) -> datetime:
     return moment
 
 
-def read_part(part: Part) -> Iterator[tuple[int, Line | None]]:
-    """The events with their members' numbers; None for a line that is no event after all (its head was)."""
+def read_part(part: Part) -> Iterator[tuple[int, int, Line | str]]:
+    """The events with their offsets and their members' numbers; why, for a line that is no event after all (its head was)."""
     decode = msgspec.json.Decoder(Line).decode
     with part.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         find = content.find
@@ -173,6 +214,6 @@ def read_part(part: Part) -> Iterator[tuple[int, Line | None]]:
             end = find(b"\n", offset)
             line = content[offset : end if end >= 0 else None]
             try:
-                yield number, decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                yield number, None
+                yield offset, number, decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield offset, number, str(error)

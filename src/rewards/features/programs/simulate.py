@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from rewards.domain.commands import Event, MemberRef
-from rewards.domain.errors import InvalidInput
+from rewards.domain.errors import InvalidInput, RewardsError
 from rewards.domain.program.check import check_bytes
 from rewards.domain.program.compile import compile_program
 from rewards.domain.program.compiled import Program
 from rewards.domain.replay import replay_id
 from rewards.domain.simulation import REJECTED, Marks, Person, Simulation, Tally, members_apart
-from rewards.features.programs.event_file import BadLine, Line, Part, index_file, read_part
+from rewards.features.programs.event_file import BadLine, Line, Part, Rejected, index_file, read_part
 
 PROCESSES_MAX: Final = 2
 INLINE_EVENTS_MAX: Final = 20_000
@@ -69,7 +69,11 @@ class Untold:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """The events decided by `after` and, if there is one, by `before`. `affected` members got something else."""
+    """The events decided by `after` and, if there is one, by `before`. `affected` members got something else.
+
+    `bad` are the first lines of a file that are no events, of `bad_count`; `rejected` and `rejected_before` the first events
+    of it that either document rejected, of as many as its tally counts.
+    """
 
     after: Tally
     before: Tally | None
@@ -79,6 +83,8 @@ class Simulated:
     until: datetime | None
     bad: Sequence[BadLine] = ()
     bad_count: int = 0
+    rejected: Sequence[BadLine] = ()
+    rejected_before: Sequence[BadLine] = ()
     untold: Sequence[Untold] = ()
 
 
@@ -91,27 +97,29 @@ class FileJob:
     apart: bool
     horizon: datetime
 
-    def run(self, report: Callable[[int], None]) -> tuple[Tally, Marks]:
+    def run(self, report: Callable[[int], None]) -> tuple[Tally, Marks, Rejected]:
+        rejected = Rejected()
         simulation = Simulation(self.written.compiled(), apart=self.apart, horizon=self.horizon)
         feed = _feed_apart if self.apart else _feed
         done = 0
-        for count in feed(simulation, self.part):
+        for count in feed(simulation, rejected, self.part):
             done += count
             if done >= REPORT_EVENTS:
                 report(done)
                 done = 0
         report(done)
-        return simulation.finish(), simulation.marks
+        return simulation.finish(), simulation.marks, rejected
 
 
-def _feed(simulation: Simulation, part: Part) -> Iterator[int]:
+def _feed(simulation: Simulation, rejected: Rejected, part: Part) -> Iterator[int]:
     """Events of all members in time order. Ids are remembered as 8 bytes of their hash."""
     people: dict[int, Person] = {}
     seen: set[bytes] = set()
-    for number, line in read_part(part):
+    for offset, number, line in read_part(part):
         yield 1
-        if line is None:
+        if isinstance(line, str):
             simulation.tally.count(REJECTED)
+            rejected.add(offset, line)
             continue
         key = blake2b(f"{number}:{line.id}".encode(), digest_size=8).digest()
         if key in seen:
@@ -121,17 +129,20 @@ def _feed(simulation: Simulation, part: Part) -> Iterator[int]:
         person = people.get(number)
         if person is None:
             person = people[number] = _person(line)
-        _decide(simulation, number, person, line)
+        error = _decide(simulation, number, person, line)
+        if error is not None:
+            rejected.add(offset, error.message)
 
 
-def _feed_apart(simulation: Simulation, part: Part) -> Iterator[int]:
+def _feed_apart(simulation: Simulation, rejected: Rejected, part: Part) -> Iterator[int]:
     """Events of one member after the other."""
     first = part.numbers[0]
     current, person, seen = -1, None, set[str]()
-    for number, line in read_part(part):
+    for offset, number, line in read_part(part):
         yield 1
-        if line is None:
+        if isinstance(line, str):
             simulation.tally.count(REJECTED)
+            rejected.add(offset, line)
             continue
         if number != current or person is None:
             current, person = number, _person(line)
@@ -140,12 +151,14 @@ def _feed_apart(simulation: Simulation, part: Part) -> Iterator[int]:
             simulation.duplicate()
             continue
         seen.add(line.id)
-        _decide(simulation, number - first, person, line)
+        error = _decide(simulation, number - first, person, line)
+        if error is not None:
+            rejected.add(offset, error.message)
 
 
-def _decide(simulation: Simulation, number: int, person: Person, line: Line) -> None:
+def _decide(simulation: Simulation, number: int, person: Person, line: Line) -> RewardsError | None:
     event = Event(line.id, line.type, line.occurred_at, line.properties, line.context)
-    simulation.event(number, person, event, line.received_at or line.occurred_at, line.attributes)
+    return simulation.event(number, person, event, line.received_at or line.occurred_at, line.attributes)
 
 
 def _person(line: Line) -> Person:
@@ -176,7 +189,8 @@ def simulate_file(
     jobs = [FileJob(written, part, apart, index.until) for part in parts for written in documents]
     total = index.events * len(documents)
     counted = run_jobs(jobs, chosen, lambda done: progress("deciding", done, total))
-    sides = [join_parts(counted[at :: len(documents)]) for at in range(len(documents))]
+    sides = [join_parts([each[:2] for each in counted[at :: len(documents)]]) for at in range(len(documents))]
+    refused = [_first_of(path, [each[2] for each in counted[at :: len(documents)]]) for at in range(len(documents))]
     affected = None
     if before is not None:
         affected = sum(mine.differing(other) for mine, other in zip(sides[0].marks, sides[1].marks, strict=True))
@@ -189,7 +203,16 @@ def simulate_file(
         index.until,
         index.bad,
         index.bad_count,
+        refused[0],
+        refused[1] if before is not None else (),
     )
+
+
+def _first_of(path: Path, parts: Sequence[Rejected]) -> list[BadLine]:
+    joined = Rejected()
+    for part in parts:
+        joined.join(part)
+    return joined.lines(path)
 
 
 def processes_for(events: int, wanted: int | None) -> int:
