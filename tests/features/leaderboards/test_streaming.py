@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.features.leaderboards.boards import Boards
+from tests.features.leaderboards.boards import PROGRAM, Boards
 from tests.features.leaderboards.streams import Message, Stream, stream
+from tests.service import Live, another
 
 from rewards.db.transact import DatabaseUnavailable
 from rewards.features.leaderboards import feeds, streaming
@@ -76,6 +77,8 @@ async def test_whoever_comes_back_is_told_what_has_changed_since(boards: Boards)
         assert told.event == "changes"
         assert [(each["position"], each["member"]) for each in told.data["entries"]] == [(2, "cem"), (3, "bob")]
     async with watched(boards, "shared", last=told.id) as unchanged:
+        nothing = await unchanged.next()
+        assert (nothing.event, nothing.data["entries"], nothing.data["stale"]) == ("changes", [], False)
         await boards.score("dan", 1)
         await boards.project()
         following = await unchanged.next()
@@ -314,3 +317,21 @@ async def test_an_idle_stream_shows_that_it_is_there(boards: Boards, monkeypatch
         await opened.next()
         for _ in range(2):
             assert await opened.text() == event_stream.HEARTBEAT.decode()
+
+
+async def test_when_a_period_ends_a_customer_is_told_its_place_in_the_next(boards_service: Live) -> None:
+    async with another(boards_service, PROGRAM, kind="sandbox") as running:
+        boards = Boards(running)
+        await boards.score("ada", 5)
+        await boards.project()
+        headers = {"Authorization": f"Bearer {await token(boards, 'ada')}"}
+        async with stream(running.app, "/v1/me/leaderboards/weekly/stream", headers=headers) as opened:
+            first = await opened.next()
+            assert first.data["me"] == {"rank": 1, "score": 1}
+            moved = await running.client.post("/v1/sandbox/clock", json={"advance": "7d"})
+            assert moved.status_code == 200, moved.text
+            following = await opened.next()
+            while following.event != "snapshot":
+                following = await opened.next()
+            assert following.data["period"]["key"] != first.data["period"]["key"]
+            assert (following.data["entries"], following.data["me"]) == ([], None)

@@ -1,5 +1,8 @@
 """Rankings that are watched: each is read once for all who watch it in this process, and only when it has changed.
 
+While one cannot be read, what was shown last is all that there is: it goes on being watched, and its watchers are told when
+that has become old.
+
 What was shown under which version is kept in Valkey for a while, whichever process showed it, so that whoever comes back
 with the version that it has seen is told of what has changed since.
 """
@@ -19,9 +22,10 @@ import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
+from rewards.db.transact import DatabaseUnavailable
 from rewards.domain.errors import RewardsError
 from rewards.features.leaderboards.ranking import BoardId, BoardUnavailable
-from rewards.features.leaderboards.reading import BoardReader, Excerpt, Ranked, View
+from rewards.features.leaderboards.reading import BoardReader, Excerpt, Ranked, View, fresh_seconds
 from rewards.features.leaderboards.scripts import CHANGED_CHANNEL
 from rewards.http.problems import TooManyRequests
 from rewards.valkey import VALKEY_ERRORS, Valkey, end, listen
@@ -70,7 +74,7 @@ class Watched:
 
 @dataclass(eq=False, slots=True)
 class Feed:
-    """One watched ranking, and who watches it: their events are set whenever the board has changed."""
+    """One watched ranking, and who watches it: their events are set whenever the board was looked at or grew old."""
 
     watched: Watched
     latest: Shown
@@ -78,6 +82,29 @@ class Feed:
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     failed: RewardsError | None = None
     """Why it cannot be watched any more."""
+    ageing: asyncio.TimerHandle | None = None
+    """A clock of its own: reading may take as long as it likes to find out that nobody answers."""
+
+    def show(self, shown: Shown) -> None:
+        """From now on, and as fresh for as long as it is."""
+        self.latest = shown
+        self.rest()
+        seconds = None if shown.stale else fresh_seconds(shown.view, shown.as_of)
+        if seconds is not None:
+            self.ageing = asyncio.get_running_loop().call_later(seconds, self._grow_old)
+
+    def rest(self) -> None:
+        """It grows no older."""
+        if self.ageing is not None:
+            self.ageing.cancel()
+
+    def stir(self) -> None:
+        for news in self.watchers:
+            news.set()
+
+    def _grow_old(self) -> None:
+        self.latest = replace(self.latest, stale=True)
+        self.stir()
 
 
 class Feeds:
@@ -127,6 +154,7 @@ class Feeds:
             feed = self._feeds.get(watched)  # somebody else may have been quicker
             if feed is None:
                 feed = self._feeds[watched] = Feed(watched, latest)
+                feed.show(latest)
                 self._tasks[watched] = asyncio.create_task(self._follow(feed), name="board-feed")
         news = asyncio.Event()
         feed.watchers.add(news)
@@ -154,6 +182,7 @@ class Feeds:
     def _close(self, feed: Feed) -> None:
         if self._feeds.get(feed.watched) is feed:
             del self._feeds[feed.watched]
+            feed.rest()
             self._tasks.pop(feed.watched).cancel()
 
     def _heard(self, tag: bytes) -> None:
@@ -165,16 +194,15 @@ class Feeds:
         while feed.watchers:
             began = time.monotonic()
             try:
-                feed.latest = await self._read(feed.watched, feed.latest)
-            except BoardUnavailable:
-                pass  # what was shown last is all that there is
+                feed.show(await self._read(feed.watched, feed.latest))
+            except (BoardUnavailable, DatabaseUnavailable):
+                pass
             except RewardsError as error:
                 feed.failed = error
             except Exception:
                 log.exception("feed_defective", board=feed.watched.board)
                 feed.failed = BoardUnavailable("The board cannot be read.")
-            for news in feed.watchers:
-                news.set()
+            feed.stir()
             if feed.failed is not None:
                 self._close(feed)
                 return

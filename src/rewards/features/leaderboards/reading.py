@@ -307,6 +307,13 @@ def _board(published: Published, key: str) -> Board | None:
     return boards.by_key.get(key) if boards is not None else None
 
 
+def fresh_seconds(view: View, as_of: datetime) -> float | None:
+    """How much longer what the view showed as of a moment is not stale; None for a result, which never is."""
+    if view.frozen is not None:
+        return None
+    return (as_of - view.ahead + STALE_AFTER - datetime.now(UTC)).total_seconds()
+
+
 def _is_stale(as_of: datetime) -> bool:
     return datetime.now(UTC) - as_of > STALE_AFTER
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeGuard
 from uuid import UUID
@@ -15,6 +15,7 @@ from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.params import FromHeader, FromQuery, HeaderParameter, Parameter, QueryParameter
 
+from rewards.db.transact import DatabaseUnavailable
 from rewards.features.leaderboards.controller import reader
 from rewards.features.leaderboards.feeds import (
     STREAMS_OF_CALLER_MAX,
@@ -25,6 +26,7 @@ from rewards.features.leaderboards.feeds import (
     Watched,
 )
 from rewards.features.leaderboards.naming import names_of
+from rewards.features.leaderboards.ranking import BoardUnavailable
 from rewards.features.leaderboards.reading import CURRENT, BoardReader, Ranked, View
 from rewards.features.leaderboards.schemas import (
     ENTRIES_DEFAULT,
@@ -177,35 +179,38 @@ async def _stream(
 ) -> Response[None]:
     """Whatever can be refused is refused before the stream begins."""
     feeds: Feeds = state.board_feeds
-    leave = feeds.enter(caller, STREAMS_OF_CALLER_MAX if audience.me is None else STREAMS_OF_MEMBER_MAX)
-    try:
-        feed, news = await feeds.watch(watched)
-    except BaseException:
-        leave()
-        raise
-
     tokens: TokenWatch = state.token_watch
-    watching = tokens.enter(audience.token) if audience.token is not None else None
-    endings = [state.ending] if watching is None else [state.ending, watching.revoked]
-
-    def left() -> None:
-        if watching is not None:
-            tokens.leave(watching)
-        feeds.unwatch(feed, news)
-        leave()
-
-    return EventStream(_messages(feeds, feed, news, audience, last_event_id), endings=endings, left=left)
+    with ExitStack() as entered:
+        limit = STREAMS_OF_CALLER_MAX if audience.me is None else STREAMS_OF_MEMBER_MAX
+        entered.callback(feeds.enter(caller, limit))
+        feed, news = await feeds.watch(watched)
+        entered.callback(feeds.unwatch, feed, news)
+        now = feed.latest
+        own = await audience.about_me(now.view)
+        before = await feeds.shown(now, watched.limit, int(last_event_id)) if _is_version(last_event_id) else None
+        endings = [state.ending]
+        if audience.token is not None:
+            watching = tokens.enter(audience.token)
+            entered.callback(tokens.leave, watching)
+            endings.append(watching.revoked)
+        messages = _messages(feed, news, audience, now, own, before)
+        return EventStream(messages, endings=endings, left=entered.pop_all().close)
 
 
 async def _messages(
-    feeds: Feeds, feed: Feed, news: asyncio.Event, audience: Audience, last_event_id: str | None
+    feed: Feed,
+    news: asyncio.Event,
+    audience: Audience,
+    now: Shown,
+    own: Mapping[str, Any],
+    before: Sequence[Ranked] | None,
 ) -> AsyncGenerator[bytes, None]:
-    now = feed.latest
-    own = await audience.about_me(now.view)
-    before = await feeds.shown(now, feed.watched.limit, int(last_event_id)) if _is_version(last_event_id) else None
+    """First of `now`, to those who have seen what was `before` only what differs; then of whatever comes."""
+    own_of = now.view.set, now.seen  # of a period that has just begun there may be nothing newer to see
     if before is None:
         yield await _snapshot(audience, now, own)
-    elif before != now.ranked or own:
+    else:
+        # Even where none of it differs: it may have been old then, or be so now.
         yield await _changes(audience, before, now, own)
     clock = asyncio.get_running_loop().time
     until = clock() + MEMBER_STREAM_SECONDS_MAX if audience.me is not None else math.inf
@@ -222,7 +227,10 @@ async def _messages(
             continue
         news.clear()
         was, now = now, feed.latest
-        was_own, own = own, await audience.about_me(now.view) if now.seen != was.seen else own
+        was_own = own
+        if (now.view.set, now.seen) != own_of:
+            with suppress(BoardUnavailable, DatabaseUnavailable):  # what was told last is all that there is
+                own, own_of = await audience.about_me(now.view), (now.view.set, now.seen)
         if now.view.set != was.view.set:
             yield await _snapshot(audience, now, own)
         elif not now.same(was) or own != was_own or now.stale != was.stale:
