@@ -259,7 +259,9 @@ badges: {{wordy: {{metric: reviews, revocable: true, levels: [{levels}]}}}}
         (["1 5 × 5", "1 3 5 × 1"], ["wordy 2", "+3"], 3, 9),
         (["5 × 5", "1 5 × 1"], ["wordy 1", "+1"], 2, 6),
         (["1 5 9 × 9", "1 3 5 9 × 1"], ["wordy 2", "+3"], 4, 18),
-        (["1 5 × 5", "1 2 3 5 × 1"], ["wordy 3", "+3", "wordy 2", "+2"], 4, 11),
+        (["1 5 × 5", "1 2 3 5 × 1"], ["wordy 2", "+2", "wordy 3", "+3"], 4, 11),
+        (["1 5 9 × 9", "1 3 5 7 9 × 1"], ["wordy 2", "+3", "wordy 4", "+7"], 5, 25),
+        (["3 5 × 3", "1 2 3 5 × 1"], ["wordy 1", "+1", "wordy 2", "+2"], 3, 6),
         (["1 5 × 5", "1 5 6 × 1"], ["wordy 3", "+6"], 3, 12),
         (["1 5 × 5", "1 3 5 6 × 1"], ["wordy 2", "+3", "wordy 4", "+6"], 4, 15),
         (["1 5 × 2", "1 2 5 × 1", "1 2 5 × 2"], ["wordy 3", "+5"], 3, 8),
@@ -286,6 +288,56 @@ def test_levels_that_a_version_inserts_are_paid_and_no_others_again(
     assert world.member().state.wallet.accounts["points"].available == points
     rows = [(each.level, each.instance) for each in world.achieved]
     assert len(rows) == len(set(rows)), "no achievement is written over another"
+
+
+@pytest.mark.parametrize(
+    ("before", "after_it", "hours"),
+    [
+        ("1 5", "1 3 5", [0, 4, 4]),
+        ("1 5", "1 2 3 5", [0, 4, 4, 4]),
+        ("1 3 5", "1 2 3 4 5", [0, 2, 2, 4, 4]),
+    ],
+)
+def test_inserted_levels_are_as_of_the_moment_at_which_the_one_above_was_reached(
+    before: str, after_it: str, hours: list[int]
+) -> None:
+    world = World(laddered(before))
+    for number in range(5):
+        world.happen("reviewed", number, order=f"o{number}")
+    world.program = world.members.program = laddered(after_it)
+    world.happen("reviewed", 90, order="late")
+    wordy = held(world.member().state.play, "wordy")
+    assert [wordy.reached_at(level) for level in range(1, wordy.level + 1)] == [after(hour) for hour in hours]
+    [highest] = [each for each in world.achieved if each.level == wordy.level]
+    assert (highest.achieved_at, highest.announced) == (after(hours[-1]), False)
+
+
+@pytest.mark.parametrize(("after_it", "level", "points"), [("1 3 5", 2, 4), ("1 2 3 5", 3, 6), ("1 2 3 4 5", 4, 10)])
+def test_what_is_taken_back_before_levels_have_moved_up_takes_the_level_that_it_grounded(
+    after_it: str, level: int, points: int
+) -> None:
+    """Five reviews of which four are left, and levels that were inserted in between."""
+    world = World(laddered("1 5"))
+    for number in range(5):
+        world.happen("reviewed", number, order=f"o{number}")
+    world.program = world.members.program = laddered(after_it)
+    world.happen("removed", 6, order="o0")
+    account = world.member().state.wallet.accounts["points"]
+    assert (world.levels()["wordy"], account.available - account.debt) == (level, points)
+
+
+def test_levels_are_inserted_whatever_the_metric_reads_by_then() -> None:
+    """A window that has moved on takes nothing, so what is below a level that is held is reached too."""
+    windowed = [
+        compiled(DOCUMENT.replace("levels: [10, 50, 100]", f"levels: [{levels}]"))
+        for levels in ("10, 100", "10, 40, 70, 100")
+    ]
+    world = World(windowed[0])
+    world.happen("bought", 0, total=100, item="a")
+    assert world.levels()["spender"] == 2
+    world.program = world.members.program = windowed[1]
+    world.happen("bought", 48, total=1, item="a")
+    assert world.levels()["spender"] == 4
 
 
 def test_a_level_that_moved_up_is_lost_with_what_it_was_paid() -> None:

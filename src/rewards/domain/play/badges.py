@@ -79,7 +79,7 @@ def _rise(work: Work, badge: Badge, *, since: datetime | None, at: datetime) -> 
     assert metric is not None
     if already >= len(badge.levels):
         return
-    if kept is not None and len(kept) > PAID_FOR and badge.levels[already].at in kept[PAID_FOR]:
+    if kept is not None and len(kept) > PAID_FOR and any(each.at in kept[PAID_FOR] for each in badge.levels[already:]):
         already = _move_up(work, badge)
     state = work.metrics.get(metric.id)
     until = max(at, work.now)
@@ -106,21 +106,29 @@ def _award(work: Work, badge: Badge, at: datetime, *, cause: Cause | None = None
 
 
 def _move_up(work: Work, badge: Badge) -> int:
-    """Makes room for levels that were inserted since, below such as were paid already; returns the level held then."""
+    """Awards levels that were inserted since, below such as were paid already; returns the level held then."""
     mine = _known(work, badge)
-    while mine.level < len(badge.levels) and work.room() > 0:
-        top = badge.levels[mine.level]
-        inserted = [level for level in badge.levels[: mine.level] if level.at not in mine.thresholds]
-        standing = top.at in mine.thresholds and mine.payment_of(top.at, 0) not in mine.lost
-        if not inserted or not standing:
-            break
-        level = inserted[-1]
-        mine = mine.with_inserted(level.number)
-        work.achieve(replace(_achievement(work, badge, mine, top.number, mine.reached_at(top.number)), announced=False))
-        work.trace.append({KIND: badge.key, "level": top.number, "result": "moved_up"})
-        _reached(work, badge, mine, level, mine.reached_at(level.number))
+    while work.room() > 0 and (inserted := _inserted(badge, mine)) is not None:
+        mine = mine.with_inserted(inserted.number)
+        top = mine.level
+        work.achieve(replace(_achievement(work, badge, mine, top, mine.reached_at(top)), announced=False))
+        work.trace.append({KIND: badge.key, "level": top, "result": "moved_up"})
+        _reached(work, badge, mine, inserted, mine.reached_at(inserted.number))
         mine = held(work.play, badge.key)
     return mine.level
+
+
+def _inserted(badge: Badge, mine: Held) -> Level | None:
+    """The level to be awarded before one that stands paid can have its own number again."""
+    standing = [
+        each.number
+        for each in badge.levels
+        if each.at in mine.thresholds and mine.payment_of(each.at, each.number) not in mine.lost
+    ]
+    if not standing or standing[-1] <= mine.level:
+        return None
+    # The highest of those that can be: what is below it may be held under a threshold that has changed.
+    return next((each for each in reversed(badge.levels[: mine.level]) if each.at not in mine.thresholds), None)
 
 
 def _known(work: Work, badge: Badge) -> Held:

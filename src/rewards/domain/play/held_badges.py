@@ -68,8 +68,8 @@ class Held:
         """One level more, and not at the top: those above have moved up. It is reached as that above it was."""
         moments = (*self.moments[:level], *self.moments[level - 1 :])
         times = [self.instance(each) for each in range(1, max(len(moments), len(self.times)) + 1)]
-        times[level - 1] += 1
-        times[len(moments) - 1] += len(moments) > level
+        for reached in (level, len(moments)):
+            times[reached - 1] += 1
         return replace(self, moments=moments, times=tuple(times))
 
     def payment_of(self, threshold: float | None, level: int) -> int:
