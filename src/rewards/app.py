@@ -60,6 +60,7 @@ from rewards.http.member_tokens import MemberTokens
 from rewards.http.openapi import openapi_config, reference_router
 from rewards.http.pagination import Cursors
 from rewards.http.problems import problem_handlers
+from rewards.http.strict_query import StrictQuery
 from rewards.http.token_watch import TokenWatch
 from rewards.service import Service
 
@@ -120,6 +121,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
         ],
         lifespan=[lifespan],
         state=_state(service, keys, checker=checker, board_reader=board_reader, board_feeds=feeds, token_watch=watch),
+        before_request=StrictQuery(),
         dto=StrictBody,
         return_dto=None,
         exception_handlers=problem_handlers(),

@@ -30,6 +30,7 @@ from rewards.http.member_tokens import MemberTokens, Standing
 from rewards.http.openapi import also, openapi_config, reference_router
 from rewards.http.pagination import Cursors
 from rewards.http.problems import problem_handlers
+from rewards.http.strict_query import StrictQuery
 from rewards.valkey import Valkey
 
 SECRET_KEY: Final = bytes(range(32))
@@ -113,6 +114,7 @@ def application(engine: AsyncEngine, valkey: Valkey) -> Application:
             health_router(),
             reference_router(),
         ],
+        before_request=StrictQuery(),
         dto=StrictBody,
         return_dto=None,
         exception_handlers=problem_handlers(),

@@ -27,6 +27,7 @@ from rewards.http.auth import Requires
 from rewards.http.decoding import SAFE_INTEGER_MAX
 from rewards.http.idempotency import describe_idempotency
 from rewards.http.problems import MEDIA_TYPE, NotFound, Problem
+from rewards.http.strict_query import is_strict
 
 SECURITY_SCHEMES: Final = {
     "bearer": {
@@ -81,7 +82,10 @@ def openapi_config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Rewards",
         version=__version__,
-        description="Engagement events in; points, tiers and rewards out. Amounts are integers within ±(2^53−1).",
+        description=(
+            "Engagement events in; points, tiers and rewards out. Amounts are integers within ±(2^53−1). Fields that an address "
+            "does not know are refused, and so are query parameters where something is changed (`unknown-parameter`)."
+        ),
         use_handler_docstrings=True,
         operation_id_creator=lambda handler, *_: handler.handler_name,
         path="/openapi",
@@ -102,7 +106,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     for path, method, handler in _operations(app):
         operation = document["paths"].get(path, {}).get(method)
         if operation is not None:
-            _complete(operation, path, handler)
+            _complete(operation, path, method, handler)
     _bound_integers(document)
     _join_unions(document)
     return document
@@ -115,7 +119,7 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
                 yield route.path_format or "/", method.lower(), handler
 
 
-def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -> None:
+def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRouteHandler) -> None:
     guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Requires)]
     responses: dict[str, Any] = operation.setdefault("responses", {})
     statuses = {*ALWAYS}
@@ -130,6 +134,8 @@ def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -
         operation["security"] = []
     if "{" in path:
         statuses |= {404}
+    if is_strict(method.upper(), path):
+        statuses |= {422}
     if "requestBody" in operation:
         statuses |= {413, 422}
         data = handler.parsed_fn_signature.parameters.get("data")

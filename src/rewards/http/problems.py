@@ -66,6 +66,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "body-too-large": 413,
     "invalid-input": 422,
     "schema-violation": 422,
+    "unknown-parameter": 422,
     "id-reused": 422,
     "cannot-store": 422,
     "too-many-requests": 429,
