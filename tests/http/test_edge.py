@@ -191,6 +191,32 @@ async def test_the_life_of_a_key(client: httpx.AsyncClient, everything: Headers)
     assert (await client.get(thing, headers=bearer(token))).status_code == HTTPStatus.UNAUTHORIZED
 
 
+async def test_a_key_that_is_asked_for_again_is_made_once(
+    client: httpx.AsyncClient, everything: Headers, make_key: MakeKey
+) -> None:
+    """Its text is not shown again: only a hash of it is kept."""
+    headers = {**everything, "Idempotency-Key": f"made-{uuid4()}"}
+    wanted = {"name": "server", "scopes": ["read", "read"], "rate_per_second": 50}
+    answers = await asyncio.gather(*(client.post("/v1/keys", json=wanted, headers=headers) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {HTTPStatus.CREATED}
+    [token] = [key for answer in answers if (key := answer.json()["key"]) is not None]
+    [details] = {json.dumps(answer.json()["details"], sort_keys=True) for answer in answers}
+    assert sorted(answer.headers.get("idempotency-replayed", "") for answer in answers) == ["", *["true"] * 4]
+    listed = (await client.get("/v1/keys?limit=200", headers=everything)).text
+    key_id = json.loads(details)["id"]
+    assert listed.count(key_id) == 1
+    assert (await client.get(f"/v1/things/{uuid4()}", headers=bearer(token))).status_code == HTTPStatus.OK
+    for other in ({"name": "servers"}, {"scopes": ["events"]}, {"rate_per_second": None}):
+        answer = await client.post("/v1/keys", json={**wanted, **other}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (422, "id-reused")
+    elsewhere = {**bearer(await make_key("admin", program="fitness")), "Idempotency-Key": headers["Idempotency-Key"]}
+    another = (await client.post("/v1/keys", json=wanted, headers=elsewhere)).json()
+    assert (another["key"] is not None, another["details"]["id"] != key_id) == (True, True)
+    await client.delete(f"/v1/keys/{key_id}", headers=everything)
+    late = (await client.post("/v1/keys", json=wanted, headers=headers)).json()
+    assert (late["key"], late["details"]["revoked_at"] is None) == (None, False)
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [

@@ -77,7 +77,11 @@ async def get_quarantined(request: ApiRequest, entry: FromPath[UUID]) -> Quarant
     responses=also(409, 410, 422),
 )
 async def replay(request: ApiRequest, entry: FromPath[UUID]) -> Response[EventOut]:
-    """Decide one quarantined event by the program of now. If it still does not fit it stays, and the answer says why."""
+    """Decide one quarantined event by the program of now. If it still does not fit it stays, and the answer says why.
+
+    It takes no `Idempotency-Key`: an event that was decided is in quarantine no longer, so a repetition answers 404 (at the same moment `duplicate`) and
+    decides nothing; what became of it is read with the member's events.
+    """
     [result] = await _again(request, [await _one(request, entry)])
     if isinstance(result, RewardsError):
         raise result
@@ -86,7 +90,10 @@ async def replay(request: ApiRequest, entry: FromPath[UUID]) -> Response[EventOu
 
 @post("/replay", operation_id="replay_quarantine", guards=[requires("events")], status_code=200, responses=also(409))
 async def replay_many(request: ApiRequest, data: JSONBody[ReplayIn] = _THE_OLDEST) -> Response[ReplayOut]:
-    """Decide the oldest quarantined events by the program of now, each for itself. Those that do not fit stay."""
+    """Decide the oldest quarantined events by the program of now, each for itself. Those that do not fit stay.
+
+    It takes no `Idempotency-Key`: no event is decided twice. A repetition goes on with those that are in quarantine still.
+    """
     rows, more = await _page(request, data.type, data.limit, data.cursor)
     results = [
         {"entry": row.id, "member": str(MemberRef(row.kind, row.external_id)), "result": _result(row, result)}

@@ -7,15 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from litestar import Router, delete, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.transact import reading, transact
-from rewards.features.keys.issuing import KeyRequest, create_key
+from rewards.features.keys.issuing import KeyRequest, create_key, create_key_once
 from rewards.features.keys.queries import KeyRow, list_keys, revoke_key
 from rewards.features.keys.schemas import CreatedKey, Key, NewKey, key_of
 from rewards.http.auth import ApiRequest, requires
+from rewards.http.idempotency import TAKES_KEY, idempotency_key, replay_headers
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, Page, PageCursor, PageSize
 from rewards.http.problems import NotFound
 
@@ -26,16 +27,29 @@ if TYPE_CHECKING:
     from rewards.http.pagination import Cursors
 
 
-@post("/", operation_id="create_key")
-async def create(request: ApiRequest, data: JSONBody[NewKey]) -> CreatedKey:
-    """Make a key. The answer is the only place where its text appears."""
+@post("/", operation_id="create_key", opt=TAKES_KEY)
+async def create(request: ApiRequest, data: JSONBody[NewKey]) -> Response[CreatedKey]:
+    """Make a key. The answer is the only place where its text appears.
+
+    Repeated with its `Idempotency-Key` no other key is made, and the answer has its `details` as they are by now, but not its
+    text (`key` is null), of which only a hash is kept. If the first answer was lost, revoke that key and make another.
+    """
     engine: AsyncEngine = request.app.state.engine
     api_keys: ApiKeys = request.app.state.api_keys
     wanted = KeyRequest(data.name, data.kind, data.scopes, data.origins, data.rate_per_second)
-    token, row = await create_key(
-        engine, api_keys.secret_key, program_id=request.auth.program_id, request=wanted, actor=request.auth.actor
+    token, row = await _made(engine, api_keys.secret_key, request, wanted)
+    return Response(CreatedKey(token, key_of(row)), headers=replay_headers(replayed=token is None))
+
+
+async def _made(
+    engine: AsyncEngine, secret_key: bytes, request: ApiRequest, wanted: KeyRequest
+) -> tuple[str | None, KeyRow]:
+    program_id, actor, key = request.auth.program_id, request.auth.actor, idempotency_key(request)
+    if key is None:
+        return await create_key(engine, secret_key, program_id=program_id, request=wanted, actor=actor)
+    return await create_key_once(
+        engine, secret_key, program_id=program_id, request=wanted, actor=actor, idempotency_key=key
     )
-    return CreatedKey(token, key_of(row))
 
 
 @get("/", operation_id="list_keys")

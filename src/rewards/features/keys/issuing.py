@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import transact
-from rewards.domain.errors import InvalidInput
-from rewards.features.keys.queries import KeyRow, insert_key
+from rewards.domain.errors import IdentityConflict, InvalidInput
+from rewards.domain.ids import keyed_hash, uuid8
+from rewards.features.keys.queries import Asked, KeyRow, insert_key, new_id
 from rewards.http.auth import PREFIX_LENGTH_SHOWN, PUBLIC_SCOPES, SCOPES, Kind, new_token, token_digest
 from rewards.http.origins import check_origins
 
@@ -27,6 +30,12 @@ class KeyRequest:
     scopes: Sequence[str] = ("events",)
     origins: Sequence[str] = ()
     rate_per_second: int | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """What is stored of it; see `KeyRow.asked`."""
+        scopes, origins = (tuple(dict.fromkeys(each)) for each in (self.scopes, self.origins))
+        return self.kind, self.name, scopes, origins, self.rate_per_second
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= NAME_LENGTH_MAX:
@@ -54,19 +63,54 @@ async def create_key(
 ) -> tuple[str, KeyRow]:
     """Make and store a key. Its text is returned here and known nowhere else."""
     token = new_token(request.kind)
+    _, row = await transact(
+        engine, partial(_store, request, program_id, token, token_digest(secret_key, token), new_id(), actor)
+    )
+    return token, row
 
-    async def store(connection: AsyncConnection) -> KeyRow:
-        return await insert_key(
-            connection,
-            program_id=program_id,
-            kind=request.kind,
-            digest=token_digest(secret_key, token),
-            prefix=token[:PREFIX_LENGTH_SHOWN],
-            name=request.name,
-            scopes=list(dict.fromkeys(request.scopes)),
-            origins=list(dict.fromkeys(request.origins)),
-            rate_per_second=request.rate_per_second,
-            actor=actor,
+
+async def create_key_once(
+    engine: AsyncEngine, secret_key: bytes, *, program_id: int, request: KeyRequest, actor: str, idempotency_key: str
+) -> tuple[str | None, KeyRow]:
+    """The same for whoever may ask again: without the text, which only a hash is kept of, where the key was made before.
+
+    The key's id derives from the `Idempotency-Key`, so that the database lets one in. Raises `IdentityConflict`.
+    """
+    token = new_token(request.kind)
+    parts = (b"api key", str(program_id).encode(), idempotency_key.encode())
+    bits = int.from_bytes(keyed_hash(secret_key, *parts), "big")
+    derived = uuid8(bits >> 80, bits >> 72, bits)  # of no moment: nothing is looked for by when a key was made
+    mine, row = await transact(
+        engine, partial(_store, request, program_id, token, token_digest(secret_key, token), derived, actor)
+    )
+    if not mine and row.asked != request.asked:
+        raise IdentityConflict(
+            "this Idempotency-Key was used before for another API key; nothing was changed. Another key needs another one"
         )
+    return token if mine else None, row
 
-    return token, await transact(engine, store)
+
+async def _store(
+    request: KeyRequest,
+    program_id: int,
+    token: str,
+    digest: bytes,
+    key_id: UUID,
+    actor: str,
+    connection: AsyncConnection,
+) -> tuple[bool, KeyRow]:
+    """The key of this id, and whether it is this one."""
+    kind, name, scopes, origins, rate_per_second = request.asked
+    return await insert_key(
+        connection,
+        key_id=key_id,
+        program_id=program_id,
+        kind=kind,
+        digest=digest,
+        prefix=token[:PREFIX_LENGTH_SHOWN],
+        name=name,
+        scopes=scopes,
+        origins=origins,
+        rate_per_second=rate_per_second,
+        actor=actor,
+    )

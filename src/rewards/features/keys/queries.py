@@ -7,16 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, insert, select, tuple_, update
+from sqlalchemy import RowMapping, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.tables import api_key, audit, program
 from rewards.db.transact import reading
 from rewards.domain.ids import uuid8
 from rewards.http.auth import Caller, Kind
+
+Asked: TypeAlias = tuple[Kind, str, tuple[str, ...], tuple[str, ...], int | None]
+"""Kind, name, scopes, origins and rate: all that one says of a key that is to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class KeyRow:
     rate_per_second: int | None
     created_at: datetime
     revoked_at: datetime | None
+
+    @property
+    def asked(self) -> Asked:
+        """What was asked for when it was made."""
+        return self.kind, self.name, tuple(self.scopes), tuple(self.origins), self.rate_per_second
 
 
 _SHOWN = (
@@ -80,6 +89,7 @@ async def find_caller(engine: AsyncEngine, digest: bytes) -> Caller | None:
 async def insert_key(
     connection: AsyncConnection,
     *,
+    key_id: UUID,
     program_id: int,
     kind: Kind,
     digest: bytes,
@@ -89,12 +99,15 @@ async def insert_key(
     origins: Sequence[str],
     rate_per_second: int | None,
     actor: str,
-) -> KeyRow:
-    """Store a key and the audit of it. The caller commits."""
+) -> tuple[bool, KeyRow]:
+    """Store a key and the audit of it, and True; where there is one of this id, that one, and whether it has this digest.
+
+    The caller commits.
+    """
     statement = (
         insert(api_key)
         .values(
-            id=_new_id(),
+            id=key_id,
             program_id=program_id,
             kind=kind,
             hash=digest,
@@ -105,11 +118,17 @@ async def insert_key(
             rate_per_second=rate_per_second,
             created_at=func.now(),
         )
+        .on_conflict_do_nothing(index_elements=[api_key.c.id])
         .returning(*_SHOWN)
     )
-    row = _key_row((await connection.execute(statement)).mappings().one())
-    await _audit(connection, program_id, actor, "key.created", row.id, {"name": name, "scopes": list(scopes)})
-    return row
+    row = (await connection.execute(statement)).mappings().one_or_none()
+    if row is not None:
+        await _audit(connection, program_id, actor, "key.created", key_id, {"name": name, "scopes": list(scopes)})
+        return True, _key_row(row)
+    there = select(*_SHOWN).where(api_key.c.program_id == program_id, api_key.c.id == key_id)
+    found = _key_row((await connection.execute(there)).mappings().one())
+    same = select(api_key.c.hash == digest).where(api_key.c.id == key_id)
+    return bool((await connection.execute(same)).scalar_one()), found
 
 
 async def revoke_key(connection: AsyncConnection, program_id: int, key_id: UUID, *, actor: str) -> KeyRow | None:
@@ -145,7 +164,7 @@ async def _audit(
 ) -> None:
     await connection.execute(
         insert(audit).values(
-            id=_new_id(),
+            id=new_id(),
             program_id=program_id,
             actor=actor,
             action=action,
@@ -160,5 +179,6 @@ def _key_row(row: RowMapping) -> KeyRow:
     return KeyRow(**cast("dict[str, Any]", dict(row)))
 
 
-def _new_id() -> UUID:
+def new_id() -> UUID:
+    """Of a row that is made now."""
     return uuid8(time.time_ns() // 1_000_000, 0, secrets.randbits(66))

@@ -42,9 +42,9 @@ class Key(Struct, frozen=True):
 
 
 class CreatedKey(Struct, frozen=True):
-    """A new key with its text, which nobody can show again."""
+    """A new key with its text, which nobody can show again: null when it was made before, by the same `Idempotency-Key`."""
 
-    key: str
+    key: str | None
     details: Key
 
 
