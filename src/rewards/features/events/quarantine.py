@@ -79,8 +79,8 @@ async def get_quarantined(request: ApiRequest, entry: FromPath[UUID]) -> Quarant
 async def replay(request: ApiRequest, entry: FromPath[UUID]) -> Response[EventOut]:
     """Decide one quarantined event by the program of now. If it still does not fit it stays, and the answer says why.
 
-    It takes no `Idempotency-Key`: an event that was decided is in quarantine no longer, so a repetition answers 404 (at the same moment `duplicate`) and
-    decides nothing; what became of it is read with the member's events.
+    It takes no `Idempotency-Key`: an event that was decided is in quarantine no longer, so a repetition answers 404 (at the
+    same moment `duplicate`) and decides nothing; what became of it is read with the member's events.
     """
     [result] = await _again(request, [await _one(request, entry)])
     if isinstance(result, RewardsError):
