@@ -10,9 +10,14 @@ _NO_MINOR_UNIT: Final = frozenset(
 _THREE_DIGITS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
+def minor_digits(code: str) -> int:
+    """How many decimals amounts of a currency have."""
+    return 0 if code in _NO_MINOR_UNIT else 3 if code in _THREE_DIGITS else 2
+
+
 def money(minor: int, code: str) -> str:
     """`1234` cents are `12.34 EUR`; `1234` yen are `1,234 JPY`."""
-    digits = 0 if code in _NO_MINOR_UNIT else 3 if code in _THREE_DIGITS else 2
+    digits = minor_digits(code)
     whole, part = divmod(abs(minor), 10**digits)
     text = f"{whole:,}.{part:0{digits}}" if digits else f"{whole:,}"
     return f"{'-' if minor < 0 else ''}{text} {code}"

@@ -137,6 +137,8 @@ def publish(file: Path | None, program: str | None, version: int | None, note: s
     """Publish a document as the next version, or a draft. Refused if it has mistakes or its tests fail."""
     if (file is None) == (version is None):
         raise click.UsageError("Give a file, or --version.")
+    if version is not None and (note is not None or create):
+        raise click.UsageError("--note and --create go with a file: a draft has its note, and its program.")
     if note is not None and len(note) > NOTE_LENGTH_MAX:
         raise click.UsageError(f"A note has at most {NOTE_LENGTH_MAX} characters.")
     if file is None:

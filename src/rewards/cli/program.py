@@ -90,7 +90,7 @@ def diff(files: tuple[Path, ...], program: str | None, before: int | None, after
 
     A file alone is compared with what is published of the program that it names.
     """
-    if len(files) == 2 and program is None:
+    if len(files) == 2 and program is None and before is None and after is None:
         one, other = (document_of(path) for path in files)
     elif len(files) == 1 and after is None:
         other = document_of(files[0])
@@ -99,7 +99,8 @@ def diff(files: tuple[Path, ...], program: str | None, before: int | None, after
         one, other = owned_document(program, before), owned_document(program, after)
     else:
         raise click.UsageError(
-            "Give two files, or one file (with --program unless it names its own), or --program with --to."
+            "Give two files, or one file (with --program unless it names its own, and --from for another version than "
+            "the published one), or --program with --to."
         )
     changes = compare(one, other)
     if as_json:
@@ -121,6 +122,8 @@ def docs(file: Path | None, program: str | None, version: int | None) -> None:
     """Print the program for people, as Markdown with a flowchart of each rule."""
     if (file is None) == (program is None):
         raise click.UsageError("Give a file, or --program.")
+    if file is not None and version is not None:
+        raise click.UsageError("--version goes with --program: a file is one version.")
     if file is not None:
         click.echo(render(document_of(file)))
     elif program is not None:

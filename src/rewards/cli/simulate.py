@@ -59,6 +59,13 @@ def simulate(
     """
     if (events is None) == (not recorded):
         raise click.UsageError("Give --events FILE, or --recorded.")
+    if events is not None and (since is not None or until is not None):
+        raise click.UsageError("--from and --to are of --recorded: a file is replayed as a whole.")
+    if events is not None and program is not None and against is not None:
+        raise click.UsageError("Compare with --program, or with --against.")
+    first, end = _utc(since) or BEGINNING, _utc(until) or END
+    if end < first:
+        raise click.UsageError("--to is before --from.")
     source = read_source(file)
     document = document_in(source, file)
     after = Written(source)
@@ -75,8 +82,8 @@ def simulate(
                 settings.database_url.get_secret_value(),
                 settings.database_role,
                 program_id,
-                _utc(since) or BEGINNING,
-                _utc(until) or END,
+                first,
+                end,
             )
             found = simulate_recorded(
                 recording, after, before, progress, published=published.compiled(), processes=processes

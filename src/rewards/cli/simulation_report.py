@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rewards.cli.money import minor_digits
 from rewards.cli.printing import console, counted
 from rewards.domain.periods import rfc3339
 from rewards.domain.program.compiled import Program
@@ -18,12 +19,6 @@ from rewards.features.programs.event_file import BadLine
 from rewards.features.programs.simulate import Simulated
 
 FLOWS: Final = ("issued", "redeemed", "revoked", "expired", "outstanding")
-DECIMALS: Final = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV"), 0),
-    **dict.fromkeys(("XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}
-"""Decimals of money other than two (ISO 4217)."""
 Row = tuple[str, int | Decimal | None, int | Decimal | None]
 
 
@@ -125,7 +120,8 @@ def _flows(before: Tally | None, after: Tally, money: str) -> list[Row]:
 
 
 def _major(minor_units: Decimal, money: str) -> Decimal:
-    return minor_units.scaleb(-DECIMALS.get(money, 2))
+    digits = minor_digits(money)
+    return minor_units.scaleb(-digits).quantize(Decimal(1).scaleb(-digits))
 
 
 def _statuses(side: Tally) -> dict[str, int]:
@@ -184,4 +180,4 @@ def _known(number: int | Decimal | None) -> int | Decimal:
 
 
 def _figure(number: int | Decimal, sign: str = "") -> str:
-    return f"{number:{sign},.2f}" if isinstance(number, Decimal) else f"{number:{sign},}"
+    return f"{number:{sign},}"

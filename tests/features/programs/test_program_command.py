@@ -142,6 +142,15 @@ def test_docs_and_schema(desk: Desk) -> None:
         ("docs",),
         ("check", "nothing.yaml"),
         ("simulate", "FILE"),
+        ("simulate", "FILE", "--events", "FILE", "--from", "2026-11-01"),
+        ("simulate", "FILE", "--events", "FILE", "--to", "2026-11-01"),
+        ("simulate", "FILE", "--events", "FILE", "--against", "FILE", "--program", "games"),
+        ("simulate", "FILE", "--recorded", "--from", "2026-11-02", "--to", "2026-11-01"),
+        ("diff", "FILE", "FILE", "--from", "1"),
+        ("diff", "FILE", "FILE", "--to", "1"),
+        ("docs", "FILE", "--version", "1"),
+        ("publish", "--version", "1", "--note", "why"),
+        ("publish", "--version", "1", "--create"),
         ("publish",),
     ],
     ids=" ".join,
@@ -192,6 +201,25 @@ def test_a_simulation_says_what_would_change(desk: Desk) -> None:
     assert rows["duplicate"] == ["1", "1", "+0"]
     nothing = desk.run("simulate", after, "--events", write_events(desk.directory / "none.jsonl"))
     assert ["liability, EUR", "0.00"] in [cells_of(line) for line in nothing.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("EUR", ["0.06", "0.08", "+0.02"]),
+        ("JPY", ["6", "8", "+2"]),
+        ("UYI", ["6", "8", "+2"]),
+        ("KWD", ["0.006", "0.008", "+0.002"]),
+    ],
+)
+def test_a_simulation_shows_money_with_the_digits_of_its_currency(desk: Desk, code: str, shown: list[str]) -> None:
+    money = ("timezone: UTC", f"timezone: UTC, money: {code}")
+    before = desk.write("before.yaml", money)
+    after = desk.write("after.yaml", money, ("amount: 3", "amount: 4"))
+    events = write_events(desk.directory / "events.jsonl", played(1, 1, 6))
+    found = desk.run("simulate", after, "--events", events, "--against", before)
+    [line] = [line for line in found.stdout.splitlines() if line.startswith("liability")]
+    assert line.split()[2:] == shown
 
 
 def test_a_simulation_names_the_lines_that_it_did_not_take(desk: Desk) -> None:
