@@ -157,7 +157,7 @@ def _state(service: Service, keys: ApiKeys, **more: Any) -> State:
         ),
         "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run, closings.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY, service.secret_key),
-        "stream_tickets": Tickets(service.valkey),
+        "stream_tickets": Tickets(service.secret_key, service.valkey),
         "ending": service.ending,
         "metrics_registry": service.registry,
     }

@@ -15,10 +15,15 @@ from tests.features.leaderboards.streams import Message, Stream, stream
 from tests.service import Live, another
 
 from rewards.db.transact import DatabaseUnavailable
+from rewards.domain.commands import MemberRef
 from rewards.features.leaderboards import feeds, streaming
 from rewards.features.leaderboards.feeds import STREAMS_OF_MEMBER_MAX
+from rewards.features.leaderboards.tickets import Tickets
 from rewards.http import event_stream, token_watch
+from rewards.http.auth import Caller
+from rewards.http.problems import NoMemberToken
 from rewards.http.token_watch import HeldToken, TokenWatch
+from rewards.valkey import make_valkey
 
 
 @asynccontextmanager
@@ -164,6 +169,19 @@ async def test_a_ticket_opens_streams_and_nothing_else(boards: Boards) -> None:
     ticket = (await boards.live.client.post("/v1/me/stream-tickets", headers=headers)).json()["ticket"]
     answer = await boards.live.client.get("/v1/me", headers={"Authorization": f"Bearer {ticket}"})
     assert answer.status_code == 401
+
+
+async def test_a_ticket_opens_nothing_of_another_installation_on_the_same_valkey(redis_url: str) -> None:
+    valkey = make_valkey(redis_url)
+    here, there = (Tickets(secret, valkey) for secret in (b"one" * 11, b"two" * 11))
+    caller = Caller(1, "play", UUID(int=1), "member", frozenset({"me"}), member=MemberRef("user", "ada"))
+    try:
+        ticket = await here.make(caller)
+        with pytest.raises(NoMemberToken):
+            await there.take(ticket)
+        assert (await here.take(ticket)).member == caller.member
+    finally:
+        await valkey.aclose()
 
 
 async def test_a_member_has_a_few_streams_at_most(boards: Boards) -> None:

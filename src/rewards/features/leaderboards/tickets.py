@@ -5,7 +5,7 @@ So the page asks for a ticket with its token, and opens the stream with the tick
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import re
 import secrets
 from typing import Any, Final, cast
@@ -46,7 +46,9 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 class Tickets:
     """Made for a member token's caller, and taken once."""
 
-    def __init__(self, valkey: Valkey) -> None:
+    def __init__(self, secret_key: bytes, valkey: Valkey) -> None:
+        """By the `secret_key` a ticket opens streams of this installation only, though another may share its Valkey."""
+        self._secret_key = secret_key
         self._valkey = valkey
 
     async def make(self, caller: Caller) -> str:
@@ -63,7 +65,7 @@ class Tickets:
             caller.epochs,
         )
         try:
-            await self._valkey.set(_key(ticket), msgspec.msgpack.encode(kept), ex=TICKET_SECONDS)
+            await self._valkey.set(self._key(ticket), msgspec.msgpack.encode(kept), ex=TICKET_SECONDS)
         except VALKEY_ERRORS as error:
             raise TicketsUnavailable("Tickets cannot be made now.") from error
         return ticket
@@ -71,7 +73,7 @@ class Tickets:
     async def take(self, ticket: str) -> Caller:
         """The caller for whom it was made; from then on it is worth nothing. Raises NoMemberToken, TicketsUnavailable."""
         try:
-            found: Any = await self._valkey.getdel(_key(ticket)) if _TICKET.fullmatch(ticket) else None
+            found: Any = await self._valkey.getdel(self._key(ticket)) if _TICKET.fullmatch(ticket) else None
         except VALKEY_ERRORS as error:
             raise TicketsUnavailable("Tickets cannot be looked up now.") from error
         if found is None:
@@ -89,6 +91,11 @@ class Tickets:
             epochs=kept.epochs,
         )
 
+    def _key(self, ticket: str) -> str:
+        """The ticket itself is not kept."""
+        digest = hmac.digest(self._secret_key, b"rewards stream ticket\0" + ticket.encode(), "sha256")
+        return f"rewards:ticket:{digest.hex()}"
+
 
 class RequiresStream(RequiresMember):
     """A guard for streams under `/v1/me`: a member token, or a ticket in the address."""
@@ -101,8 +108,3 @@ class RequiresStream(RequiresMember):
         cast("dict[str, Any]", connection.scope)[RESPONSE_HEADERS] = []
         tickets = cast("Tickets", connection.app.state.stream_tickets)
         await self.let_in(connection, await tickets.take(ticket))
-
-
-def _key(ticket: str) -> str:
-    """The ticket itself is not kept."""
-    return f"rewards:ticket:{hashlib.sha256(ticket.encode()).hexdigest()}"
