@@ -357,6 +357,33 @@ def test_a_level_that_moved_up_is_lost_with_what_it_was_paid() -> None:
     assert (world.levels()["wordy"], world.member().state.wallet.accounts["points"].available) == (3, 9)
 
 
+GROWING: Final = st.lists(st.sets(st.integers(1, 9), max_size=3), min_size=1, max_size=4)
+"""Thresholds that each version has beside those of the one before."""
+
+
+@explored(given(versions=GROWING, data=st.data()), few=30, at_length=300)
+def test_however_levels_are_inserted_each_is_held_and_paid_once_while_there_is_ground_for_it(
+    versions: list[set[int]], data: st.DataObject
+) -> None:
+    thresholds = {5}
+    world = World(laddered("5"))
+    standing: list[str] = []
+    for added in versions:
+        thresholds |= added
+        world.program = world.members.program = laddered(" ".join(map(str, sorted(thresholds))))
+        for number, happens in enumerate(data.draw(st.lists(st.booleans(), max_size=8))):
+            hour = world.number
+            if happens or not standing:
+                standing.append(f"o{hour}-{number}")
+                world.happen("reviewed", hour, order=standing[-1])
+            else:
+                world.happen("removed", hour, order=standing.pop(data.draw(st.integers(0, len(standing) - 1))))
+            reached = [each for each in thresholds if each <= len(standing)]
+            account = world.member().state.wallet.accounts.get("points")
+            points = account.available - account.debt if account is not None else 0
+            assert (world.levels().get("wordy", 0), points) == (len(reached), sum(reached))
+
+
 def test_levels_from_before_thresholds_were_kept_are_held_by_number() -> None:
     world = World(laddered("1 5"))
     for number in range(5):
