@@ -36,7 +36,8 @@ from rewards.domain.commands import MemberRef
 from rewards.domain.ids import bucket_of
 from rewards.domain.program.read import read_document
 from rewards.local import LocalServers
-from rewards.pipeline.codec import EMPTY
+from rewards.pipeline.codec import encode_state
+from rewards.pipeline.load import unknown_member
 from rewards.pipeline.programs import Programs
 from rewards.service import compiled
 
@@ -92,8 +93,9 @@ async def _fill(database: Database, members: int) -> None:
     connection = await asyncpg.connect(database.url)
     try:
         await connection.execute("SET synchronous_commit = off")
+        nothing = encode_state(unknown_member(ids[0], MemberRef("user", _name(0))), ())
         rows: Iterator[Any] = (
-            (database.program_id, bucket_of(member), member, "user", _name(number), "{}", EMPTY, 0, now, now)
+            (database.program_id, bucket_of(member), member, "user", _name(number), "{}", nothing, 0, now, now)
             for number, member in enumerate(ids)
         )
         columns = ["program_id", "bucket", "member_id", "kind", "external_id", "attributes", "state", "seq"]

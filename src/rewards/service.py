@@ -25,6 +25,7 @@ from rewards.features.leaderboards.projecting import ProjectorMetrics
 from rewards.features.members import rows as member_rows
 from rewards.features.progress import rows as progress_rows
 from rewards.features.wallets import rows as wallet_rows
+from rewards.pipeline import counters
 from rewards.pipeline.batch import Batches
 from rewards.pipeline.intake import Intake
 from rewards.pipeline.lanes import Lanes
@@ -35,7 +36,14 @@ from rewards.valkey import make_valkey
 
 PATIENCE_SECONDS: Final = 3600.0
 
-WRITES = (*member_rows.ROWS, *wallet_rows.ROWS, *event_rows.ROWS, *progress_rows.ROWS, *leaderboard_rows.ROWS)
+WRITES = (
+    *counters.ROWS,
+    *member_rows.ROWS,
+    *wallet_rows.ROWS,
+    *event_rows.ROWS,
+    *progress_rows.ROWS,
+    *leaderboard_rows.ROWS,
+)
 """What every slice writes in the batch's one statement."""
 
 

@@ -2,7 +2,8 @@
 or of folding their marks.
 
 Run as `python -m tests.chaos.doomed STEP N PORT`; with `waking-` before the step of a batch only passes count that come after
-a worker has claimed what was due. The wrapping happens here, so the service itself knows nothing of it.
+a worker has claimed what was due, with `locking-` all batches begin anew with a lock. The wrapping happens here, so the service
+itself knows nothing of it.
 """
 
 from __future__ import annotations
@@ -18,21 +19,27 @@ from rewards.features.events.jobs import DueCommands
 from rewards.features.leaderboards import folding, projecting, rebuilding
 from rewards.features.leaderboards.ranking import Build
 from rewards.http.server import bind, serve
-from rewards.pipeline import batch
+from rewards.pipeline import attempt, batch
+from rewards.pipeline.write_batch import MEMBERS_CHECK, Outdated
 from rewards.service import Service
 from rewards.settings import load_settings
 from rewards.worker import Worker
 
-# Each step by the function of `rewards.pipeline.batch` after which the process dies; `committed` is after the commit,
-# before anybody is answered.
+LOCKING: Final = "locking-"
+WAKING: Final = "waking-"
+
+# Each step by the function of `rewards.pipeline` after which the process dies. What is written is committed, and nobody is answered;
+# where the batch locks first it is not, but for `locking-committed`.
 STEPS: Final = {
-    "inserted": "insert_members",
-    "locked": "lock_members",
-    "loaded": "load_wallets",
+    "loaded": "load_members",
     "asked": "seen_before",
-    "claimed": "claim",
     "written": "write",
-    "committed": "transact",
+    "locking-locked": "lock_members",
+    "locking-loaded": "load_members",
+    "locking-written": "write",
+    "locking-committed": "transact",
+    "waking-loaded": "load_members",
+    "waking-written": "write",
 }
 
 # Likewise of `rewards.features.leaderboards.projecting`; only passes count in which some board had marks.
@@ -56,14 +63,19 @@ FEW_MARKS: Final = 4
 FEW_AT_ONCE: Final = 3
 """So many are deleted at once, and so many scores are a page."""
 
-WAKING: Final = "waking-"
+
+async def outdated(*_: Any) -> None:
+    raise Outdated(MEMBERS_CHECK)
 
 
 def sentence(step: str, times: int) -> None:
     """Arranges the death after the `times`-th pass of the step."""
-    name = STEPS[step.removeprefix(WAKING)]
+    name = STEPS[step]
+    if step.startswith(LOCKING):
+        setattr(batch, "transact_at_once", outdated)  # noqa: B010 - a test's own doing
     claimed = [] if step.startswith(WAKING) else [True]
-    original: Callable[..., Awaitable[Any]] = getattr(batch, name)
+    where = batch if hasattr(batch, name) else attempt
+    original: Callable[..., Awaitable[Any]] = getattr(where, name)
     passed = 0
 
     async def then_die(*arguments: Any, **named: Any) -> Any:
@@ -80,7 +92,7 @@ def sentence(step: str, times: int) -> None:
 
     run_claimed = DueCommands._run_program
     setattr(DueCommands, "_run_program", run_program)  # noqa: B010 - a test's own doing
-    setattr(batch, name, then_die)
+    setattr(where, name, then_die)
 
 
 def sentence_projector(step: str, times: int) -> None:
@@ -127,7 +139,7 @@ def sentence_folding(step: str, times: int) -> None:
 
 def main() -> None:
     step, times, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    if step.removeprefix(WAKING) in STEPS:
+    if step in STEPS:
         sentence(step, times)
     elif step in PROJECTING_STEPS:
         sentence_projector(step, times)

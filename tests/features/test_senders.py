@@ -204,12 +204,12 @@ async def test_an_event_that_waits_since_before_is_decided_under_its_name(bank: 
 
 async def test_a_public_key_hears_nothing_of_a_member_but_what_its_event_brought(bank: Bank) -> None:
     """The key is in every page, and the member that is named may be anybody."""
-    await sent(bank, "server", "rich", id="order-1", **ORDER)
+    await sent(bank, "server", "spied-on", id="order-1", **ORDER)
     headers = {"Authorization": f"Bearer {bank.live.public_key}"}
     for how in ("single", "batch"):
-        told = await sent(bank, "public", "rich", how, id=f"looked-{how}", **VISIT)
+        told = await sent(bank, "public", "spied-on", how, id=f"looked-{how}", **VISIT)
         assert (told["status"], "effects" in told, "balances" in told) == ("processed", True, False)
-    event = {"id": "pried", "member": "rich", **VISIT}
+    event = {"id": "pried", "member": "spied-on", **VISIT}
     for address, body in (
         ("/v1/events?trace=true", event),
         ("/v1/events?dry_run=true", event),
@@ -217,7 +217,7 @@ async def test_a_public_key_hears_nothing_of_a_member_but_what_its_event_brought
     ):
         refused = await bank.live.client.post(address, json=body, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), address
-    assert [event["id"] for event in (await bank.get("/members/rich/events"))["items"]] == [
+    assert [event["id"] for event in (await bank.get("/members/spied-on/events"))["items"]] == [
         "looked-batch",
         "looked-single",
         "order-1",

@@ -10,17 +10,20 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from rewards.db.driver import fetch
 from rewards.db.engine import make_engine
 from rewards.db.transact import (
     DatabaseBusy,
     DatabaseUnavailable,
     StorageError,
     UnknownCommit,
+    committing_statement,
     is_data_error,
     reading,
     snapshot,
     sqlstate,
     transact,
+    transact_at_once,
     transaction,
 )
 from rewards.domain.errors import Refusal
@@ -28,6 +31,7 @@ from rewards.local.ports import free_port
 
 Work = Callable[[AsyncConnection], Awaitable[None]]
 
+ADD: Final = "UPDATE scratch SET n = n + 1 WHERE id = 1"
 WAIT_FUNCTION: Final = """
     CREATE OR REPLACE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
     AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$
@@ -188,6 +192,56 @@ async def test_a_connection_that_dies_during_commit_leaves_it_unknown(scratch: A
     assert attempts == 1  # never again by itself: the caller asks its dedup row
 
 
+async def test_a_connection_that_dies_during_a_committing_statement_leaves_it_unknown(scratch: AsyncEngine) -> None:
+    """It waits for a row; there its session is ended."""
+    pid = asyncio.get_running_loop().create_future()
+    attempts = 0
+
+    async def work(connection: AsyncConnection) -> None:
+        nonlocal attempts
+        attempts += 1
+        await fetch(connection, "SET lock_timeout = 0")
+        pid.set_result(await own_pid(connection))
+        await committing_statement(connection, ADD)
+
+    async with transaction(scratch) as holder:
+        await add(holder, 1)
+        waiting = asyncio.create_task(transact_at_once(scratch, work))
+        await end_session(scratch, await pid)
+        with pytest.raises(UnknownCommit):
+            await waiting
+    assert attempts == 1
+
+
+async def test_a_committing_statement_commits(scratch: AsyncEngine) -> None:
+    await transact_at_once(scratch, lambda connection: committing_statement(connection, ADD))
+    assert await numbers(scratch) == [1, 0]
+
+
+async def test_before_its_committing_statement_a_lost_connection_is_replaced(scratch: AsyncEngine) -> None:
+    attempts = 0
+
+    async def work(connection: AsyncConnection) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            await end_session(scratch, await own_pid(connection))
+            await fetch(connection, "SELECT 1")
+        await committing_statement(connection, ADD)
+
+    await transact_at_once(scratch, work)
+    assert (attempts, await numbers(scratch)) == (2, [1, 0])
+
+
+async def test_a_committing_statement_that_waits_too_long_is_busy(scratch: AsyncEngine) -> None:
+    async with transaction(scratch) as holder:
+        await add(holder, 1)
+        with pytest.raises(DatabaseBusy):
+            await transact_at_once(scratch, lambda connection: committing_statement(connection, ADD))
+    assert await numbers(scratch) == [1, 0]
+
+
+@pytest.mark.parametrize("run", [transact, transact_at_once])
 @pytest.mark.parametrize(
     ("statement", "state"),
     [
@@ -197,16 +251,18 @@ async def test_a_connection_that_dies_during_commit_leaves_it_unknown(scratch: A
         ("SELECT 9223372036854775807 + 1", "22003"),
     ],
 )
-async def test_data_errors_come_out_as_they_are(scratch: AsyncEngine, statement: str, state: str) -> None:
+async def test_data_errors_come_out_as_they_are(
+    scratch: AsyncEngine, run: Callable[[AsyncEngine, Work], Awaitable[None]], statement: str, state: str
+) -> None:
     attempts = 0
 
     async def work(connection: AsyncConnection) -> None:
         nonlocal attempts
         attempts += 1
-        await connection.execute(text(statement))
+        await committing_statement(connection, statement)
 
     with pytest.raises(DBAPIError) as refused:
-        await transact(scratch, work)
+        await run(scratch, work)
     assert (sqlstate(refused.value), is_data_error(refused.value), attempts) == (state, True, 1)
 
 

@@ -39,7 +39,7 @@ from rewards.features.ledger.histories import step_through
 from rewards.features.ledger.verification import Verification
 from rewards.features.wallets.views import expiries
 from rewards.pipeline.intake import Addressed, accepted
-from rewards.pipeline.load import load_wallets, lock_members
+from rewards.pipeline.load import load_members
 from rewards.pipeline.lookup import UnknownMember, find_wallet, projected
 from rewards.pipeline.submission import Receipt
 from rewards.service import Service
@@ -246,12 +246,11 @@ class ServiceLedger(LedgerPort):
         await self._travel(now)
         engine, identifier = self.service.engine, self._id(member)
         async with snapshot(engine) as connection:
-            states = await lock_members(connection, self.program_id, [identifier], lock=False)
-            if not states:
-                return {}
-            clock = await load_wallets(connection, self.program_id, states, complete=frozenset(states))
+            loaded = await load_members(connection, self.program_id, [identifier], complete=frozenset({identifier}))
+        if not loaded.states:
+            return {}
         program = self.published.program
-        own = project(states[identifier].wallet, program.currencies, program.zone, clock.now)
+        own = project(loaded.states[identifier].wallet, program.currencies, program.zone, loaded.clock.now)
         balances = {key: (of.available, of.pending, of.held, of.debt) for key, of in own.items()}
         if member not in self._merged:
             seen, _ = projected(

@@ -7,7 +7,7 @@ from tests.service import EventFactory, Live
 
 from rewards.domain.apply import apply
 from rewards.domain.commands import Event
-from rewards.pipeline import batch
+from rewards.pipeline import attempt
 
 
 async def test_one_command_that_breaks_the_service_breaks_no_other(shop: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ async def test_one_command_that_breaks_the_service_breaks_no_other(shop: Live, m
             raise ZeroDivisionError
         return apply(program, state, command, **how)
 
-    monkeypatch.setattr(batch, "apply", defective)
+    monkeypatch.setattr(attempt, "apply", defective)
     events = [EventFactory(member=f"beside-{number}") for number in range(3)]
     events[1]["id"] = "poison"
     answer = await shop.client.post("/v1/events/batch", json={"events": events})

@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog.testing import capture_logs
 from tests.service import Live
 
-from rewards.db.transact import UnknownCommit, transact
+from rewards.db.transact import UnknownCommit, transact_at_once
 from rewards.domain.commands import Earn, Event, MemberRef
 from rewards.domain.errors import IdentityConflict, RewardsError
 from rewards.pipeline import batch
-from rewards.pipeline.batch import InternalError, Result
+from rewards.pipeline.attempt import InternalError
 from rewards.pipeline.intake import Addressed
+from rewards.pipeline.submission import Result
 
 
 def viewed(member: str, identifier: str, seconds: int = 42) -> Addressed:
@@ -58,13 +59,13 @@ async def test_after_an_unknown_commit_each_command_has_one_first_answer(
 
     async def lose_the_first_answer(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
         nonlocal lost
-        done = await transact(engine, work)
+        done = await transact_at_once(engine, work)
         if lost == 0:
             lost += 1
             raise UnknownCommit("The connection ended during the commit; the change may have been made.")
         return done
 
-    monkeypatch.setattr(batch, "transact", lose_the_first_answer)
+    monkeypatch.setattr(batch, "transact_at_once", lose_the_first_answer)
     results = await shop.service.intake.many(shop.program_id, sent)
     assert lost == 1
     assert [status(result) for result in results] == heard
@@ -77,7 +78,7 @@ async def test_a_failed_batch_is_logged_without_what_the_database_quotes(
         async with engine.connect() as connection:
             await connection.execute(text("SELECT * FROM no_such_table WHERE name = 'alice@example.org'"))
 
-    monkeypatch.setattr(batch, "transact", refuse)
+    monkeypatch.setattr(batch, "transact_at_once", refuse)
     with capture_logs() as logs:
         [result] = await shop.service.intake.many(shop.program_id, [viewed("quoted", "a")])
     assert isinstance(result, InternalError)

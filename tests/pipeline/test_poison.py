@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.features.bank import DOCUMENT
 from tests.service import live, service_settings
 
-from rewards.db.transact import DatabaseUnavailable, transact
+from rewards.db.transact import DatabaseUnavailable, transact_at_once
 from rewards.domain.commands import Cause, Command, Earn, MemberRef
 from rewards.pipeline import batch
 from rewards.pipeline.batch import CannotStore
@@ -62,7 +62,7 @@ async def test_the_half_that_is_committed_hears_so_when_the_other_cannot_be_done
         nonlocal committed
         if committed:
             raise DatabaseUnavailable("The database ended the connection; nothing was changed.")
-        done = await transact(engine, work)
+        done = await transact_at_once(engine, work)
         committed += 1
         return done
 
@@ -71,7 +71,7 @@ async def test_the_half_that_is_committed_hears_so_when_the_other_cannot_be_done
             Addressed(MemberRef("user", f"split-{number}"), command, f"c-{number}", number, "tests")
             for number, command in enumerate([Earn("points", 5), Earn("points", 6), POISONS[0], Earn("points", 7)])
         ]
-        monkeypatch.setattr(batch, "transact", gone_after_the_first_half)
+        monkeypatch.setattr(batch, "transact_at_once", gone_after_the_first_half)
         results = await running.service.intake.many(running.program_id, addressed)
         assert [type(result) for result in results] == [Receipt, Receipt, DatabaseUnavailable, DatabaseUnavailable]
         assert [await running.balance(f"split-{number}") for number in range(4)] == [5, 6, 0, 0]

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import ClassVar, Final, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, ClassVar, Final, TypeVar
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rewards.db.driver import execute, roll_back
+from rewards.db.driver import execute, fetch, roll_back
 from rewards.domain.errors import RewardsError
 
 T = TypeVar("T")
@@ -37,8 +37,11 @@ CONFLICTS: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 SLOW: Final = frozenset({LOCK_NOT_AVAILABLE, QUERY_CANCELED})
 # Connection exceptions, insufficient resources, operator intervention, system errors.
 UNAVAILABLE_CLASSES: Final = frozenset({"08", "53", "57", "58", "F0", "XX"})
+SESSION_ENDED: Final = ("08", "57P")
 # At COMMIT these say for certain that nothing was committed: data, constraint and conflict errors.
 ROLLED_BACK_CLASSES: Final = frozenset({"22", "23", "40"})
+
+_UNKNOWN: Final = "The connection ended during the commit; the change may have been made."
 
 
 class StorageError(RewardsError):
@@ -103,11 +106,43 @@ async def transact(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaita
     Conflicts are retried three times. Raises DatabaseBusy, DatabaseUnavailable or UnknownCommit; data errors
     (`is_data_error`) and whatever `work` raises come out as they are, after a rollback.
     """
+    return await _retried(engine, work, _committed)
+
+
+async def transact_at_once(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Run `work` outside of a transaction: it reads, and then changes rows by one `committing_statement`, its last.
+
+    It holds no lock while it reads and decides, so that statement must check that what was read is still true.
+    Retries and raises as `transact`.
+    """
+    return await _retried(engine, work, _connected_by_statement)
+
+
+async def committing_statement(connection: AsyncConnection, sql: str, *arguments: Any) -> None:
+    """One statement that is a transaction of its own: durable when this returns. Only for `transact_at_once`.
+
+    Raises `UnknownCommit` when the session ends meanwhile. What else the server reports has rolled it back.
+    """
+    try:
+        await fetch(connection, sql, *arguments)
+    except DBAPIError as error:
+        if error.connection_invalidated or (sqlstate(error) or "").startswith(SESSION_ENDED):
+            raise UnknownCommit(_UNKNOWN) from error
+        raise
+    except (ConnectionError, TimeoutError) as error:
+        raise UnknownCommit(_UNKNOWN) from error
+
+
+async def _retried(
+    engine: AsyncEngine,
+    work: Callable[[AsyncConnection], Awaitable[T]],
+    connected: Callable[[AsyncEngine], AbstractAsyncContextManager[AsyncConnection]],
+) -> T:
     lost_before = False
     conflicts = 0
     while True:
         try:
-            async with _committed(engine) as connection:
+            async with connected(engine) as connection:
                 return await work(connection)  # committed when the block is left, before the value goes out
         except _Conflict as conflict:
             conflicts += 1
@@ -164,9 +199,16 @@ async def _committed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
                 raise _Conflict from error
             if state[:2] in ROLLED_BACK_CLASSES:
                 raise
-            raise UnknownCommit("The connection ended during the commit; the change may have been made.") from error
+            raise UnknownCommit(_UNKNOWN) from error
         except (ConnectionError, TimeoutError) as error:
-            raise UnknownCommit("The connection ended during the commit; the change may have been made.") from error
+            raise UnknownCommit(_UNKNOWN) from error
+
+
+@asynccontextmanager
+async def _connected_by_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with _connected(engine) as connection:
+        with _translated():
+            yield connection
 
 
 @asynccontextmanager

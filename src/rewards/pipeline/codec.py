@@ -46,9 +46,6 @@ def encode_state(state: MemberState, metrics: Iterable[Metric]) -> bytes:
     return encoded
 
 
-EMPTY: Final = _encode({"v": STATE_VERSION})
-
-
 def decode_state(encoded: bytes, into: MemberState) -> None:
     """Fills `metrics`, `limits`, `segments`, `play` with its terms, `wake_at` and `absorbed` of a member just loaded."""
     document = _decode(encoded)

@@ -1,29 +1,22 @@
-"""Shared counters: read before deciding, claimed after it and before any write, locked in key order.
+"""Shared counters: read before deciding, claimed with the writes after the members are locked, in key order.
 
-Deciding is optimistic. Where a claim does not fit, the batch is rolled back and decided again with the counters locked
-right after the members, item by item, so that the last point of a budget is paid and not one more.
+Where a claim does not fit, nothing is written and the batch is decided again with the counters locked right after the
+members, item by item, so that the last point of a budget is paid and not one more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rewards.domain.outcome import Reservation
 from rewards.domain.play.budgets import counter_key
 from rewards.domain.program.compiled import Program
 from rewards.pipeline import queries
 from rewards.pipeline.load import rows
-
-
-class CountersShort(Exception):
-    """A claim did not fit. The batch rolls back and is decided again with these counters locked."""
-
-    def __init__(self, keys: frozenset[str]) -> None:
-        super().__init__(", ".join(sorted(keys)))
-        self.keys = keys
+from rewards.pipeline.write_batch import Row, Rows, Writes
 
 
 def candidate_keys(program: Program, moments: Iterable[datetime]) -> frozenset[str]:
@@ -47,24 +40,30 @@ async def read_counters(
     return used
 
 
-async def claim(connection: AsyncConnection, program_id: int, reservations: Iterable[Reservation]) -> None:
-    """Adds the reservations of a batch to their counters, or raises `CountersShort`."""
+def _claims(writes: Writes) -> Iterator[Row]:
     amounts: dict[str, int] = {}
     totals: dict[str, int] = {}
-    for reservation in reservations:
-        amounts[reservation.key] = amounts.get(reservation.key, 0) + reservation.amount
-        totals[reservation.key] = reservation.total
-    if not amounts:
-        return
-    keys = sorted(amounts)
-    granted = await rows(
-        connection,
-        queries.CLAIM_COUNTERS,
-        program_id,
-        keys,
-        [amounts[key] for key in keys],
-        [totals[key] for key in keys],
-    )
-    short = frozenset(keys) - {row.key for row in granted}
-    if short:
-        raise CountersShort(short)
+    for decided in writes.decided:
+        for reservation in decided.outcome.reservations if decided.outcome is not None else ():
+            amounts[reservation.key] = amounts.get(reservation.key, 0) + reservation.amount
+            totals[reservation.key] = reservation.total
+    for key, amount in amounts.items():
+        yield key, amount, totals[key]
+
+
+CLAIMS: Final = "claims"
+"""The check that fails where a budget is short."""
+
+ROWS: Final = (
+    # In key order. What does not fit is not written, and then nothing is.
+    Rows(
+        name=CLAIMS,
+        columns=(("key", "text"), ("amount", "bigint"), ("total", "bigint")),
+        sql="INSERT INTO counter (program_id, key, used, total) SELECT $1, key, amount, total FROM :rows"
+        " WHERE amount <= total ORDER BY key"
+        " ON CONFLICT (program_id, key) DO UPDATE SET used = counter.used + excluded.used, total = excluded.total"
+        " WHERE counter.used + excluded.used <= excluded.total RETURNING 1",
+        collect=_claims,
+        exact=True,
+    ),
+)

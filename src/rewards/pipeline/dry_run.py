@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import snapshot
 from rewards.domain.apply import apply
 from rewards.domain.commands import Event
-from rewards.domain.ids import Ids, bucket_of, unix_ms
+from rewards.domain.ids import Ids, unix_ms
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome
-from rewards.domain.state import MemberState
-from rewards.pipeline.batch import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
+from rewards.pipeline.attempt import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
 from rewards.pipeline.counters import candidate_keys, read_counters
 from rewards.pipeline.dedup import check_same, is_decided, seen_before, stored_receipts
 from rewards.pipeline.forwarding import paths
 from rewards.pipeline.intake import Addressed, submission
-from rewards.pipeline.load import load_more, load_wallets, lock_members
+from rewards.pipeline.load import Loaded, load_members, load_more, unknown_member
 from rewards.pipeline.programs import Programs, Published
-from rewards.pipeline.submission import Receipt
+from rewards.pipeline.submission import Receipt, Submission
 
 
 class _Outdated(Exception):
@@ -43,16 +42,12 @@ async def dry_run(engine: AsyncEngine, programs: Programs, program_id: int, addr
 async def _decide(engine: AsyncEngine, published: Published, addressed: Addressed) -> Receipt:
     item = submission(published, addressed)
     async with snapshot(engine) as connection:
-        states = await lock_members(connection, item.program_id, [item.member_id], lock=False)
-        state = states.get(item.member_id)
-        if state is not None and state.merged_into is not None:
-            item.forward((await paths(connection, item.program_id, [item.member_id]))[item.member_id])
-            states = await lock_members(connection, item.program_id, [item.row_id], lock=False)
-            state = states.get(item.row_id)
-        if state is None:
-            state = MemberState(item.row_id, bucket_of(item.row_id), item.ref.kind, item.ref.external_id)
-        complete = frozenset({item.row_id} if item.lots_needed else ())
-        clock = await load_wallets(connection, item.program_id, {item.row_id: state}, complete=complete)
+        loaded = await _load(connection, item)
+        if (found := loaded.states.get(item.row_id)) is not None and found.merged_into is not None:
+            item.forward((await paths(connection, item.program_id, [item.row_id]))[item.row_id])
+            loaded = await _load(connection, item)
+        state = loaded.states.get(item.row_id) or unknown_member(item.row_id, item.ref)
+        clock = loaded.clock
         if clock.revision > published.revision:
             raise _Outdated(clock.revision)
         seen = (await seen_before(connection, item.program_id, [item])).get(item)
@@ -84,3 +79,8 @@ async def _decide(engine: AsyncEngine, published: Published, addressed: Addresse
                 continue
             return Receipt(outcome.status, outcome.answer, trace=outcome.trace)
         raise TooManyAttempts("deciding this command needs too much that is not loaded")
+
+
+async def _load(connection: AsyncConnection, item: Submission) -> Loaded:
+    complete = frozenset({item.row_id} if item.lots_needed else ())
+    return await load_members(connection, item.program_id, [item.row_id], complete=complete)

@@ -30,12 +30,11 @@ from rewards.domain.errors import RewardsError
 from rewards.domain.ids import bucket_of
 from rewards.domain.play.deciding import refuse_unfit
 from rewards.http.auth import CUSTOMER_ACTOR
-from rewards.pipeline.batch import Result
 from rewards.pipeline.dedup import check_same
 from rewards.pipeline.identity import Identity
 from rewards.pipeline.lanes import Lanes
 from rewards.pipeline.programs import Programs, Published
-from rewards.pipeline.submission import Receipt, StoredRefusal, Submission
+from rewards.pipeline.submission import Receipt, Result, StoredRefusal, Submission
 
 _TAKES_LOTS: Final = (Spend, PlaceHold, Capture, Release, Reverse, ReverseReference, MergeIn)
 

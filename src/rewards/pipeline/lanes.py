@@ -21,8 +21,9 @@ from sqlalchemy.exc import DBAPIError
 from rewards.db.transact import StorageError, UnknownCommit, sqlstate
 from rewards.domain.errors import RewardsError
 from rewards.domain.outcome import Status
-from rewards.pipeline.batch import Batches, InternalError, Result
-from rewards.pipeline.submission import Receipt, Submission
+from rewards.pipeline.attempt import InternalError
+from rewards.pipeline.batch import Batches
+from rewards.pipeline.submission import Receipt, Result, Submission
 
 log = structlog.get_logger()
 

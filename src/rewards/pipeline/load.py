@@ -1,4 +1,4 @@
-"""Loading members for a batch: what is locked, what falls due, and more of it when deciding asks for more."""
+"""Loading members: all that is nearly always needed, what falls due, and more of it when deciding asks for more."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.driver import fetch
-from rewards.domain.commands import MemberRef, MergeOut
+from rewards.domain.commands import MemberRef
 from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Account, Book, Hold, Kind, Lot, Posting
 from rewards.domain.ledger.reverse import CLAWED_BACK, REFUNDED, Original
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.state import MemberState
 from rewards.pipeline import queries
-from rewards.pipeline.codec import EMPTY, decode_state
+from rewards.pipeline.codec import decode_state
 from rewards.pipeline.identity import Identity
 from rewards.pipeline.recorded import load_earnings, load_event, load_history
-from rewards.pipeline.submission import Submission
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """One reading of the database clock, taken after the lock. `now` is the program's time, `wall` the real one.
+    """One reading of the database clock. `now` is the program's time, `wall` the real one.
 
     `seen` tells whether any command of the batch was sent before.
     """
@@ -46,121 +45,114 @@ async def rows(connection: AsyncConnection, sql: str, *arguments: Any) -> Sequen
     return await fetch(connection, sql, *arguments)
 
 
-async def lock_members(
-    connection: AsyncConnection, program_id: int, members: Sequence[UUID], *, lock: bool = True
-) -> dict[UUID, MemberState]:
-    """The members that exist, locked in key order. `members` must be sorted: ids sort by (bucket, id) by themselves."""
-    found = await rows(
-        connection,
-        queries.LOCK_MEMBERS if lock else queries.READ_MEMBERS,
-        program_id,
-        [bucket_of(member) for member in members],
-        members,
-    )
-    states = {}
-    for bucket, member, kind, name, attributes, locale, timezone, document, seq, last_now, merged, erased in found:
-        state = states[member] = MemberState(
-            id=member,
-            bucket=bucket,
-            kind=kind,
-            external_id=name or "",
-            attributes=attributes,
-            locale=locale,
-            timezone=timezone,
-            seq=seq,
-            last_now=last_now,
-            merged_into=merged,
-            erased_at=erased,
-        )
-        decode_state(document, state)
-    return states
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Members as they were at one moment. Who is not in `states` is not known yet.
 
-
-async def insert_members(connection: AsyncConnection, program_id: int, members: Iterable[Submission]) -> set[UUID]:
-    """Makes the rows of members seen for the first time and of those merged into, in key order; gives those that it made.
-
-    Whoever made one meanwhile has won.
+    `versions` are those of their rows: while a row has its version, nothing of what the member owns has changed.
     """
-    named: dict[UUID, MemberRef] = {}
-    for item in members:
-        named[item.member_id] = item.ref
-        if isinstance(item.command, MergeOut):
-            named[item.command.into_id] = item.command.into
-    missing = sorted(named.items())
-    made = await rows(
-        connection,
-        queries.INSERT_MEMBERS,
-        program_id,
-        [bucket_of(member) for member, _ in missing],
-        [member for member, _ in missing],
-        [ref.kind for _, ref in missing],
-        [ref.external_id for _, ref in missing],
-        EMPTY,
-    )
-    return {row.member_id for row in made}
+
+    clock: Clock
+    states: dict[UUID, MemberState]
+    versions: dict[UUID, int]
 
 
-async def delete_members(connection: AsyncConnection, program_id: int, members: Iterable[UUID]) -> None:
-    """Takes back what `insert_members` made in this transaction; nobody else has seen it."""
-    unmade = sorted(members)
-    arguments = (program_id, [bucket_of(member) for member in unmade], unmade)
-    await connection.exec_driver_sql(queries.DELETE_MEMBERS, arguments)
+async def lock_members(connection: AsyncConnection, program_id: int, members: Iterable[UUID]) -> None:
+    """Locks the members that exist, in key order: ids sort by (bucket, id) by themselves."""
+    keys = sorted(members)
+    await rows(connection, queries.LOCK_MEMBERS, program_id, [bucket_of(member) for member in keys], keys)
 
 
-async def load_wallets(
+async def touch_member(connection: AsyncConnection, program_id: int, member: UUID) -> None:
+    """Locks one member, and makes whoever is deciding for it without a lock begin anew."""
+    await rows(connection, queries.TOUCH_MEMBER, program_id, bucket_of(member), member)
+
+
+async def load_members(
     connection: AsyncConnection,
     program_id: int,
-    states: dict[UUID, MemberState],
+    members: Iterable[UUID],
     *,
-    complete: frozenset[UUID],
+    complete: frozenset[UUID] = frozenset(),
     keys: Sequence[tuple[UUID, UUID]] = (),
-) -> Clock:
-    """Accounts, the lots that fall due (all open ones for `complete` members) and open holds, in later statements than the lock.
+) -> Loaded:
+    """Members with their accounts, open holds and the lots that fall due (all open ones of `complete` members).
 
     `keys` are the (member, key) under which the commands may have been seen before.
     """
-    members = list(states)
+    wanted = list(members)
     found = await rows(
         connection,
-        queries.LOAD_ACCOUNTS,
+        queries.LOAD_MEMBERS,
         program_id,
-        [bucket_of(member) for member in members],
-        members,
+        [bucket_of(member) for member in wanted],
+        wanted,
         [bucket_of(member) for member, _ in keys],
         [member for member, _ in keys],
         [key for _, key in keys],
     )
     assert found, "the program of a batch exists"
-    head = found[0]
-    clock = Clock(head.wall, head.clock_offset, head.revision, seen=head.seen is True)
+    wall, offset, revision, seen = found[0][:4]
+    loaded = Loaded(Clock(wall, offset, revision, seen=seen is True), {}, {})
     lots_of: dict[UUID, None] = {}
     holds_of: dict[UUID, None] = {}
     for row in found:
-        member = row[0]
-        wallet = states[member].wallet
-        currency = row[1]
-        if currency is None:
-            wallet.complete = True  # no account, hence no lot
+        member, version = row[4], row[5]
+        if version is None:
             continue
+        state = loaded.states.get(member)
+        if state is None:
+            loaded.versions[member] = version
+            state = loaded.states[member] = _member(row)
+        wallet, due, currency = state.wallet, row[17], row[18]
+        if currency is None:
+            continue  # no account, hence no lot
         wallet.complete = member in complete
-        account = wallet.accounts[currency] = Account(*row[1:13])
-        if wallet.complete and (account.available or account.pending or account.held):
-            lots_of[member] = None
-        if row.due:
+        account = wallet.accounts[currency] = Account(*row[18:30])
+        if due or (wallet.complete and (account.available or account.pending or account.held)):
             lots_of[member] = None
         if account.held:
             holds_of[member] = None
     if lots_of:
-        some = list(lots_of)
-        wanted = [member in complete for member in some]
-        arguments = (program_id, [bucket_of(m) for m in some], some, wanted, clock.now)
-        for row in await rows(connection, queries.LOAD_LOTS, *arguments):
-            states[row.member_id].wallet.lots[row.id] = _lot(row)
+        await _load_lots(connection, program_id, loaded, list(lots_of), complete)
     if holds_of:
         some = list(holds_of)
         for row in await rows(connection, queries.LOAD_HOLDS, program_id, [bucket_of(m) for m in some], some):
-            states[row.member_id].wallet.holds[row.id] = _hold(row)
-    return clock
+            loaded.states[row.member_id].wallet.holds[row.id] = _hold(row)
+    return loaded
+
+
+def _member(row: Any) -> MemberState:
+    member, _, bucket, kind, name, attributes, locale, timezone, document, seq, last_now, merged, erased = row[4:17]
+    state = MemberState(
+        id=member,
+        bucket=bucket,
+        kind=kind,
+        external_id=name or "",
+        attributes=attributes,
+        locale=locale,
+        timezone=timezone,
+        seq=seq,
+        last_now=last_now,
+        merged_into=merged,
+        erased_at=erased,
+    )
+    decode_state(document, state)
+    return state
+
+
+def unknown_member(member: UUID, ref: MemberRef) -> MemberState:
+    """A member of whom nothing is recorded yet."""
+    return MemberState(member, bucket_of(member), ref.kind, ref.external_id)
+
+
+async def _load_lots(
+    connection: AsyncConnection, program_id: int, loaded: Loaded, members: list[UUID], complete: frozenset[UUID]
+) -> None:
+    every = [member in complete for member in members]
+    arguments = (program_id, [bucket_of(member) for member in members], members, every, loaded.clock.now)
+    for row in await rows(connection, queries.LOAD_LOTS, *arguments):
+        loaded.states[row.member_id].wallet.lots[row.id] = _lot(row)
 
 
 async def load_more(

@@ -21,10 +21,10 @@ from rewards.domain.ledger.wallet import Draft, Unloaded
 from rewards.domain.periods import rfc3339
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
-from rewards.pipeline.batch import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
+from rewards.pipeline.attempt import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
 from rewards.pipeline.counters import read_counters
 from rewards.pipeline.forwarding import paths
-from rewards.pipeline.load import Clock, load_more, load_wallets, lock_members
+from rewards.pipeline.load import Clock, load_members, load_more, touch_member
 from rewards.pipeline.programs import Programs, Published
 
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class Found:
     passed: tuple[UUID, ...]
     """The member asked for and those it was merged into one after the other; the last is the one found."""
     state: MemberState
+    clock: Clock
 
     @property
     def merged_into(self) -> str | None:
@@ -62,49 +63,62 @@ class Found:
     def bucket(self) -> int:
         return self.state.bucket
 
+    @property
+    def now(self) -> datetime:
+        """The member's moment: it never goes back, whatever the clock does."""
+        last = self.state.last_now
+        return self.clock.now if last is None else max(self.clock.now, last)
+
 
 @dataclass(frozen=True, slots=True)
 class FoundWallet:
-    """A member with its whole wallet, and the program and the moment to read it by."""
+    """A member with its whole wallet, and the program to read it by."""
 
     found: Found
     program: Program
-    now: datetime
+
+    @property
+    def now(self) -> datetime:
+        """The moment to read it by."""
+        return self.found.now
 
 
 async def find_member(
-    connection: AsyncConnection, published: Published, ref: MemberRef, *, lock: bool = False
+    connection: AsyncConnection, published: Published, ref: MemberRef, *, complete: bool = False, still: bool = False
 ) -> Found:
-    """Raises `UnknownMember` and `MemberErased`. With `lock`, of a merge only the member that became is locked."""
-    asked = published.identity.member(ref)
-    passed: tuple[UUID, ...] = (asked,)
-    state = await _read(connection, published, asked, lock=False)
-    while state is not None and (lock or state.merged_into is not None):
+    """With every open lot when `complete`. Raises `UnknownMember` and `MemberErased`.
+
+    `still` locks the member, and makes whoever decides for it without a lock begin anew; of a merge only the one that became.
+    """
+    program_id = published.program_id
+    passed: tuple[UUID, ...] = (published.identity.member(ref),)
+    locked: UUID | None = None
+    while True:
+        end = passed[-1]
+        loaded = await load_members(connection, program_id, [end], complete=frozenset({end} if complete else ()))
+        state = loaded.states.get(end)
+        if state is None:
+            raise UnknownMember(f"there is no member {str(ref)!r}", member=str(ref))
         if state.merged_into is not None:
-            passed = (*passed[:-1], *(await paths(connection, published.program_id, passed[-1:]))[passed[-1]])
-        state = await _read(connection, published, passed[-1], lock=lock)
-        if state is not None and state.merged_into is None:  # else it was merged while we waited for the lock
+            passed = (*passed[:-1], *(await paths(connection, program_id, [end]))[end])
+        elif still and locked != end:
+            await touch_member(connection, program_id, end)
+            locked = end  # and is read once more: what it was before the lock may have changed
+        else:
             break
-    if state is None:
-        raise UnknownMember(f"there is no member {str(ref)!r}", member=str(ref))
     if state.erased_at is not None:
         raise MemberErased("the member was erased", since=rfc3339(state.erased_at))
-    return Found(ref, passed, state)
-
-
-async def _read(connection: AsyncConnection, published: Published, member: UUID, *, lock: bool) -> MemberState | None:
-    return (await lock_members(connection, published.program_id, [member], lock=lock)).get(member)
+    return Found(ref, passed, state, loaded.clock)
 
 
 async def find_wallet(engine: AsyncEngine, programs: Programs, program_id: int, ref: MemberRef) -> FoundWallet:
     """The member with every open lot and hold. Raises like `find_member`."""
     published = await programs.get(program_id)
     async with snapshot(engine) as connection:
-        found = await find_member(connection, published, ref)
-        clock = await _load(connection, program_id, found)
-    if clock.revision > published.revision:
-        published = await programs.refresh(program_id, at_least=clock.revision)
-    return FoundWallet(found, published.program, _now(clock, found.state))
+        found = await find_member(connection, published, ref, complete=True)
+    if found.clock.revision > published.revision:
+        published = await programs.refresh(program_id, at_least=found.clock.revision)
+    return FoundWallet(found, published.program)
 
 
 async def standing_still(
@@ -114,16 +128,16 @@ async def standing_still(
     ref: MemberRef,
     read: Callable[[AsyncConnection, FoundWallet], Awaitable[T]],
 ) -> T:
-    """Reads with the member's row locked: what is being recorded is waited for, and what comes later is recorded after `now`.
+    """Reads with the member's row locked: what is being recorded is waited for, what is being decided is decided anew, and so
+    what comes later is recorded after `now`.
 
     So what is said of any moment up to `now` stays true. Raises like `find_member`.
     """
     published = await programs.get(program_id)
 
     async def locked(connection: AsyncConnection) -> T:
-        found = await find_member(connection, published, ref, lock=True)
-        clock = await load_wallets(connection, program_id, {found.state.id: found.state}, complete=frozenset())
-        return await read(connection, FoundWallet(found, published.program, _now(clock, found.state)))
+        found = await find_member(connection, published, ref, still=True)
+        return await read(connection, FoundWallet(found, published.program))
 
     return await transact(engine, locked)
 
@@ -149,19 +163,16 @@ async def find_as_of_now(
     published = await programs.get(program_id)
     for _ in range(ATTEMPTS_MAX):
         async with snapshot(engine) as connection:
-            found = await find_member(connection, published, ref)
-            clock = await _load(connection, program_id, found)
-            if clock.revision <= published.revision:
-                wallet = FoundWallet(found, published.program, _now(clock, found.state))
-                return wallet, await _as_of_now(connection, published, wallet, clock)
-        published = await programs.refresh(program_id, at_least=clock.revision)
+            found = await find_member(connection, published, ref, complete=True)
+            if found.clock.revision <= published.revision:
+                wallet = FoundWallet(found, published.program)
+                return wallet, await _as_of_now(connection, published, wallet)
+        published = await programs.refresh(program_id, at_least=found.clock.revision)
     raise TooManyAttempts("the program changed too often meanwhile; try again")
 
 
-async def _as_of_now(
-    connection: AsyncConnection, published: Published, wallet: FoundWallet, clock: Clock
-) -> MemberState:
-    state = wallet.found.state
+async def _as_of_now(connection: AsyncConnection, published: Published, wallet: FoundWallet) -> MemberState:
+    state, clock = wallet.found.state, wallet.found.clock
     ids = Ids(NOTHING.bytes, bucket=state.bucket, unix_ms=unix_ms(wallet.now), seq=state.seq)
     counters: dict[str, int] = {}
     for _ in range(UNLOADED_MAX):
@@ -177,13 +188,3 @@ async def _as_of_now(
         except RewardsError:
             break
     return state
-
-
-async def _load(connection: AsyncConnection, program_id: int, found: Found) -> Clock:
-    state = found.state
-    return await load_wallets(connection, program_id, {state.id: state}, complete=frozenset({state.id}))
-
-
-def _now(clock: Clock, state: MemberState) -> datetime:
-    """The member's moment: it never goes back, whatever the clock does."""
-    return clock.now if state.last_now is None else max(clock.now, state.last_now)

@@ -25,13 +25,19 @@ class BatchMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._tracer = tracer("pipeline")
         self._seconds = Histogram(
-            "rewards_batch_seconds", "From the lock to the commit.", buckets=SECONDS_BUCKETS, registry=registry
+            "rewards_batch_seconds", "From reading to the commit.", buckets=SECONDS_BUCKETS, registry=registry
         )
         self._sizes = Histogram(
             "rewards_batch_commands", "Commands that shared a transaction.", buckets=COMMANDS_BUCKETS, registry=registry
         )
         self._commands = Counter(
             "rewards_commands", "Commands by kind and what became of them.", ("command", "result"), registry=registry
+        )
+        self._outdated = Counter(
+            "rewards_batches_outdated",
+            "Batches that began anew with a lock, by what had changed since they were read.",
+            ("check",),
+            registry=registry,
         )
         self._waiting = Gauge(
             "rewards_lane_waiting_commands",
@@ -71,6 +77,9 @@ class BatchMetrics:
             yield
         self._seconds.observe(time.perf_counter() - started)
         self._sizes.observe(size)
+
+    def outdated(self, check: str) -> None:
+        self._outdated.labels(check).inc()
 
     def count(self, results: Mapping[Submission, Receipt | RewardsError]) -> None:
         for item, result in results.items():

@@ -8,34 +8,21 @@ the planner believes of a table's size, it has no other way than the index, key 
 from typing import Final
 
 LOCK_MEMBERS: Final = """
-SELECT m.bucket, m.member_id, m.kind, m.external_id, m.attributes, m.locale, m.timezone, m.state, m.seq, m.last_now,
-       m.merged_into, m.erased_at
+SELECT m.member_id
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 CROSS JOIN LATERAL (
-    SELECT * FROM member m
+    SELECT m.member_id FROM member m
     WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
     FOR UPDATE
 ) m
 """
-"""Locks in the order of the keys, which come sorted. The row itself comes back as it is after a wait; only what is joined
-to it would be stale, so nothing is."""
+"""Locks in the order of the keys, which come sorted. What this statement reads besides is older than the lock after a wait,
+so it reads nothing: the next one does."""
 
-READ_MEMBERS: Final = LOCK_MEMBERS.replace("FOR UPDATE\n", "OFFSET 0\n")
-
-INSERT_MEMBERS: Final = """
-INSERT INTO member (program_id, bucket, member_id, kind, external_id, attributes, state, created_at)
-SELECT $1, k.bucket, k.member_id, k.kind, k.external_id, '{}', $6, now()
-FROM unnest($2::smallint[], $3::uuid[], $4::text[], $5::text[]) AS k (bucket, member_id, kind, external_id)
-ORDER BY k.bucket, k.member_id
-ON CONFLICT DO NOTHING
-RETURNING member_id
+TOUCH_MEMBER: Final = """
+UPDATE member SET seq = seq WHERE program_id = $1 AND bucket = $2 AND member_id = $3
 """
-
-DELETE_MEMBERS: Final = """
-DELETE FROM member m
-USING unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
-WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
-"""
+"""Locks one member and makes its row another version, so that whoever has read it without a lock has to read again."""
 
 _KEYS_SEEN: Final = """
 SELECT true
@@ -56,23 +43,35 @@ WHERE l.program_id = $1 AND l.bucket = k.bucket AND l.member_id = k.member_id
 LIMIT 1
 """
 
-LOAD_ACCOUNTS: Final = f"""
-SELECT k.member_id, a.currency, a.available, a.pending, a.held, a.debt, a.issued, a.redeemed, a.expired, a.revoked, a.sent,
-       a.received, a.last_activity_at, p.revision, c.wall, p.clock_offset, ({_KEYS_SEEN}) AS seen,
-       CASE WHEN a.pending + a.available + a.held > 0 THEN ({_LOTS_DUE}) END AS due
+LOAD_MEMBERS: Final = f"""
+SELECT c.wall, p.clock_offset, p.revision, ({_KEYS_SEEN}) AS seen, k.member_id,
+       m.xmin, m.bucket, m.kind, m.external_id, CASE WHEN a.nth > 1 THEN NULL ELSE m.attributes END AS attributes,
+       m.locale, m.timezone, CASE WHEN a.nth > 1 THEN NULL ELSE m.state END AS state, m.seq, m.last_now, m.merged_into,
+       m.erased_at,
+       CASE WHEN a.pending + a.available + a.held > 0 THEN ({_LOTS_DUE}) END AS due,
+       a.currency, a.available, a.pending, a.held, a.debt, a.issued, a.redeemed, a.expired, a.revoked, a.sent, a.received,
+       a.last_activity_at
 FROM program p
 CROSS JOIN (SELECT clock_timestamp() AS wall OFFSET 0) c
 CROSS JOIN unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 LEFT JOIN LATERAL (
-    SELECT * FROM account a
+    SELECT m.xmin, m.* FROM member m
+    WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+    OFFSET 0
+) m ON true
+LEFT JOIN LATERAL (
+    SELECT a.*, row_number() OVER () AS nth FROM account a
     WHERE a.program_id = $1 AND a.bucket = k.bucket AND a.member_id = k.member_id
     OFFSET 0
 ) a ON true
 WHERE p.id = $1
 """
-"""All that nearly every batch needs, in one round trip. `seen`: whether any of the commands was sent before; `due`: whether a
-lot of the member falls due. Both are rare, and then asked for with their rows. Subqueries with LIMIT, not EXISTS, which
-the planner may answer by reading the whole table once."""
+"""All that nearly every batch needs, in one round trip: a row per member and account, with the document in the first only.
+
+`xmin` is the version of the member's row. `seen`: whether any of the commands was sent before; `due`: whether a lot of the
+member falls due. Both are rare, and then asked for with their rows. Subqueries with LIMIT, not EXISTS, which the planner may
+answer by reading the whole table once.
+"""
 
 _LOT: Final = """l.member_id, l.id, l.currency, l.rule, l.opened_at, l.amount, l.pending, l.available, l.held, l.redeemed,
        l.expired, l.revoked, l.sent, l.matures_at, l.expires_at"""
@@ -164,17 +163,6 @@ ON CONFLICT (program_id, key) DO UPDATE SET used = counter.used
 RETURNING key, used
 """
 """Locks the counters in key order, makes those that are missing, and tells what is used."""
-
-CLAIM_COUNTERS: Final = """
-INSERT INTO counter (program_id, key, used, total)
-SELECT $1, k.key, k.amount, k.total FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS k (key, amount, total)
-WHERE k.amount <= k.total
-ORDER BY k.key
-ON CONFLICT (program_id, key) DO UPDATE SET used = counter.used + excluded.used, total = excluded.total
-WHERE counter.used + excluded.used <= excluded.total
-RETURNING key
-"""
-"""Claims what fits, in key order. A key that does not come back was short: the batch is decided again, item by item."""
 
 TRANSACTIONS_BY_REFERENCE: Final = """
 SELECT t.id

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from rewards.domain.commands import Command, MemberRef
-from rewards.domain.errors import Refusal
+from rewards.domain.errors import Refusal, RewardsError
 from rewards.domain.ids import bucket_of
 from rewards.domain.outcome import Outcome, Status
 
@@ -59,6 +59,10 @@ class Receipt:
     """For a replayed event: what became of it the first time."""
     refusal: dict[str, Any] | None = None
     """A business refusal as (code, message, details), kept and replayed like any answer."""
+
+
+Result: TypeAlias = Receipt | RewardsError
+"""What a caller hears of one command."""
 
 
 @dataclass(slots=True)

@@ -2,19 +2,28 @@
 
 Slices register what they write as `Rows`. One statement means one round trip, and PostgreSQL runs all of its parts on one
 snapshot; no part reads what another writes.
+
+The same statement locks the members in key order and refuses to write when what was decided on is no longer true: see
+`Basis` and docs/decisions/0025. PostgreSQL evaluates the outer SELECT, and so the locks and checks, before the parts that it does
+not mention; were it otherwise, everything would still be rolled back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.db.driver import fetch
+from rewards.db.transact import sqlstate
+from rewards.domain.ids import bucket_of
 from rewards.domain.ledger.accounts import Account, Hold, Lot
 from rewards.domain.program.compiled import Program
 from rewards.domain.state import MemberState
@@ -34,6 +43,8 @@ class Writes:
     accounts: dict[tuple[UUID, str], Account] = field(default_factory=dict)
     lots: dict[tuple[UUID, UUID], Lot] = field(default_factory=dict)
     holds: dict[tuple[UUID, UUID], Hold] = field(default_factory=dict)
+    unknown: frozenset[UUID] = frozenset()
+    """Members of whom nothing is recorded yet: those among `members` get a row."""
     reversed: dict[tuple[UUID, UUID], int] = field(default_factory=dict)
 
     def add(self, decided: Decided) -> None:
@@ -53,7 +64,33 @@ class Writes:
             self.reversed[member, transaction] = amount
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a batch was decided on: each member's version, and until when it may be written at the latest.
+
+    `until` is None where the members were locked before they were read.
+    """
+
+    versions: Mapping[UUID, int]
+    until: datetime | None
+
+
+class Outdated(Exception):
+    """What was decided on is no longer true, and nothing was written. `check` names what failed."""
+
+    def __init__(self, check: str) -> None:
+        super().__init__(check)
+        self.check = check
+
+
+MEMBERS_CHECK: Final = "members"
+TIME_CHECK: Final = "time"
+MEMBER_KEY: Final = "member_pkey"
+WRITE_REFUSED: Final = "RW001"
+"""The SQLSTATE of `refuse_write`, the database's function that ends the statement."""
+
 Row: TypeAlias = tuple[Any, ...]
+NOTHING_ELSE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -63,6 +100,8 @@ class Rows:
     In `sql`, `$1` is the program and `:rows` stands for the rows as a table with these columns. The rows travel as an
     array of the composite type `row_type`, which a migration makes; when the columns change, so does its name by way of
     `version`, and the service before and after can run side by side.
+
+    Of an `exact` one every row must be written, or nothing is: its `sql` returns a row for each.
     """
 
     name: str
@@ -70,40 +109,82 @@ class Rows:
     sql: str
     collect: Callable[[Writes], Iterable[Row]]
     version: int = 1
+    exact: bool = False
 
     @property
     def row_type(self) -> str:
         return f"written_{self.name}" if self.version == 1 else f"written_{self.name}_{self.version}"
 
 
-def insert(table: str, columns: Sequence[tuple[str, str]]) -> str:
-    """The statement that inserts the rows as they are, with the program in front."""
+def insert(table: str, columns: Sequence[tuple[str, str]], *, also: Mapping[str, str] = NOTHING_ELSE) -> str:
+    """The statement that inserts the rows as they are, with the program in front and the expressions of `also` behind."""
     names = ", ".join(name for name, _ in columns)
-    return f"INSERT INTO {table} (program_id, {names}) SELECT $1, {names} FROM :rows"
+    into = ", ".join(("program_id", names, *also))
+    return f"INSERT INTO {table} ({into}) SELECT {', '.join(('$1', names, *also.values()))} FROM :rows"
 
 
 MEMBER_COLUMNS = (("bucket", "smallint"), ("member_id", "uuid"))
+
+
+_HELD: Final = """held AS MATERIALIZED (
+    SELECT m.xmin = k.version AS same
+    FROM unnest($2::smallint[], $3::uuid[], $4::xid[]) AS k (bucket, member_id, version)
+    CROSS JOIN LATERAL (
+        SELECT m.xmin FROM member m
+        WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+        FOR UPDATE
+    ) m
+)"""
+"""Locks in the order of the keys. After a wait `xmin` is that of the row as it is now."""
+
+_CHECKS: Final = f"""SELECT CASE
+    WHEN (SELECT count(*) FROM held WHERE same) < cardinality($3::uuid[]) THEN refuse_write('{MEMBERS_CHECK}')
+    WHEN pg_current_xact_id() IS NULL OR clock_timestamp() > $5::timestamptz THEN refuse_write('{TIME_CHECK}')"""
+"""In this order: the members first, then the number of the transaction, by which others know that it has begun, and only then
+the clock."""
+
+_FIRST_ROWS: Final = 6
+"""The first parameter that holds rows."""
 
 
 @lru_cache(maxsize=512)
 def _statement(parts: tuple[Rows, ...]) -> str:
     """The folded statement for these parts; the text is stable, so that the driver prepares it once."""
     # One array of rows per table: an array per column would cost the driver a look at every single value.
-    ctes = [
-        f"{part.name} AS ({part.sql.replace(':rows', f'unnest(${position}::{part.row_type}[]) AS r')})"
-        for position, part in enumerate(parts, start=2)
-    ]
-    return "WITH " + ",\n".join(ctes) + "\nSELECT 1"
+    ctes = [_HELD]
+    checks = [_CHECKS]
+    for position, part in enumerate(parts, start=_FIRST_ROWS):
+        ctes.append(f"{part.name} AS ({part.sql.replace(':rows', f'unnest(${position}::{part.row_type}[]) AS r')})")
+        if part.exact:
+            written = f"(SELECT count(*) FROM {part.name})"
+            checks.append(f"    WHEN {written} < cardinality(${position}) THEN refuse_write('{part.name}')")
+    return "WITH " + ",\n".join(ctes) + "\n" + "\n".join(checks) + "\nEND"
 
 
-async def write(connection: AsyncConnection, parts: Sequence[Rows], writes: Writes) -> None:
-    """Writes everything at once. Raises `DBAPIError` as the driver reports it; nothing is committed here."""
+Send: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+async def write(
+    connection: AsyncConnection, parts: Sequence[Rows], writes: Writes, basis: Basis, *, send: Send = fetch
+) -> None:
+    """Writes everything at once, or only checks that what was decided on is true where there is nothing to write.
+
+    Raises `Outdated`, and `DBAPIError` as the driver reports it. Whether it commits is up to `send`.
+    """
+    members = sorted(basis.versions)
+    versions = [basis.versions[member] for member in members]
     used: list[Rows] = []
-    arguments: list[Any] = [writes.program_id]
+    arguments: list[Any] = [writes.program_id, [bucket_of(each) for each in members], members, versions, basis.until]
     for part in parts:
         rows = list(part.collect(writes))
         if rows:
             used.append(part)
             arguments.append(rows)
-    if used:
-        await fetch(connection, _statement(tuple(used)), *arguments)
+    try:
+        await send(connection, _statement(tuple(used)), *arguments)
+    except DBAPIError as error:
+        if sqlstate(error) == WRITE_REFUSED:
+            raise Outdated(str(error.orig)) from error
+        if getattr(error.orig, "constraint_name", None) == MEMBER_KEY:
+            raise Outdated(MEMBERS_CHECK) from error  # somebody else made the same member
+        raise

@@ -21,9 +21,10 @@ from rewards.features.backfills import running
 from rewards.features.backfills.running import Backfills
 from rewards.features.backfills.runs import Named
 from rewards.features.programs.store import Draft, add_version, publish_version
-from rewards.pipeline.batch import Result, TooManyAttempts
+from rewards.pipeline.attempt import TooManyAttempts
 from rewards.pipeline.intake import Addressed
 from rewards.pipeline.lookup import find_wallet
+from rewards.pipeline.submission import Result
 
 HEAD: Final = """
 rewards: 1

@@ -22,6 +22,7 @@ from rewards.features.progress.badge_views import badges_of
 from rewards.features.progress.quest_views import quests_of
 from rewards.features.progress.streak_views import streaks_of
 from rewards.features.progress.tier_views import standing_of
+from rewards.pipeline.load import Clock
 from rewards.pipeline.lookup import Found, FoundWallet
 
 DOCUMENT: Final = """
@@ -140,7 +141,7 @@ def progress(sent: Sequence[Sent], days: int) -> dict[str, Any]:
 
 def _told(member: Member, now: datetime) -> dict[str, Any]:
     state = member.state
-    wallet = FoundWallet(Found(REF, (ADA,), state), PROGRAM, now)
+    wallet = FoundWallet(Found(REF, (ADA,), state, Clock(now, timedelta(0), 1, seen=False)), PROGRAM)
     boards = PROGRAM.boards
     assert boards is not None
     plain = msgspec.to_builtins

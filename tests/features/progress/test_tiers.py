@@ -15,6 +15,7 @@ from tests.service import Live, another
 from rewards.domain.commands import Import, MemberRef
 from rewards.features.progress.tier_views import standing_of
 from rewards.pipeline.intake import Addressed
+from rewards.pipeline.load import Clock
 from rewards.pipeline.lookup import Found, FoundWallet
 
 DOCUMENT: Final = """
@@ -114,7 +115,8 @@ def test_what_is_left_to_do_to_keep_it(terms: str, orders: str, now: str, remain
     world = World(made)
     walked(world, orders)
     world.at(moment(f"{now}T00:00Z"))
-    wallet = FoundWallet(Found(MemberRef("user", "ada"), (ADA,), world.member().state), made, world.now)
+    clock = Clock(world.now, timedelta(0), 1, seen=False)
+    wallet = FoundWallet(Found(MemberRef("user", "ada"), (ADA,), world.member().state, clock), made)
     told = standing_of(wallet, world.member().state)
     assert told.tier is not None
     assert (told.tier.key, told.keep and told.keep.remaining) == ("gold", remaining)

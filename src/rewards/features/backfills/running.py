@@ -22,11 +22,11 @@ from rewards.domain.commands import Backfill, MemberRef
 from rewards.domain.errors import MemberErased, RewardsError
 from rewards.features.backfills import queries
 from rewards.features.backfills.runs import Named, Run, encoded, named
-from rewards.pipeline.batch import Result, TooManyAttempts
+from rewards.pipeline.attempt import TooManyAttempts
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import UNREADABLE, Programs
-from rewards.pipeline.submission import Submission
+from rewards.pipeline.submission import Result, Submission
 
 log = structlog.get_logger("rewards.worker")
 

@@ -17,11 +17,10 @@ from rewards.http.auth import ApiRequest, Caller, requires_also_public
 from rewards.http.bodies import Items, ItemsIn
 from rewards.http.openapi import also
 from rewards.http.problems import Forbidden, problem_members
-from rewards.pipeline.batch import Result
 from rewards.pipeline.dry_run import dry_run as decide_dry
 from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.programs import Published
-from rewards.pipeline.submission import Receipt
+from rewards.pipeline.submission import Receipt, Result
 
 EVENTS_PER_BATCH_MAX: Final = 1_000
 _encode = msgspec.json.Encoder().encode

@@ -22,7 +22,7 @@ from rewards.domain.commands import AwardPrize, Command, Due, Event, MemberRef, 
 from rewards.domain.errors import MemberErased, RewardsError
 from rewards.domain.play.questing import sending
 from rewards.features.events.schemas import EventIn
-from rewards.pipeline.batch import TooManyAttempts
+from rewards.pipeline.attempt import TooManyAttempts
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
 from rewards.pipeline.load import rows

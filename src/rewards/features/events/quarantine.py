@@ -21,8 +21,8 @@ from rewards.http.decoding import Body
 from rewards.http.openapi import also
 from rewards.http.pagination import CURSOR_LENGTH_MAX, PAGE_ITEMS_DEFAULT, Cursors, Page, PageCursor, PageSize
 from rewards.http.problems import NotFound, problem_members
-from rewards.pipeline.batch import Result
 from rewards.pipeline.intake import Intake, Quarantined
+from rewards.pipeline.submission import Result
 
 REPLAYS_MAX: Final = 500
 _encode = msgspec.json.Encoder().encode

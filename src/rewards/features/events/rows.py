@@ -147,15 +147,18 @@ _SETTLED = (*MEMBER_COLUMNS, ("key", "uuid"))
 ROWS: Final = (
     Rows("events", _EVENT, insert("event", _EVENT), _events, version=3),
     Rows("answers", _ANSWER, insert("answer", _ANSWER), _answers, version=2),
-    # Only a quarantined event is decided a second time; then its key points to the new decision.
+    # Only a quarantined event is decided a second time; then its key points to the new decision. Of others one is written, or the
+    # batch is not: somebody else has refused the same command meanwhile. In key order, for members who have no row to lock.
     Rows(
         "dedups",
         _DEDUP,
-        insert("dedup", _DEDUP) + " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE"
+        insert("dedup", _DEDUP) + " ORDER BY bucket, member_id, key"
+        " ON CONFLICT (program_id, bucket, member_id, key) DO UPDATE"
         " SET entry_id = excluded.entry_id, quarantined = excluded.quarantined, refused = excluded.refused"
-        " WHERE dedup.quarantined",
+        " WHERE dedup.quarantined RETURNING 1",
         _dedup,
         version=2,
+        exact=True,
     ),
     Rows(
         "dues",

@@ -17,10 +17,9 @@ from rewards.domain.errors import InvalidInput, RewardsError, SchemaViolation
 from rewards.domain.program.compiled import Attribute
 from rewards.features.imports.reading import BadRow, Row, Table
 from rewards.features.imports.runs import Progress, Runs
-from rewards.pipeline.batch import Result
 from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.lanes import Overloaded
-from rewards.pipeline.submission import Receipt
+from rewards.pipeline.submission import Receipt, Result
 
 ROWS_PER_CHUNK: Final = 400
 CHUNKS_IN_FLIGHT: Final = 2

@@ -39,9 +39,9 @@ from rewards.features.segment.translate import Sender, Translator, members_to_kn
 from rewards.http.auth import ApiRequest, Caller, RequiresAny
 from rewards.http.openapi import also
 from rewards.http.problems import Unauthorized, status_of
-from rewards.pipeline.batch import Result
 from rewards.pipeline.intake import Addressed, Intake
 from rewards.pipeline.programs import Published
+from rewards.pipeline.submission import Result
 
 COMMANDS_PER_SLICE: Final = 250
 """A large batch enters the lanes in slices, so that it never needs more room than they have."""

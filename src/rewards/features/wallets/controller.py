@@ -29,7 +29,7 @@ from rewards.http.openapi import also
 from rewards.http.pagination import PAGE_ITEMS_DEFAULT, PageCursor, PageSize
 from rewards.http.parameters import MOMENT_LENGTH_MAX, MemberPath, member_ref, moment
 from rewards.http.problems import NotFound
-from rewards.pipeline.load import lock_members
+from rewards.pipeline.load import load_members
 from rewards.pipeline.lookup import FoundWallet
 
 _MISSING: Final = also(409, 410, 422)
@@ -105,7 +105,7 @@ async def get_transaction(request: ApiRequest, transaction: FromPath[UUID]) -> T
         if row is None:
             raise NotFound("The program has no such transaction.")
         moved = await queries.postings(connection, program_id, row.bucket, row.member_id, [row.id])
-        owner = (await lock_members(connection, program_id, [row.member_id], lock=False))[row.member_id]
+        owner = (await load_members(connection, program_id, [row.member_id])).states[row.member_id]
         causes = await causes_elsewhere(connection, program_id, owner, [row])
     name, taken_back = owner_name(row), row.reversed or 0
     return transaction_out(row, moved.get(row.id, []), causes=causes, member=name, taken_back=taken_back)

@@ -1,0 +1,244 @@
+"""What is decided without a lock is written only while it is true: whatever comes between reading and writing, the batch begins
+anew and all is as if it had come after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tests.service import Live, live, service_settings
+
+from rewards.db.transact import transaction
+from rewards.domain.commands import Command, Earn, Event, MemberRef, MergeOut, Spend
+from rewards.domain.errors import RewardsError
+from rewards.domain.ids import bucket_of
+from rewards.features.ledger.verification import Verification
+from rewards.pipeline import attempt
+from rewards.pipeline.intake import Addressed, submission
+from rewards.pipeline.lookup import standing_still
+from rewards.pipeline.submission import Result
+from rewards.pipeline.write_batch import write
+
+PROGRAM = """
+rewards: 1
+program: {key: outdated, name: Outdated, timezone: Europe/Berlin, locale: en, money: EUR, late_window: 72h}
+currencies:
+  points: {name: Points, worth: 1}
+events:
+  played: {}
+  won: {}
+rules:
+  - key: play
+    on: played
+    limit: {times: 1, per: day}
+    then: [{earn: {currency: points, amount: 2}}]
+  - key: win
+    on: won
+    budget: {points: 10, currency: points, per: day}
+    then: [{earn: {currency: points, amount: 10}}]
+"""
+
+Interference = Callable[[Live, str], Awaitable[object]]
+
+
+@pytest.fixture
+async def running(migrated_url: str, redis_url: str) -> AsyncIterator[Live]:
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as one:
+        yield one
+
+
+async def run(running: Live, member: str, command: Command, key: str) -> str:
+    """What the caller is told, in a word, of a batch that holds just this command."""
+    published = await running.service.programs.get(running.program_id)
+    item = submission(published, Addressed(MemberRef.parse(member), command, key, key, "tests"))
+    done = await running.service.batches.run([item])
+    return told(done.results[item])
+
+
+def told(result: Result) -> str:
+    if isinstance(result, RewardsError):
+        return result.code
+    word = result.refusal["code"] if result.refusal is not None else result.status.value
+    return f"{word}, replayed" if result.replayed else word
+
+
+async def until(connection: AsyncConnection, sql: str) -> None:
+    while not (await connection.execute(text(sql))).scalar_one():  # noqa: ASYNC110 - the database has no event for it
+        await asyncio.sleep(0.01)
+
+
+async def verify_clean(running: Live) -> None:
+    verification = Verification(running.service.engine, await running.service.programs.get(running.program_id))
+    found = [each async for each in verification.each_bucket(await verification.buckets())]
+    assert [*(finding for findings in found for finding in findings), *await verification.house()] == []
+
+
+def between(monkeypatch: pytest.MonkeyPatch, running: Live, interfere: Callable[[], Awaitable[object]]) -> None:
+    """Interferes once, after the next batch has decided and before it writes."""
+    left = [interfere]
+
+    async def interfere_and_write(*arguments: Any, **named: Any) -> None:
+        if left:
+            await left.pop()()
+        await write(*arguments, **named)
+
+    monkeypatch.setattr(attempt, "write", interfere_and_write)
+
+
+def outdated(running: Live, check: str) -> float:
+    found = running.service.registry.get_sample_value("rewards_batches_outdated_total", {"check": check})
+    return found or 0.0
+
+
+def sent(command: Command, key: str) -> Interference:
+    return lambda running, member: run(running, member, command, key)
+
+
+def by_another(command: Command, key: str) -> Interference:
+    return lambda running, member: run(running, f"not-{member}", command, key)
+
+
+def merged(running: Live, member: str) -> Awaitable[str]:
+    published = running.service.programs.at_hand(running.program_id)
+    assert published is not None
+    into = MemberRef.parse(f"into-{member}")
+    return run(running, member, MergeOut(into, published.identity.member(into)), "merge")
+
+
+PLAYED, WON, EARN, SPEND = (
+    Event("", "played", None, {}),
+    Event("", "won", None, {}),
+    Earn("points", 5),
+    Spend("points", 5),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "command", "interfere", "check", "heard", "balance"),
+    [
+        ([EARN], EARN, sent(EARN, "b"), "members", "processed", 15),
+        ([EARN], SPEND, sent(SPEND, "b"), "members", "insufficient-points", 0),
+        ([EARN], PLAYED, sent(PLAYED, "b"), "members", "processed", 7),
+        ([], EARN, sent(EARN, "b"), "members", "processed", 10),
+        ([], EARN, sent(EARN, "a"), "members", "duplicate, replayed", 5),
+        ([EARN], EARN, sent(EARN, "a"), "members", "duplicate, replayed", 10),
+        ([EARN], Spend("points", 9), sent(Spend("points", 9), "a"), "dedups", "insufficient-points, replayed", 5),
+        ([], SPEND, sent(SPEND, "a"), "dedups", "insufficient-points, replayed", None),
+        ([], WON, by_another(WON, "b"), "claims", "processed", None),
+        ([EARN], EARN, merged, "members", "processed", 10),
+        ([EARN], Spend("gems", 1), sent(EARN, "b"), "members", "invalid-input", 10),
+    ],
+    ids=[
+        "points added to what was read",
+        "points spent twice",
+        "a limit used up",
+        "a member made twice",
+        "the same command of a new member",
+        "the same command",
+        "the same refusal",
+        "the same refusal of a new member",
+        "a budget used up",
+        "a merge",
+        "a mistake found in what was read",
+    ],
+)
+async def test_the_batch_begins_anew(
+    running: Live,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Command],
+    command: Command,
+    interfere: Interference,
+    check: str,
+    heard: str,
+    balance: int | None,
+) -> None:
+    member = "someone"
+    for number, earlier in enumerate(before):
+        await run(running, member, earlier, f"before-{number}")
+    told_others: list[object] = []
+
+    async def interfering() -> None:
+        told_others.append(await interfere(running, member))
+
+    between(monkeypatch, running, interfering)
+    assert await run(running, member, command, "a") == heard
+    assert outdated(running, check) == 1
+    assert len(told_others) == 1
+    assert "replayed" not in str(told_others[0])
+    if balance is not None:
+        await running.worker.run_due()
+        assert await running.balance(f"into-{member}" if interfere is merged else member) == balance
+    await verify_clean(running)
+
+
+async def test_what_took_too_long_begins_anew(running: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes a board waits so long and no longer."""
+    monkeypatch.setattr(attempt, "DECIDED_SECONDS_MAX", -1.0)
+    assert await run(running, "slow", EARN, "a") == "processed"
+    assert outdated(running, "time") == 1
+    assert await running.balance("slow") == 5
+
+
+async def test_who_stands_still_hears_nothing_that_changes_later(
+    running: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was being decided when somebody looked is recorded after the moment that they were told."""
+    await run(running, "watched", EARN, "before")
+    service, moments = running.service, []
+
+    async def look() -> None:
+        async def read(_: AsyncConnection, wallet: Any) -> datetime:
+            now: datetime = wallet.now
+            return now
+
+        ref = MemberRef.parse("watched")
+        moments.append(await standing_still(service.engine, service.programs, running.program_id, ref, read))
+
+    between(monkeypatch, running, look)
+    assert await run(running, "watched", EARN, "a") == "processed"
+    assert outdated(running, "members") == 1
+    async with service.engine.connect() as connection:
+        recorded = await connection.execute(
+            text("SELECT max(recorded_at) FROM transaction WHERE program_id = :id"), {"id": running.program_id}
+        )
+        assert recorded.scalar_one() > moments[0]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a known member", "a new member"])
+async def test_a_change_under_way_is_waited_for(running: Live, monkeypatch: pytest.MonkeyPatch, *, known: bool) -> None:
+    """The other has locked the member, or made it, and commits only while the batch waits to write."""
+    service, program_id = running.service, running.program_id
+    if known:
+        await run(running, "contended", EARN, "before")
+    published = await service.programs.get(program_id)
+    member = published.identity.member(MemberRef.parse("contended"))
+    values = {"program": program_id, "bucket": bucket_of(member), "member": member}
+    change = "UPDATE member SET seq = seq + 7 WHERE program_id = :program AND bucket = :bucket AND member_id = :member"
+    make = (
+        "INSERT INTO member (program_id, bucket, member_id, kind, external_id, attributes, state, seq, created_at)"
+        " VALUES (:program, :bucket, :member, 'user', 'contended', '{}', '\\x81a17601', 7, now())"
+    )
+    async with transaction(service.engine) as other:
+        ours = asyncio.Event()
+
+        async def interfere() -> None:
+            await other.execute(text(change if known else make), values)
+            ours.set()
+
+        between(monkeypatch, running, interfere)
+        deciding = asyncio.create_task(run(running, "contended", EARN, "a"))
+        await ours.wait()
+        await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+        assert not deciding.done()
+    assert await deciding == "processed"
+    assert outdated(running, "members") == 1
+    async with service.engine.connect() as connection:
+        seq = await connection.execute(
+            text("SELECT seq FROM member WHERE program_id = :program AND member_id = :member"), values
+        )
+        assert seq.scalar_one() == (9 if known else 8)
