@@ -357,7 +357,7 @@ def test_a_level_that_moved_up_is_lost_with_what_it_was_paid() -> None:
     assert (world.levels()["wordy"], world.member().state.wallet.accounts["points"].available) == (3, 9)
 
 
-GROWING: Final = st.lists(st.sets(st.integers(1, 9), max_size=3), min_size=1, max_size=4)
+GROWING: Final = st.lists(st.sets(st.integers(1, 5), max_size=3), min_size=2, max_size=4)
 """Thresholds that each version has beside those of the one before."""
 
 
@@ -365,16 +365,17 @@ GROWING: Final = st.lists(st.sets(st.integers(1, 9), max_size=3), min_size=1, ma
 def test_however_levels_are_inserted_each_is_held_and_paid_once_while_there_is_ground_for_it(
     versions: list[set[int]], data: st.DataObject
 ) -> None:
-    thresholds = {5}
-    world = World(laddered("5"))
+    thresholds = {4}
+    world = World(laddered("4"))
     standing: list[str] = []
     for added in versions:
         thresholds |= added
         world.program = world.members.program = laddered(" ".join(map(str, sorted(thresholds))))
-        for number, happens in enumerate(data.draw(st.lists(st.booleans(), max_size=8))):
+        several = data.draw(st.lists(st.integers(-2, 4), min_size=1, max_size=2))
+        for added_one in (count > 0 for count in several for _ in range(abs(count))):
             hour = world.number
-            if happens or not standing:
-                standing.append(f"o{hour}-{number}")
+            if added_one or not standing:
+                standing.append(f"o{hour}")
                 world.happen("reviewed", hour, order=standing[-1])
             else:
                 world.happen("removed", hour, order=standing.pop(data.draw(st.integers(0, len(standing) - 1))))
