@@ -21,10 +21,12 @@ from rewards.features.backfills import running
 from rewards.features.backfills.running import Backfills
 from rewards.features.backfills.runs import Named
 from rewards.features.programs.store import Draft, add_version, publish_version
-from rewards.pipeline.attempt import TooManyAttempts
+from rewards.pipeline import attempt
+from rewards.pipeline.attempt import DECIDED_SECONDS_MAX, TooManyAttempts
 from rewards.pipeline.intake import Addressed
 from rewards.pipeline.lookup import find_wallet
 from rewards.pipeline.submission import Result
+from rewards.pipeline.write_batch import write
 
 HEAD: Final = """
 rewards: 1
@@ -123,6 +125,26 @@ async def test_new_metrics_count_what_was_recorded_before_them(shop: Live) -> No
     # An order from before the metrics is taken out of them when it is refunded.
     await shop.event(type="refunded", member="ada", properties={"order": "a2"})
     assert await metrics(shop, "ada") == [2, 50, 40, 1]
+
+
+async def test_a_member_whom_the_version_before_is_making_has_a_turn(
+    shop: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first event is decided before the metrics are published, and written after the backfill has begun."""
+    await order(shop, "zoe", "z1", 5)
+    ways: list[asyncio.Task[dict[str, Any]]] = []
+
+    async def publish_and_write(*arguments: Any, **named: Any) -> None:
+        monkeypatch.setattr(attempt, "write", write)
+        await publish(shop, HEAD + METRICS + RULES)
+        ways.append(asyncio.create_task(worked_off(shop, await started(shop))))
+        await asyncio.wait(ways, timeout=DECIDED_SECONDS_MAX / 3)
+        await write(*arguments, **named)
+
+    monkeypatch.setattr(attempt, "write", publish_and_write)
+    await order(shop, "ada", "a1", 40)
+    assert (await ways[0])["members_done"] == 2
+    assert await metrics(shop, "ada") == [1, 40, 40, 1]
 
 
 @pytest.mark.parametrize(

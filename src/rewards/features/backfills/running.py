@@ -21,11 +21,12 @@ from rewards.db.transact import StorageError, reading, transact
 from rewards.domain.commands import Backfill, MemberRef
 from rewards.domain.errors import MemberErased, RewardsError
 from rewards.features.backfills import queries
-from rewards.features.backfills.runs import Named, Run, encoded, named
+from rewards.features.backfills.runs import START, Named, Run, encoded, named
 from rewards.pipeline.attempt import TooManyAttempts
 from rewards.pipeline.lanes import Lanes, Overloaded, ShuttingDown
 from rewards.pipeline.load import rows
 from rewards.pipeline.programs import UNREADABLE, Programs
+from rewards.pipeline.settling import all_written
 from rewards.pipeline.submission import Result, Submission
 
 log = structlog.get_logger("rewards.worker")
@@ -69,6 +70,8 @@ class Backfills:
 
     async def step(self, work: Named) -> Run | None:
         """The next page of one backfill, and its end when that was the last; None when the service is too busy for it."""
+        if work.run.cursor == START and not await all_written(self.engine, await self.programs.get(work.program_id)):
+            return None  # a member that the version before is making would have no turn
         async with reading(self.engine) as connection:
             page = await rows(connection, queries.MEMBERS_PAGE, work.program_id, *work.run.cursor, PAGE_MEMBERS)
         try:

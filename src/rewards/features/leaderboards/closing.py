@@ -5,10 +5,8 @@ second finds it done, and one that dies has done nothing. Each prize is a comman
 however often it is tried.
 
 No event locks the period. A late event counts while the program's clock shows less than the period's end and the board's
-grace; from then on every command refuses it by the clock alone. What may still be under way is whoever read the clock before.
-Who reads it without a lock writes within `DECIDED_SECONDS_MAX`, or not at all, and looks at the clock for that when its
-transaction has a number; who locks first has one before it reads the clock. So closing waits that long, begins a transaction
-of its own, and waits until no smaller number is left.
+grace; from then on every command refuses it by the clock alone. What may still be under way is whoever read the clock before:
+closing waits until all that is written (`all_written`).
 
 A closing counts only if its version is published when it commits: publishing waits for one that is about to, so a version
 that gives late events more time knows what has closed. The same goes for what leaves a board that counts something else: a
@@ -17,7 +15,6 @@ worker that has not heard of the newest version changes nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,13 +26,11 @@ from rewards.db.driver import fetch
 from rewards.db.transact import reading, transact
 from rewards.domain.program.board import Board, Ties
 from rewards.features.leaderboards import closing_queries as queries
-from rewards.pipeline.attempt import DECIDED_SECONDS_MAX
 from rewards.pipeline.programs import Programs, Published
+from rewards.pipeline.settling import all_written
 
 log = structlog.get_logger("rewards.worker")
 
-BARRIER_SECONDS: Final = 5.0
-PAUSE_SECONDS: Final = 0.01
 CLEARED_AFTER_SECONDS: Final = 86_400.0
 """Scores of a closed period stay this long, for readers that were under way."""
 PAGE_SCORES: Final = 10_000
@@ -79,7 +74,7 @@ class Closings:
         await self._follow_changes(published, boards)
         due = await self._read(queries.DUE_PERIODS, published.program_id, list(boards))
         closed = 0
-        if due and await self._all_ended(published):
+        if due and await all_written(self.engine, published):
             await self.reached("barrier")
             for row in due:
                 closed += await self._close(published, boards[row.board], row.period)
@@ -116,7 +111,7 @@ class Closings:
         definitions = [board.id for board in boards.values()]
         sealed = [board.sealed_until for board in boards.values()]
         changed = await self._read(queries.CHANGED_PERIODS, program_id, list(boards), definitions, sealed)
-        if not changed or not await self._all_ended(published):
+        if not changed or not await all_written(self.engine, published):
             return  # an event that is being decided by the version before may still write
         for row in changed:
             board = boards[row.board]
@@ -130,21 +125,6 @@ class Closings:
             else:
                 await self._change(published, queries.FORGET_PERIOD, *arguments)
             log.info("leaderboard_starts_anew", program_id=program_id, leaderboard=board.key, period=row.period)
-
-    async def _all_ended(self, published: Published) -> bool:
-        """Waits for all that was read before now to be written, or given up; False when it takes too long."""
-        if not published.sandbox:  # of a sandbox everybody locks first
-            await asyncio.sleep(DECIDED_SECONDS_MAX)
-        [begun] = await self._write(queries.BARRIER)
-        deadline = asyncio.get_running_loop().time() + BARRIER_SECONDS
-        while True:
-            [row] = await self._read(queries.PASSED, begun.number)
-            if row.passed:
-                return True
-            if asyncio.get_running_loop().time() > deadline:
-                log.warning("leaderboard_closing_postponed", why="a transaction from before is still under way")
-                return False
-            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _close(self, published: Published, board: Board, period: str) -> int:
         program_id = published.program_id

@@ -59,12 +59,6 @@ WHERE p.program_id = $1 AND p.closed_at IS NULL AND p.closes_at <= clock_timesta
 ORDER BY p.closes_at, p.board
 """
 
-BARRIER: Final = "SELECT pg_current_xact_id()::text::bigint AS number"
-"""The number of this transaction: whoever read the clock before now has a smaller one."""
-
-PASSED: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1 AS passed"
-"""Whether every transaction with a smaller number has ended."""
-
 LOCK_PERIOD: Final = """
 SELECT p.definition, p.ends_at, p.closes_at, clock_timestamp() + o.clock_offset AS now
 FROM leaderboard_period p JOIN program o ON o.id = p.program_id
