@@ -130,6 +130,7 @@ PLAYED, WON, EARN, SPEND = (
         ([EARN], Spend("points", 9), sent(Spend("points", 9), "a"), "dedups", "insufficient-points, replayed", 5),
         ([], SPEND, sent(SPEND, "a"), "dedups", "insufficient-points, replayed", None),
         ([], WON, by_another(WON, "b"), "claims", "processed", None),
+        ([], SPEND, sent(EARN, "b"), "members", "processed", 0),
         ([EARN], EARN, merged, "members", "processed", 10),
         ([EARN], Spend("gems", 1), sent(EARN, "b"), "members", "invalid-input", 10),
     ],
@@ -143,6 +144,7 @@ PLAYED, WON, EARN, SPEND = (
         "the same refusal",
         "the same refusal of a new member",
         "a budget used up",
+        "a refusal that is true no more, of a new member",
         "a merge",
         "a mistake found in what was read",
     ],
@@ -242,3 +244,36 @@ async def test_a_change_under_way_is_waited_for(running: Live, monkeypatch: pyte
             text("SELECT seq FROM member WHERE program_id = :program AND member_id = :member"), values
         )
         assert seq.scalar_one() == (9 if known else 8)
+
+
+async def test_a_refusal_of_somebody_new_and_a_repetition_after_a_merge_are_one_command(
+    running: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the refusal waits to be written, its member is merged into one who can pay, and the command comes again."""
+    service, program_id = running.service, running.program_id
+    await run(running, "into-broke", EARN, "points")
+    await run(running, "held-up", EARN, "before")
+    published = await service.programs.get(program_id)
+    items = [
+        submission(published, Addressed(MemberRef.parse(member), command, key, key, "tests"))
+        for member, command, key in (("broke", SPEND, "a"), ("held-up", EARN, "b"))
+    ]
+    lock = "SELECT 1 FROM member WHERE program_id = :id AND external_id = 'held-up' FOR UPDATE"
+    async with transaction(service.engine) as other:
+        ours = asyncio.Event()
+
+        async def interfere() -> None:
+            await other.execute(text(lock), {"id": program_id})
+            ours.set()
+
+        between(monkeypatch, running, interfere)
+        deciding = asyncio.create_task(service.batches.run(items))
+        await ours.wait()
+        await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+        await merged(running, "broke")
+        assert await run(running, "broke", SPEND, "a") == "processed"
+    done = await deciding
+    assert [told(done.results[item]) for item in items] == ["duplicate, replayed", "processed"]
+    await running.worker.run_due()
+    assert await running.balance("into-broke") == 0
+    await verify_clean(running)

@@ -49,12 +49,13 @@ async def rows(connection: AsyncConnection, sql: str, *arguments: Any) -> Sequen
 class Loaded:
     """Members as they were at one moment. Who is not in `states` is not known yet.
 
-    `versions` are those of their rows: while a row has its version, nothing of what the member owns has changed.
+    `versions` are those of their rows, None for who has none: while a row has its version, nothing of what the member owns has
+    changed.
     """
 
     clock: Clock
     states: dict[UUID, MemberState]
-    versions: dict[UUID, int]
+    versions: dict[UUID, int | None]
 
 
 async def lock_members(connection: AsyncConnection, program_id: int, members: Iterable[UUID]) -> None:
@@ -93,7 +94,7 @@ async def load_members(
     )
     assert found, "the program of a batch exists"
     wall, offset, revision, seen = found[0][:4]
-    loaded = Loaded(Clock(wall, offset, revision, seen=seen is True), {}, {})
+    loaded = Loaded(Clock(wall, offset, revision, seen=seen is True), {}, dict.fromkeys(wanted))
     lots_of: dict[UUID, None] = {}
     holds_of: dict[UUID, None] = {}
     for row in found:

@@ -8,16 +8,18 @@ the planner believes of a table's size, it has no other way than the index, key 
 from typing import Final
 
 LOCK_MEMBERS: Final = """
-SELECT m.member_id
+SELECT count(*), pg_current_xact_id()
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 CROSS JOIN LATERAL (
-    SELECT m.member_id FROM member m
+    SELECT 1 FROM member m
     WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
     FOR UPDATE
 ) m
 """
 """Locks in the order of the keys, which come sorted. What this statement reads besides is older than the lock after a wait,
-so it reads nothing: the next one does."""
+so it reads nothing: the next one does. The transaction has a number afterwards even if there was nobody to lock: closing a
+board waits for it by that.
+"""
 
 TOUCH_MEMBER: Final = """
 UPDATE member SET seq = seq WHERE program_id = $1 AND bucket = $2 AND member_id = $3

@@ -66,12 +66,12 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a batch was decided on: each member's version, and until when it may be written at the latest.
+    """What a batch was decided on: each member's version (None of one unknown), and until when it may be written at the latest.
 
     `until` is None where the members were locked before they were read.
     """
 
-    versions: Mapping[UUID, int]
+    versions: Mapping[UUID, int | None]
     until: datetime | None
 
 
@@ -127,15 +127,17 @@ MEMBER_COLUMNS = (("bucket", "smallint"), ("member_id", "uuid"))
 
 
 _HELD: Final = """held AS MATERIALIZED (
-    SELECT m.xmin = k.version AS same
+    SELECT m.xmin IS NOT DISTINCT FROM k.version AS same
     FROM unnest($2::smallint[], $3::uuid[], $4::xid[]) AS k (bucket, member_id, version)
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT m.xmin FROM member m
         WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
         FOR UPDATE
-    ) m
+    ) m ON true
 )"""
-"""Locks in the order of the keys. After a wait `xmin` is that of the row as it is now."""
+"""Locks in the order of the keys. After a wait `xmin` is that of the row as it is now. Who was unknown has no version and must
+still have no row.
+"""
 
 _CHECKS: Final = f"""SELECT CASE
     WHEN (SELECT count(*) FROM held WHERE same) < cardinality($3::uuid[]) THEN refuse_write('{MEMBERS_CHECK}')

@@ -79,3 +79,25 @@ async def test_what_was_decided_before_the_end_counts_or_is_decided_anew(
     assert sorted(member for _, member, _, _ in await results(board)) == counted
     found = board.service.registry.get_sample_value("rewards_batches_outdated_total", {"check": "time"})
     assert (found or 0) == (1 if counted == ["early"] else 0)
+
+
+async def test_who_locks_first_is_waited_for_though_there_is_no_member_yet(
+    database: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sandbox no time is long enough, so closing waits for the transaction alone, which has nobody to lock."""
+    source = PROGRAM.replace("TIES", "shared")
+    async with live(service_settings(database, redis_url), source, kind="sandbox") as board:
+        await scored(board, "early", 5)
+        closing: list[asyncio.Task[int]] = []
+
+        async def close() -> None:
+            await skip(board, 27 * 3_600)
+            closings = Closings(board.service.engine, board.service.programs)
+            closing.append(asyncio.create_task(closings.run(board.program_id)))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(closing[0]), 1)
+
+        before_writing(monkeypatch, close)
+        await scored(board, "late", 7)
+        assert await closing[0] == 2
+        assert sorted(member for _, member, _, _ in await results(board)) == ["early", "late"]

@@ -63,11 +63,10 @@ def _dedup(writes: Writes) -> Iterator[Row]:
         submission = decided.submission
         if decided.entry_id is None or submission.key is None:
             continue
-        # After a merge, a replay settles the row of the member as sent too, which had it quarantined.
-        command = submission.command
-        replayed = isinstance(command, Event) and command.replay
+        # After a merge the member as sent has a row too: it had the command quarantined, or somebody who has not heard of the
+        # merge is about to refuse it there.
         refusal = decided.receipt.refusal
-        for member in {submission.row_id, submission.member_id} if replayed else {submission.row_id}:
+        for member in {submission.row_id, submission.member_id}:
             yield (
                 bucket_of(member),
                 member,

@@ -296,11 +296,17 @@ CHECKS: Final[dict[str, str]] = {
         LEFT JOIN answer a ON a.program_id = $1 AND a.bucket = $2 AND a.member_id = d.member_id AND a.id = d.entry_id
         WHERE d.program_id = $1 AND d.bucket = $2 AND e.id IS NULL AND a.id IS NULL AND d.entry_id >= greatest($4::uuid, $5::uuid)
           AND (
-            -- What a merged member had in quarantine is decided for the one that it became. Ids carry the bucket.
+            -- What is sent to a merged member is decided for the one that it became. Ids carry the bucket.
             SELECT true
             FROM member m
-            JOIN event b ON b.program_id = $1 AND b.id = d.entry_id
-              AND b.bucket = (get_byte(uuid_send(d.entry_id), 6) & 15) * 16 + get_byte(uuid_send(d.entry_id), 7) / 16
+            CROSS JOIN LATERAL (
+                SELECT (get_byte(uuid_send(d.entry_id), 6) & 15) * 16 + get_byte(uuid_send(d.entry_id), 7) / 16 AS bucket
+            ) t
+            CROSS JOIN LATERAL (
+                SELECT 1 FROM event b WHERE b.program_id = $1 AND b.bucket = t.bucket AND b.id = d.entry_id
+                UNION ALL
+                SELECT 1 FROM answer b WHERE b.program_id = $1 AND b.bucket = t.bucket AND b.id = d.entry_id
+            ) b
             WHERE m.program_id = $1 AND m.bucket = $2 AND m.member_id = d.member_id AND m.merged_into IS NOT NULL
             LIMIT 1
           ) IS NULL
