@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.domain.ledger.machine import LedgerMachine
-from tests.domain.ledger.model import LedgerPort
+from tests.domain.ledger.model import CURRENCIES, LedgerPort
 from tests.pipeline.ledger_service import ServiceLedger, ServiceThread
 from tests.service import create_database, service_settings
 
 
 class ServiceMachine(LedgerMachine):
-    """`earn` as a command books as of now; late events are the business of other tests."""
+    """`earn` as a command books as of now, and takes no points that expire before they mature: other tests see to those."""
 
     late_hours = (0,)
     thread: ClassVar[ServiceThread]
@@ -23,6 +24,21 @@ class ServiceMachine(LedgerMachine):
     def port(self, *, eager: bool, batching: bool) -> LedgerPort:
         self.service_ledger = ServiceLedger(self.thread, repeating=eager, together=batching)
         return self.service_ledger
+
+    def _earn(
+        self,
+        key: str,
+        amount: int,
+        *,
+        hold: timedelta | None = None,
+        until_matured: bool = False,
+        lasts: int | None = None,
+        **more: Any,
+    ) -> None:
+        waits = CURRENCIES[key].hold if hold is None else hold
+        if waits and not until_matured and lasts is not None and timedelta(hours=lasts) <= waits:
+            lasts = None
+        super()._earn(key, amount, hold=hold, until_matured=until_matured, lasts=lasts, **more)
 
     def teardown(self) -> None:
         if hasattr(self, "service_ledger"):

@@ -37,7 +37,7 @@ CONFLICTS: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 SLOW: Final = frozenset({LOCK_NOT_AVAILABLE, QUERY_CANCELED})
 # Connection exceptions, insufficient resources, operator intervention, system errors.
 UNAVAILABLE_CLASSES: Final = frozenset({"08", "53", "57", "58", "F0", "XX"})
-SESSION_ENDED: Final = ("08", "57P")
+SESSION_ENDED: Final = ("08", "57P", "25P04")
 # At COMMIT these say for certain that nothing was committed: data, constraint and conflict errors.
 ROLLED_BACK_CLASSES: Final = frozenset({"22", "23", "40"})
 
