@@ -34,6 +34,8 @@ def settled(merge: MergeOut, state: MemberState, states: Mapping[UUID, MemberSta
     Repeating a merge stays the same merge after the one merged into went on itself. `states` holds the whole of both paths.
     Raises `MemberErased`.
     """
+    if merge.into_id == state.id:
+        return merge  # into itself: a mistake, also after the member went elsewhere
     end = _end(states[merge.into_id], states)
     if state.merged_into is not None and _end(state, states).id == end.id:
         return replace(merge, into_id=state.merged_into)
