@@ -16,7 +16,7 @@ IDS = {name: UUID(int=number) for number, name in enumerate(NAMES, start=1)}
 
 def states(merged: str) -> dict[UUID, MemberState]:
     """From `ab bc`: a was merged into b, b into c."""
-    into = {IDS[source]: IDS[target] for source, target in merged.split()}
+    into = {IDS[pair[0]]: IDS[pair[1]] for pair in merged.split()}
     return {
         identifier: MemberState(identifier, 0, "user", name, merged_into=into.get(identifier))
         for name, identifier in IDS.items()
@@ -37,6 +37,6 @@ def states(merged: str) -> dict[UUID, MemberState]:
 )
 def test_a_merge_leads_to_what_the_other_has_become(merged: str, asked: str, leads_to: str) -> None:
     known = states(merged)
-    source, target = (IDS[name] for name in asked)
+    source, target = IDS[asked[0]], IDS[asked[1]]
     merge = MergeOut(MemberRef("user", asked[1]), target)
     assert settled(merge, known[source], known).into_id == IDS[leads_to]
