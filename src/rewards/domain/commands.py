@@ -61,10 +61,16 @@ class MemberRef:
         return cls(kind, rest)
 
     def __str__(self) -> str:
+        return self.text(self.kind, self.external_id)
+
+    @staticmethod
+    def text(kind: str, external_id: str) -> str:
         """The shortest text that `parse` reads as this member."""
-        kind, colon, _ = self.external_id.partition(":")
-        plain = self.kind == "user" and not (colon and kind in KINDS)
-        return self.external_id if plain else f"{self.kind}:{self.external_id}"
+        if kind == "user":
+            prefix, colon, _ = external_id.partition(":")
+            if not (colon and prefix in KINDS):
+                return external_id
+        return f"{kind}:{external_id}"
 
 
 @dataclass(frozen=True, slots=True)

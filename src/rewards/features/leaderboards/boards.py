@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from secrets import token_hex
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -116,6 +115,4 @@ async def _unlock(connection: AsyncConnection, numbers: Sequence[int]) -> None:
 
 def score_of(row: Any) -> Score:
     """A row of scores as the board holds it."""
-    member: UUID = row.member_id
-    name = str(MemberRef(row.kind, row.external_id))
-    return Score(member, row.score, row.achieved_at, name)
+    return Score(row["member_id"], row["score"], row["achieved_at"], MemberRef.text(row["kind"], row["external_id"]))

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -76,20 +76,22 @@ async def read_loads(connection: AsyncConnection, boards: Sequence[tuple[Kept, s
 
 
 async def _read_scores(connection: AsyncConnection, places: Sequence[tuple[Load, SetId, Changed]]) -> None:
-    asked: list[tuple[Any, ...]] = [
-        (number, bucket, member)
-        for number, (_, _, changed) in enumerate(places, start=1)
-        for member, bucket in changed.buckets.items()
-    ]
-    if not asked:
+    numbers: list[int] = []
+    buckets: list[int] = []
+    members: list[UUID] = []
+    for number, (_, _, changed) in enumerate(places, start=1):
+        numbers += [number] * len(changed.buckets)
+        buckets += changed.buckets.values()
+        members += changed.buckets
+    if not members:
         return
     sets = [
         (of.board.program_id, of.board.key, load.board.board.id, load.board.board.sealed_until, of.period, of.part)
         for load, of, _ in places
     ]
-    columns = [list(column) for column in (*zip(*asked, strict=True), *zip(*sets, strict=True))]
-    for row in await rows(connection, queries.MARKED_SCORES, *columns):
-        places[row.number - 1][2].scores.append(score_of(row))
+    columns = [list(column) for column in zip(*sets, strict=True)]
+    for row in await rows(connection, queries.MARKED_SCORES, numbers, buckets, members, *columns):
+        places[row["number"] - 1][2].scores.append(score_of(row))
 
 
 async def carry(ranking: Ranking, loads: Sequence[Load]) -> list[BaseException | None]:

@@ -136,24 +136,36 @@ SELECT count(*) AS marks, coalesce(bool_or(oldest.id = 0), false) AS whole FROM 
 ) oldest
 """
 
-_SCORES: Final = f"""
+_COUNTED: Final = f"""s.program_id = $1 AND s.board = $2 AND s.shown AND s.period <> ALL ($4::text[])
+  AND s.definition = {_ruling("$1", "$2", "s.period", "$3", "$5::timestamptz")}"""
+
+# A board in pages, in the order of the key, in all periods that are not frozen. Members are looked up after the page is cut: a
+# planner that may join first reads both tables whole for every page. Who is on no board any more has no kind.
+SCORES_PAGE: Final = f"""
+SELECT s.bucket, s.member_id, s.period, s.part, s.score, s.achieved_at, m.kind, m.external_id
+FROM (
+    SELECT s.bucket, s.member_id, s.period, s.part, s.score, s.achieved_at FROM leaderboard_score s
+    WHERE {_COUNTED} AND (s.bucket, s.member_id, s.period) > ($6, $7, $8)
+    ORDER BY s.bucket, s.member_id, s.period LIMIT $9
+) s
+LEFT JOIN LATERAL (
+    SELECT m.kind, m.external_id FROM member m
+    WHERE m.program_id = $1 AND m.bucket = s.bucket AND m.member_id = s.member_id AND m.merged_into IS NULL
+      AND m.erased_at IS NULL
+    LIMIT 1
+) m ON true
+ORDER BY s.bucket, s.member_id, s.period
+"""
+
+# The same of everybody in one bucket.
+SCORES_OF_BUCKET: Final = f"""
 SELECT s.bucket, s.member_id, s.period, s.part, s.score, s.achieved_at, m.kind, m.external_id
 FROM leaderboard_score s
 JOIN member m
     ON m.program_id = s.program_id AND m.bucket = s.bucket AND m.member_id = s.member_id AND m.merged_into IS NULL
    AND m.erased_at IS NULL
-WHERE s.program_id = $1 AND s.board = $2 AND s.shown AND s.period <> ALL ($4::text[])
-  AND s.definition = {_ruling("$1", "$2", "s.period", "$3", "$5::timestamptz")}
+WHERE {_COUNTED} AND s.bucket = $6
 """
-
-# A board in pages, in the order of the key, and everybody of one bucket; in all periods that are not frozen.
-SCORES_PAGE: Final = (
-    _SCORES
-    + """  AND (s.bucket, s.member_id, s.period) > ($6, $7, $8)
-ORDER BY s.bucket, s.member_id, s.period LIMIT $9
-"""
-)
-SCORES_OF_BUCKET: Final = _SCORES + "  AND s.bucket = $6"
 
 MARKED_MEMBERS: Final = """
 SELECT marked.member_id, d.period, d.part

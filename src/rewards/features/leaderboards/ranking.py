@@ -122,8 +122,7 @@ class SetId:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """A member's score as PostgreSQL has it. `name` is what the board shows for the member to those who may know."""
 
     member: UUID

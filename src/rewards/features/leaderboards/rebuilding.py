@@ -47,8 +47,9 @@ async def rebuild(
     last: tuple[int, UUID, str] | None = (-1, UUID(int=0), "")
     while last is not None:
         found = await rows(connection, queries.SCORES_PAGE, *_asked(board, frozen), *last, PAGE_SCORES)
-        await build.add([(SetId(board.id, row.period, row.part), score_of(row)) for row in found])
-        entries += len(found)
+        shown = [(SetId(board.id, row.period, row.part), score_of(row)) for row in found if row.kind is not None]
+        await build.add(shown)
+        entries += len(shown)
         last = (found[-1].bucket, found[-1].member_id, found[-1].period) if len(found) == PAGE_SCORES else None
         told(last[0] if last is not None else BUCKETS, entries)
     await build.install(moment.now)
