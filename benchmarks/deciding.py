@@ -24,7 +24,7 @@ from rewards.http.server import keep_for_good
 
 MEMBERS: Final = 2_000
 BATCH: Final = 100
-ROUNDS: Final = 10
+ROUNDS: Final = 30
 BEGINNING: Final = datetime(2026, 11, 21, 10, tzinfo=UTC)
 STEP: Final = timedelta(seconds=1)
 _KEY: Final = bytes(32)

@@ -43,7 +43,7 @@ class Size:
     warmup_seconds: float = 5
     seconds: float = 20
     pgbench_seconds: int = 10
-    apply_events: int = 40_000
+    apply_events: int = 120_000
     simulated_events: int = 1_000_000
     growth_members: tuple[int, int] = (10_000, 1_000_000)
     growth_events_each: int = 10
@@ -64,7 +64,7 @@ QUICK: Final = Size(
     warmup_seconds=2,
     seconds=6,
     pgbench_seconds=4,
-    apply_events=10_000,
+    apply_events=30_000,
     simulated_events=50_000,
     growth_members=(1_000, 20_000),
     growth_rounds=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -108,13 +109,12 @@ class Work:
         self.counters = counters
         self.actor = actor
         self.id = self.cause = ids.next()
-        member = state.id
         self.draft = Draft(
             state.wallet,
             now=now,
             seq=state.seq,
             next_id=ids.next,
-            lot_id=lambda material: ids.lot(member, material),
+            lot_id=partial(ids.lot, state.id),
         )
         self.zone = ZoneInfo(state.timezone) if state.timezone else program.zone
         self.metrics = state.metrics
@@ -194,7 +194,7 @@ class Work:
     def origin(
         self, source: str, *, reference: str | None = None, reason: str | None = None, note: str | None = None
     ) -> Origin:
-        return Origin(source=source, actor=self.actor, reason=reason, reference=reference, note=note, event=self.cause)
+        return Origin(source, self.actor, reason, reference, note, self.cause)
 
     def ledger_effect(self, transaction: Transaction, *, name: str, cause: Cause | None = None, **more: Any) -> Effect:
         """Records what a transaction did for the member, and returns the effect."""

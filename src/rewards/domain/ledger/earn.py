@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -40,7 +40,8 @@ def earn(
     """
     check_amount(amount)
     check_room(draft.peek(currency.key), amount)
-    matures_at, expiry = term(currency, effective_at, zone=zone, hold=hold, expires=expires)
+    day = effective_at.astimezone(zone).date()
+    matures_at, expiry = term(currency, effective_at, zone=zone, hold=hold, expires=expires, day=day)
     if until_matured:
         matures_at = None
     entry = Entry(draft, currency.key)
@@ -50,7 +51,6 @@ def earn(
         )
         draft.add_lot(lot)
     else:
-        day = effective_at.astimezone(zone).date()
         lot = _day_lot(draft, currency.key, origin.source, expiry, local_midnight(day, zone))
     issue(entry, Book.ISSUED, lot, amount, waits=until_matured or lot.matures_at is not None)
     entry.touch()
@@ -64,10 +64,14 @@ def term(
     zone: ZoneInfo,
     hold: timedelta | None = None,
     expires: OwnExpiry | datetime = None,
+    day: date | None = None,
 ) -> tuple[datetime | None, datetime | None]:
-    """From when points that are earned at `effective_at` can be spent (None: at once), and until when (None: for ever)."""
+    """From when points that are earned at `effective_at` can be spent (None: at once), and until when (None: for ever).
+
+    `day` is that of `effective_at` in `zone`, from a caller who knows it.
+    """
     chosen = currency.expires if expires is None else expires
-    expiry = chosen if isinstance(chosen, datetime) else expires_at(chosen, effective_at, zone)
+    expiry = chosen if isinstance(chosen, datetime) else expires_at(chosen, effective_at, zone, day)
     waits = currency.hold if hold is None else hold
     return effective_at + waits if waits else None, expiry
 

@@ -25,19 +25,22 @@ _LEAP_DAY: Final = (2, 29)
 _NOT_BY_LOT: Final = (ExpiresInactive, ExpiresNever)
 
 
-def expires_at(expiry: Expiry | ExpiresNever, earned_at: datetime, zone: ZoneInfo) -> datetime | None:
+def expires_at(
+    expiry: Expiry | ExpiresNever, earned_at: datetime, zone: ZoneInfo, day: date | None = None
+) -> datetime | None:
     """The moment (UTC) from which points earned at `earned_at` (aware) are expired, None for never.
 
-    Inactivity gives None as well: it expires the account, not the lot (see `inactive_at`).
+    Inactivity gives None as well: it expires the account, not the lot (see `inactive_at`). `day` is the day of `earned_at`
+    in `zone`, from a caller who knows it.
     """
     if expiry is None or isinstance(expiry, _NOT_BY_LOT):
         return None
     try:
         if isinstance(expiry, ExpiresOn):
-            return _end_of_next(expiry, earned_at.astimezone(zone).date(), zone)
+            return _end_of_next(expiry, day or earned_at.astimezone(zone).date(), zone)
         if expiry.round is not Round.NONE and not expiry.length:
             # Whole months depend on the day alone, so that most earns of a day find the answer.
-            return _end_of_period(earned_at.astimezone(zone).date(), expiry.months, expiry.round, zone)
+            return _end_of_period(day or earned_at.astimezone(zone).date(), expiry.months, expiry.round, zone)
         moment = _later(earned_at, expiry.months, expiry.length, zone)
         if expiry.round is Round.NONE:
             return moment

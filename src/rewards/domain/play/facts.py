@@ -62,6 +62,8 @@ class EventFacts:
         """The value, or None where there is none (no value yet, or a split metric that this event does not name)."""
         work = self._work
         metric = work.program.metrics.get(key)
+        if metric is not None and metric.by is None:
+            return read(metric, work.metrics.get(metric.id), at=self.at, zone=work.zone)
         if metric is None and key.endswith(_PREVIOUS):
             metric = work.program.metrics[key.removesuffix(_PREVIOUS)]
             if metric.by is not None and metric.key not in self._by:

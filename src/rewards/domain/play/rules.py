@@ -57,7 +57,7 @@ def _run(
     line: dict[str, Any],
 ) -> str:
     occurred_at = facts.at
-    if closed := _closed(work, rule, occurred_at):
+    if (rule.starts or rule.ends or work.program.paused) and (closed := _closed(work, rule, occurred_at)):
         return closed
     when = rule.when
     if when is not None and not _holds(when, bound, line):
