@@ -1,4 +1,4 @@
-"""The member row: the lock that everything of a member stands behind, and the compact state that deciding needs."""
+"""The member row: the version and the lock that everything of a member stands behind, and the compact state that deciding needs."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ member = Table(
     moment("erased_at", nullable=True),
     moment("created_at"),
     postgresql_with={"fillfactor": "70"},
-    comment="One per program and external id. Locked FOR UPDATE by every command.",
+    comment="One per program and external id. What the member owns changes only together with this row, which is locked by what writes.",
 )
