@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog.testing import capture_logs
 from tests.service import Live
 
-from rewards.db.transact import UnknownCommit, transact_at_once
+from rewards.db.transact import DatabaseUnavailable, UnknownCommit, transact_at_once
 from rewards.domain.commands import Earn, Event, MemberRef
 from rewards.domain.errors import IdentityConflict, RewardsError
 from rewards.pipeline import batch
@@ -69,6 +69,28 @@ async def test_after_an_unknown_commit_each_command_has_one_first_answer(
     results = await shop.service.intake.many(shop.program_id, sent)
     assert lost == 1
     assert [status(result) for result in results] == heard
+
+
+async def test_what_nobody_could_find_out_is_not_said_to_have_changed_nothing(
+    shop: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit happens, its answer is lost, and the database is away for longer than anybody waits."""
+    done: list[Any] = []
+
+    async def lose_the_answer_and_the_database(
+        engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Any]]
+    ) -> Any:
+        if done:
+            raise DatabaseUnavailable("The database cannot be reached.")
+        done.append(await transact_at_once(engine, work))
+        raise UnknownCommit("The connection ended during the commit; the change may have been made.")
+
+    monkeypatch.setattr(batch, "transact_at_once", lose_the_answer_and_the_database)
+    [result] = await shop.service.intake.many(shop.program_id, [earned("away", "a")])
+    assert status(result) == UnknownCommit.code
+    monkeypatch.undo()
+    [result] = await shop.service.intake.many(shop.program_id, [earned("away", "a")])
+    assert status(result) == AGAIN
 
 
 async def test_a_failed_batch_is_logged_without_what_the_database_quotes(

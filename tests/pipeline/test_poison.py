@@ -13,7 +13,9 @@ from tests.service import live, service_settings
 
 from rewards.db.transact import DatabaseUnavailable, transact_at_once
 from rewards.domain.commands import Cause, Command, Earn, MemberRef
+from rewards.domain.errors import RewardsError
 from rewards.pipeline import batch
+from rewards.pipeline.attempt import TooManyAttempts
 from rewards.pipeline.batch import CannotStore
 from rewards.pipeline.intake import Addressed
 from rewards.pipeline.submission import Receipt
@@ -52,16 +54,17 @@ async def test_poison_spoils_no_other(migrated_url: str, redis_url: str, poison:
         assert (row.command, row.sqlstate[:2]) == ("Earn", "22")
 
 
+@pytest.mark.parametrize("trouble", [DatabaseUnavailable, TooManyAttempts])
 async def test_the_half_that_is_committed_hears_so_when_the_other_cannot_be_done(
-    migrated_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, trouble: type[RewardsError]
 ) -> None:
-    """The database goes away after the first half of a batch that poison has split."""
+    """The database goes away, or gets too busy, after the first half of a batch that poison has split."""
     committed = 0
 
     async def gone_after_the_first_half(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
         nonlocal committed
         if committed:
-            raise DatabaseUnavailable("The database ended the connection; nothing was changed.")
+            raise trouble("nothing was changed")
         done = await transact_at_once(engine, work)
         committed += 1
         return done
@@ -73,5 +76,5 @@ async def test_the_half_that_is_committed_hears_so_when_the_other_cannot_be_done
         ]
         monkeypatch.setattr(batch, "transact_at_once", gone_after_the_first_half)
         results = await running.service.intake.many(running.program_id, addressed)
-        assert [type(result) for result in results] == [Receipt, Receipt, DatabaseUnavailable, DatabaseUnavailable]
+        assert [type(result) for result in results] == [Receipt, Receipt, trouble, trouble]
         assert [await running.balance(f"split-{number}") for number in range(4)] == [5, 6, 0, 0]

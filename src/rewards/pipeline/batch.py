@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rewards.db.transact import StorageError, UnknownCommit, is_data_error, sqlstate, transact, transact_at_once
+from rewards.db.transact import UnknownCommit, is_data_error, sqlstate, transact, transact_at_once
 from rewards.domain.commands import MergeOut
 from rewards.domain.errors import RewardsError
 from rewards.pipeline.attempt import ATTEMPTS_MAX, Attempt, BatchResult, Plan, StartOver, TooManyAttempts
@@ -55,7 +55,7 @@ class Batches:
         self._parts = tuple(parts)
 
     async def run(self, submissions: Sequence[Submission]) -> BatchResult:
-        """Raises `StorageError` when nothing was changed or, as `UnknownCommit`, nobody can tell."""
+        """Raises `StorageError` and `TooManyAttempts` when nothing was changed, and `UnknownCommit` when nobody can tell."""
         try:
             return await self._attempts(submissions)
         except DBAPIError as error:
@@ -75,7 +75,7 @@ class Batches:
             second = await self.run(rest)
         except UnknownCommit:
             raise  # all of them are run again; the first half is found done
-        except StorageError as error:
+        except RewardsError as error:
             # The first half is committed, and its callers are told so.
             second = BatchResult(dict.fromkeys(rest, error), [])
         return BatchResult({**first.results, **second.results}, second.deferred)

@@ -114,22 +114,27 @@ class _Lane:
         self.waiting.extendleft((item, futures[item]) for item in reversed(done[1]))
 
     async def _durable(self, submissions: Sequence[Submission]) -> tuple[dict[Submission, Result], list[Submission]]:
-        """Runs again after a commit whose outcome is unknown: the dedup rows decide, and what had happened answers as it did."""
-        rerun = False
+        """Runs again after a commit whose outcome is unknown: the dedup rows decide, and what had happened answers as it did.
+
+        Raises `UnknownCommit` where that cannot be found out: what failed last only knows that it changed nothing itself.
+        """
+        unknown: UnknownCommit | None = None
         for attempt in range(RERUNS_MAX + 1):
             try:
                 done = await self._batches.run(submissions)
-            except UnknownCommit:
+            except UnknownCommit as error:
                 if attempt == RERUNS_MAX:
                     raise
-                rerun = True
+                unknown = error
                 await asyncio.sleep(0.05 * 2**attempt)
-            except StorageError:
-                if not rerun or attempt == RERUNS_MAX:
+            except StorageError as error:
+                if unknown is None:
                     raise
+                if attempt == RERUNS_MAX:
+                    raise unknown from error
                 await asyncio.sleep(0.25 * 2**attempt)
             else:
-                return _first_answers(submissions, done.results) if rerun else done.results, done.deferred
+                return _first_answers(submissions, done.results) if unknown else done.results, done.deferred
         raise AssertionError("unreachable")
 
 
