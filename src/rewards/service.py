@@ -44,7 +44,7 @@ WRITES = (
     *progress_rows.ROWS,
     *leaderboard_rows.ROWS,
 )
-"""What every slice writes in the batch's one statement."""
+"""What every slice writes in the batch's one statement. The exact ones lock what others may want too, in this order."""
 
 
 def compiled(document: dict[str, Any], version: int, paused: frozenset[str]) -> Program:

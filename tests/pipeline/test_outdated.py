@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,10 +19,10 @@ from rewards.domain.errors import RewardsError
 from rewards.domain.ids import bucket_of
 from rewards.features.ledger.verification import Verification
 from rewards.pipeline import attempt
+from rewards.pipeline.counters import candidate_keys
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.lookup import standing_still
 from rewards.pipeline.submission import Result
-from rewards.pipeline.write_batch import write
 
 PROGRAM = """
 rewards: 1
@@ -78,16 +78,21 @@ async def verify_clean(running: Live) -> None:
     assert [*(finding for findings in found for finding in findings), *await verification.house()] == []
 
 
-def between(monkeypatch: pytest.MonkeyPatch, running: Live, interfere: Callable[[], Awaitable[object]]) -> None:
-    """Interferes once, after the next batch has decided and before it writes."""
-    left = [interfere]
+def before(monkeypatch: pytest.MonkeyPatch, step: str, interfere: Callable[[], Awaitable[object]]) -> None:
+    """Interferes once, before the next batch that comes to this step of an attempt takes it."""
+    left, take = [interfere], getattr(attempt, step)
 
-    async def interfere_and_write(*arguments: Any, **named: Any) -> None:
+    async def interfere_and_take(*arguments: Any, **named: Any) -> Any:
         if left:
             await left.pop()()
-        await write(*arguments, **named)
+        return await take(*arguments, **named)
 
-    monkeypatch.setattr(attempt, "write", interfere_and_write)
+    monkeypatch.setattr(attempt, step, interfere_and_take)
+
+
+def between(monkeypatch: pytest.MonkeyPatch, interfere: Callable[[], Awaitable[object]]) -> None:
+    """Interferes once, after the next batch has decided and before it writes."""
+    before(monkeypatch, "write", interfere)
 
 
 def outdated(running: Live, check: str) -> float:
@@ -167,7 +172,7 @@ async def test_the_batch_begins_anew(
     async def interfering() -> None:
         told_others.append(await interfere(running, member))
 
-    between(monkeypatch, running, interfering)
+    between(monkeypatch, interfering)
     assert await run(running, member, command, "a") == heard
     assert outdated(running, check) == 1
     assert len(told_others) == 1
@@ -201,7 +206,7 @@ async def test_who_stands_still_hears_nothing_that_changes_later(
         ref = MemberRef.parse("watched")
         moments.append(await standing_still(service.engine, service.programs, running.program_id, ref, read))
 
-    between(monkeypatch, running, look)
+    between(monkeypatch, look)
     assert await run(running, "watched", EARN, "a") == "processed"
     assert outdated(running, "members") == 1
     async with service.engine.connect() as connection:
@@ -232,13 +237,13 @@ async def test_a_change_under_way_is_waited_for(running: Live, monkeypatch: pyte
             await other.execute(text(change if known else make), values)
             ours.set()
 
-        between(monkeypatch, running, interfere)
+        between(monkeypatch, interfere)
         deciding = asyncio.create_task(run(running, "contended", EARN, "a"))
         await ours.wait()
         await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
         assert not deciding.done()
     assert await deciding == "processed"
-    assert outdated(running, "members") == 1
+    assert outdated(running, "members" if known else "new_members") == 1
     async with service.engine.connect() as connection:
         seq = await connection.execute(
             text("SELECT seq FROM member WHERE program_id = :program AND member_id = :member"), values
@@ -266,7 +271,7 @@ async def test_a_refusal_of_somebody_new_and_a_repetition_after_a_merge_are_one_
             await other.execute(text(lock), {"id": program_id})
             ours.set()
 
-        between(monkeypatch, running, interfere)
+        between(monkeypatch, interfere)
         deciding = asyncio.create_task(service.batches.run(items))
         await ours.wait()
         await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -277,3 +282,84 @@ async def test_a_refusal_of_somebody_new_and_a_repetition_after_a_merge_are_one_
     await running.worker.run_due()
     assert await running.balance("into-broke") == 0
     await verify_clean(running)
+
+
+LOCK_FRESH = "SELECT 1 FROM member WHERE program_id = :id AND external_id = 'fresh' FOR UPDATE"
+CLAIM_WON = "UPDATE counter SET used = used WHERE program_id = :id AND key LIKE 'win/%'"
+
+
+async def hold(other: AsyncConnection, sql: str, **values: Any) -> None:
+    """Locks something, and what is locked by somebody else from then on is waited for less long than a deadlock is found."""
+    await other.execute(text("SET LOCAL lock_timeout = '500ms'"))
+    await other.execute(text(sql), values)
+
+
+@pytest.mark.parametrize("step", ["load_members", "write"])
+async def test_who_has_locked_a_budget_does_not_wait_for_a_member(
+    running: Live, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A budget was short and is locked. The member is new, and made before it is loaded or before it is written; whoever holds it
+    by then claims the budget too, and is not waited for in vain."""
+    service, program_id = running.service, running.program_id
+    async with transaction(service.engine) as other:
+        held = asyncio.Event()
+
+        async def make_and_hold() -> None:
+            await run(running, "fresh", EARN, "b")
+            await hold(other, LOCK_FRESH, id=program_id)
+            held.set()
+
+        async def use_up() -> None:
+            await run(running, "not-fresh", WON, "c")
+            before(monkeypatch, step, make_and_hold)
+
+        between(monkeypatch, use_up)
+        deciding = asyncio.create_task(run(running, "fresh", WON, "a"))
+        await held.wait()
+        await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+        await other.execute(text(CLAIM_WON), {"id": program_id})
+    assert await deciding == "processed"
+    assert outdated(running, "claims") == 1
+    assert await running.balance("fresh") == 5
+    await verify_clean(running)
+
+
+WAITING = """
+  - key: thanks
+    on: played
+    delay: 30h
+    budget: {points: 100, currency: points, per: day}
+    then: [{earn: {currency: points, amount: 3}}]
+"""
+
+
+async def test_budgets_are_locked_in_one_order(
+    migrated_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time passes while a budget is locked that was short, and what has waited needs another, of a day that nobody thought of."""
+    async with live(service_settings(migrated_url, redis_url), PROGRAM + WAITING, kind="sandbox") as running:
+        service, program_id = running.service, running.program_id
+        published = await service.programs.get(program_id)
+        await run(running, "patient", PLAYED, "before")
+        days = candidate_keys(published.program, [datetime.now(UTC) + timedelta(hours=30)])
+        [thanks] = [key for key in days if key.startswith("thanks/")]
+        make = "INSERT INTO counter (program_id, key, used, total) VALUES (:id, :key, 0, 100)"
+        skip = "UPDATE program SET clock_offset = clock_offset + interval '3 days' WHERE id = :id"
+        async with transaction(service.engine) as other:
+            held = asyncio.Event()
+
+            async def use_up_and_skip() -> None:
+                await run(running, "not-patient", WON, "b")
+                async with transaction(service.engine) as moving:
+                    await moving.execute(text(skip), {"id": program_id})
+                await hold(other, make, id=program_id, key=thanks)
+                held.set()
+
+            between(monkeypatch, use_up_and_skip)
+            deciding = asyncio.create_task(run(running, "patient", WON, "a"))
+            await held.wait()
+            await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+            await other.execute(text(CLAIM_WON), {"id": program_id})
+        assert await deciding == "processed"
+        assert await running.balance("patient") == 2 + 3 + 10
+        await verify_clean(running)

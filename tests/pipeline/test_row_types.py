@@ -1,4 +1,4 @@
-"""The rows that slices write, and the composite types in the database that carry them, say the same."""
+"""The rows that slices write, and the composite types in the database that carry them, say the same; and their order."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ async def test_a_slice_writes_what_its_type_holds(migrated_url: str, rows: Rows)
         found = (await connection.execute(text(ATTRIBUTES), {"name": rows.row_type})).all()
     await engine.dispose()
     assert tuple((name, SHORT.get(kind, kind)) for name, kind in found) == rows.columns
+
+
+def test_what_others_may_want_too_is_locked_in_one_order() -> None:
+    """Whoever locks a short budget beforehand waits for new members and keys after it, as everybody does."""
+    assert [rows.name for rows in WRITES if rows.exact] == ["claims", "new_members", "dedups"]

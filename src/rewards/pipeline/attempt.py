@@ -90,7 +90,6 @@ class Attempt:
 
     async def run_at_once(self, connection: AsyncConnection) -> BatchResult:
         """Reads and decides without a lock; what it writes commits by itself."""
-        self.locked = False
         await self._load(connection, {item.row_id for item in self.submissions})
         await self._decide_all(connection)
         until = self.clock.wall + timedelta(seconds=DECIDED_SECONDS_MAX)
@@ -98,13 +97,12 @@ class Attempt:
         return BatchResult(self.results, self.deferred)
 
     async def run_locked(self, connection: AsyncConnection) -> BatchResult:
-        """One transaction that locks the members first."""
-        self.locked = True
+        """One transaction that locks the members first, then the counters of budgets that were short."""
         wanted = {item.row_id for item in self.submissions}
         merges = [item for item in self.submissions if isinstance(item.command, MergeOut)]
         merging = await self._merge_paths(connection, merges) if merges else set()
-        await lock_members(connection, self.published.program_id, wanted | merging)
-        await self._load(connection, wanted | merging)
+        locked = await lock_members(connection, self.published.program_id, wanted | merging)
+        await self._load(connection, wanted | merging, locked=locked)
         if any(self.states[member].merged_into not in {None, *merging} for member in merging):
             raise StartOver  # the end of a path was merged while we waited for its lock
         await self._decide_all(connection)
@@ -117,7 +115,9 @@ class Attempt:
         if self.writes.decided or not repeated:
             await write(connection, self.parts, self.writes, Basis(self.loaded.versions, until), send=send)
 
-    async def _load(self, connection: AsyncConnection, members: set[UUID]) -> None:
+    async def _load(self, connection: AsyncConnection, members: set[UUID], *, locked: int | None = None) -> None:
+        """`locked` is how many of the members were locked before; None where nothing is."""
+        self.locked = locked is not None
         self.results: dict[Submission, Result] = {}
         self.deferred: list[Submission] = []
         program_id = self.published.program_id
@@ -128,6 +128,8 @@ class Attempt:
         if self.clock.revision != self.published.revision:
             self.newer_revision = self.clock.revision
             raise StartOver
+        if locked is not None and locked < len(self.states):
+            raise StartOver  # one was made since: it would be locked after the counters, whose order is the other way
         unknown = self._add_unknown()
         self.writes = Writes(program_id, self.published.program, self.published.identity, unknown=unknown)
         await self._forward_merged(connection)
@@ -259,10 +261,11 @@ class Attempt:
     ) -> None:
         if wanted.counter is not None:
             more = frozenset({wanted.counter})
+            if self.plan.locked_counters:
+                self.plan.locked_counters |= more
+                raise StartOver  # counters are locked all at once, in the order of their keys
             self.counter_keys |= more
-            self.counters.update(
-                await read_counters(connection, item.program_id, more, lock=bool(self.plan.locked_counters))
-            )
+            self.counters.update(await read_counters(connection, item.program_id, more, lock=False))
             return
         if item.row_id in self.writes.members:
             raise wanted

@@ -58,10 +58,12 @@ class Loaded:
     versions: dict[UUID, int | None]
 
 
-async def lock_members(connection: AsyncConnection, program_id: int, members: Iterable[UUID]) -> None:
-    """Locks the members that exist, in key order: ids sort by (bucket, id) by themselves."""
+async def lock_members(connection: AsyncConnection, program_id: int, members: Iterable[UUID]) -> int:
+    """Locks the members that exist, in key order: ids sort by (bucket, id) by themselves. Returns how many they are."""
     keys = sorted(members)
-    await rows(connection, queries.LOCK_MEMBERS, program_id, [bucket_of(member) for member in keys], keys)
+    [row] = await rows(connection, queries.LOCK_MEMBERS, program_id, [bucket_of(member) for member in keys], keys)
+    locked: int = row.locked
+    return locked
 
 
 async def touch_member(connection: AsyncConnection, program_id: int, member: UUID) -> None:

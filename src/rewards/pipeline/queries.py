@@ -8,7 +8,7 @@ the planner believes of a table's size, it has no other way than the index, key 
 from typing import Final
 
 LOCK_MEMBERS: Final = """
-SELECT count(*), pg_current_xact_id()
+SELECT count(*) AS locked, pg_current_xact_id()
 FROM unnest($2::smallint[], $3::uuid[]) AS k (bucket, member_id)
 CROSS JOIN LATERAL (
     SELECT 1 FROM member m

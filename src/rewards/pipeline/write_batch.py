@@ -85,7 +85,6 @@ class Outdated(Exception):
 
 MEMBERS_CHECK: Final = "members"
 TIME_CHECK: Final = "time"
-MEMBER_KEY: Final = "member_pkey"
 WRITE_REFUSED: Final = "RW001"
 """The SQLSTATE of `refuse_write`, the database's function that ends the statement."""
 
@@ -127,16 +126,21 @@ MEMBER_COLUMNS = (("bucket", "smallint"), ("member_id", "uuid"))
 
 
 _HELD: Final = """held AS MATERIALIZED (
-    SELECT m.xmin IS NOT DISTINCT FROM k.version AS same
+    SELECT coalesce(m.xmin, made.xmin) IS NOT DISTINCT FROM k.version AS same
     FROM unnest($2::smallint[], $3::uuid[], $4::xid[]) AS k (bucket, member_id, version)
     LEFT JOIN LATERAL (
         SELECT m.xmin FROM member m
-        WHERE m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+        WHERE k.version IS NOT NULL AND m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
         FOR UPDATE
     ) m ON true
+    LEFT JOIN LATERAL (
+        SELECT m.xmin FROM member m
+        WHERE k.version IS NULL AND m.program_id = $1 AND m.bucket = k.bucket AND m.member_id = k.member_id
+        OFFSET 0
+    ) made ON true
 )"""
 """Locks in the order of the keys. After a wait `xmin` is that of the row as it is now. Who was unknown has no version and must
-still have no row.
+still have no row; one that has come is not waited for, since whoever holds it may wait for a budget that is locked here already.
 """
 
 _CHECKS: Final = f"""SELECT CASE
@@ -187,6 +191,4 @@ async def write(
     except DBAPIError as error:
         if sqlstate(error) == WRITE_REFUSED:
             raise Outdated(str(error.orig)) from error
-        if getattr(error.orig, "constraint_name", None) == MEMBER_KEY:
-            raise Outdated(MEMBERS_CHECK) from error  # somebody else made the same member
         raise

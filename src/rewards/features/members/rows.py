@@ -51,11 +51,12 @@ _NEW: Final = (*MEMBER_COLUMNS, ("kind", "text"), ("external_id", "text"), *_CHA
 _MEMBER: Final = (*MEMBER_COLUMNS, ("kind", "text"), *_CHANGING, ("created_at", "timestamptz"))
 
 ROWS: Final = (
-    # Whoever makes the same member meanwhile is waited for here, in key order, before anything else is written.
+    # Whoever makes the same member meanwhile is waited for here, in key order; then there is a row, and nothing is written.
     Rows(
         name="new_members",
         columns=_NEW,
-        sql=insert("member", _NEW, also={"created_at": "now()"}) + " ORDER BY bucket, member_id RETURNING 1",
+        sql=insert("member", _NEW, also={"created_at": "now()"}) + " ORDER BY bucket, member_id"
+        " ON CONFLICT (program_id, bucket, member_id) DO NOTHING RETURNING 1",
         collect=_new_members,
         exact=True,
     ),
