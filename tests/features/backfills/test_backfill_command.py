@@ -15,6 +15,15 @@ from tests.command import run
 from tests.features.backfills.test_backfills import BADGE, HEAD, METRICS, PROGRAM, RULES, metrics, publish
 from tests.service import SECRET_KEY, EventFactory, Live, live, service_settings
 
+BEGINNING = """
+  awards: {count: badge.awarded}
+  either: {count: [ordered, badge.awarded]}
+"""
+BADGES = """
+  awarded: {metric: awards, levels: [5]}
+  given: {levels: [{name: One}]}
+"""
+"""Of what was before them nothing is recorded by itself."""
 COUNT = 130
 """Members: two pages and a part."""
 
@@ -95,7 +104,7 @@ async def test_publishing_tells_what_a_backfill_can_make_up_for(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     async with live(service_settings(migrated_url, redis_url), PROGRAM) as shop:
-        source = (HEAD + METRICS + BADGE + RULES).replace("key: fills", f"key: {shop.program_key}")
+        source = (HEAD + METRICS + BEGINNING + BADGE + BADGES + RULES).replace("key: fills", f"key: {shop.program_key}")
         drafted = await shop.client.post(
             "/v1/programs/versions", content=source, headers={"Content-Type": "application/yaml"}
         )

@@ -38,7 +38,7 @@ class BackfillRunning(Refusal):
 
 
 class NothingToBackfill(Refusal):
-    """The published version has no new metric, and nothing else that follows from metrics."""
+    """The published version has no new metric that recorded events count for, and nothing else that follows from metrics."""
 
     code = "nothing-to-backfill"
 
@@ -139,7 +139,9 @@ class Starter:
         else:
             wanted = {key: known[_known(key, known)] for key in wish.metrics}
         if not wanted and not program.mechanics:
-            raise NothingToBackfill("there is no new metric, and nothing else that follows from metrics")
+            raise NothingToBackfill(
+                "there is no new metric that recorded events count for, and nothing else that follows from metrics"
+            )
         for row, ids in counted:
             longer = sorted(key for key, metric_id in wanted.items() if metric_id in ids - kept)
             if longer and row.created_at < row.now - timedelta(days=self.kept_days):

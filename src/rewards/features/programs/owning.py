@@ -14,7 +14,7 @@ from rewards.domain.errors import Refusal
 from rewards.domain.program.check import Report
 from rewards.domain.program.compile import InvalidProgram
 from rewards.domain.program.diff import RESTARTS, Change, diff
-from rewards.domain.program.models.document import Document
+from rewards.domain.program.models.document import INTERNAL_EVENTS, Document
 from rewards.domain.program.problems import Problem, meant
 from rewards.features.programs import queries
 from rewards.features.programs.checking import Checker, TestReport
@@ -61,18 +61,27 @@ class Publication:
     version: VersionRow
     replaced: int | None
     changes: list[Change] | None
+    document: Document | None = None
+    """As published; None where there is nothing to compare it with."""
 
     @property
     def fresh(self) -> dict[str, list[str]]:
         """The metrics, badges and tiers that are new or count something else: a backfill makes up for what was before them.
 
-        Sections without any are left out.
+        Sections without any are left out, as is what a backfill cannot make up for.
         """
-        found: dict[str, list[str]] = {}
-        for change in self.changes or ():
-            if change.section in COUNTED and (change.kind == "added" or change.note == RESTARTS):
-                found.setdefault(change.section, []).append(change.key)
-        return {section: sorted(keys) for section, keys in found.items()}
+        if self.document is None or self.changes is None:
+            return {}
+        new = {
+            section: {
+                change.key
+                for change in self.changes
+                if change.section == section and (change.kind == "added" or change.note == RESTARTS)
+            }
+            for section in COUNTED
+        }
+        beginning = _begin_now(self.document, new["metrics"])
+        return {section: sorted(left) for section, keys in new.items() if (left := keys - beginning[section])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +149,18 @@ class Owner:
             return await queries.read_version(connection, self.program_id, number), before
 
         version, replaced = await transact(self.engine, store)
-        return Publication(version, replaced, await self._changes(replaced, document))
+        return await self._publication(version, replaced, document)
 
-    async def _changes(self, before: int | None, after: StoredDocument) -> list[Change] | None:
+    async def _publication(self, version: VersionRow, before: int | None, after: StoredDocument) -> Publication:
         if before is None:
-            return None
+            return Publication(version, before, None)
         async with reading(self.engine) as connection:
             replaced = await queries.read_document(connection, self.program_id, before)
         try:
-            return diff(parsed(replaced), parsed(after))
+            document = parsed(after)
+            return Publication(version, before, diff(parsed(replaced), document), document)
         except InvalidProgram:  # written for an older grammar: that must not keep anybody from publishing
-            return None
+            return Publication(version, before, None)
 
     async def check_publishable(self, source: bytes) -> None:
         """Raises `InvalidProgram` for mistakes, failing tests and another program's document."""
@@ -195,6 +205,21 @@ class Owner:
 
     async def _audit(self, connection: AsyncConnection, action: str, target: str, details: dict[str, Any]) -> None:
         await record_audit(connection, self.program_id, actor=self.actor, action=action, target=target, details=details)
+
+
+def _begin_now(document: Document, new_metrics: set[str]) -> dict[str, set[str]]:
+    """What begins with the version, since nothing recorded says what was before it, by section: metrics of internal events,
+    what goes by a new one of those, and badges that actions give.
+    """
+    metrics = {key for key, each in document.metrics.items() if not INTERNAL_EVENTS.keys().isdisjoint(each.events)}
+    unknown = metrics & new_metrics
+    badges = {key for key, each in document.badges.items() if each.metric is None or each.metric in unknown}
+    tiers = document.tiers
+    return {
+        "metrics": metrics,
+        "badges": badges,
+        "tiers": {"tiers"} if tiers is not None and tiers.qualify.metric in metrics else set(),
+    }
 
 
 async def rule_keys(connection: AsyncConnection, program_id: int) -> set[str]:

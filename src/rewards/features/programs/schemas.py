@@ -167,7 +167,7 @@ class Published(Version, frozen=True):
     changes: list[ChangeOut] | None
     backfill: dict[str, list[str]]
     """The metrics, badges and tiers, by section, that have not counted what was recorded before: `POST /v1/programs/backfills`
-    makes up for it."""
+    makes up for it. Left out is what begins with the version: metrics of internal events, and badges that actions give."""
 
 
 class DiffOut(Struct, frozen=True):
