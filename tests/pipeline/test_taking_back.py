@@ -17,6 +17,7 @@ from rewards.db.engine import database_url
 from rewards.db.transact import transact
 from rewards.domain.commands import MemberRef, MergeOut
 from rewards.domain.play.metrics import read
+from rewards.features.ledger.verification import Verification
 from rewards.pipeline.intake import Addressed
 from rewards.pipeline.lookup import find_wallet
 
@@ -215,3 +216,74 @@ async def test_what_time_counted_beside_an_event_that_does_not_count_is_counted_
     assert len(await refund(sprints, member, "a")) == (status == "processed")
     assert len(await refund(sprints, member, "b")) == 1
     assert await metrics(sprints, member) == {"names": 1, "latest": "sprint"}
+
+
+VIPS = """
+rewards: 1
+program: {key: vips, timezone: UTC, late_window: 72h}
+currencies: {points: {clawback: allow_debt}}
+events:
+  ordered: {properties: {order: string, segment: string}}
+  refunded: {properties: {order: string}}
+attributes: {vip: boolean}
+metrics:
+  entries: {count: segment.entered}
+  names: {distinct: [ordered, segment.entered], value: event.segment}
+  latest: {last: [ordered, segment.entered], value: event.segment}
+segments: {vip: member.vip, rich: balances.points >= 50}
+rules:
+  - {key: paid, on: ordered, then: [{earn: {currency: points, amount: 10, reference: event.order}}]}
+  - {key: refund, on: refunded, then: [{reverse: {reference: event.order}}]}
+  - {key: welcome, on: segment.entered, when: event.segment == "vip", then: [{earn: {currency: points, amount: 3}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+async def vips(shop: Live) -> AsyncIterator[Live]:
+    async with another(shop, VIPS) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("member", "path", "body", "segment"),
+    [
+        ("vera", "PATCH /v1/members/vera", {"attributes": {"vip": True}}, "vip"),
+        ("rita", "POST /v1/members/rita/earn", {"currency": "points", "amount": 50}, "rich"),
+    ],
+)
+async def test_what_a_command_counted_that_is_no_event_is_counted_anew(
+    vips: Live, member: str, path: str, body: dict[str, Any], segment: str
+) -> None:
+    method, _, url = path.partition(" ")
+    for _ in range(2):  # the same again changes nothing
+        answer = await vips.client.request(method, url, json=body, headers={"Idempotency-Key": f"of {member}"})
+        assert answer.status_code == 200, answer.text
+    assert await metrics(vips, member) == {"entries": 1, "names": 1, "latest": segment}
+    # The order says the same, so that nothing but what the command said is left when it is refunded.
+    await vips.event(type="ordered", member=member, properties={"order": "a", "segment": segment})
+    assert len(await refund(vips, member, "a")) == 1
+    assert await metrics(vips, member) == {"entries": 1, "names": 1, "latest": segment}
+    verification = Verification(vips.service.engine, await vips.service.programs.get(vips.program_id))
+    assert [each async for found in verification.each_bucket(await verification.buckets()) for each in found] == []
+
+
+async def test_what_a_command_counted_can_be_explained(vips: Live) -> None:
+    answer = await vips.client.patch(
+        "/v1/members/eva", json={"attributes": {"vip": True}}, headers={"Idempotency-Key": "of eva"}
+    )
+    assert answer.status_code == 200, answer.text
+    [kept] = (await vips.client.get("/v1/members/eva/events")).json()["items"]
+    assert (kept["type"], kept["sent_by"]) == ("time.passed", None)
+    assert kept["effects"] == answer.json()["effects"]
+    told = (await vips.client.get(f"/v1/members/eva/events/{kept['id']}?contributions=true")).json()
+    assert {each["metric"]: each["value"][0] for each in told["contributions"]}["latest"] == "vip"
+    assert [line["result"] for line in told["trace"] if line.get("rule") == "welcome"] == ["fired"]
+    assert [made["amount"] for made in told["transactions"]] == [3]
+    assert told["balances"]["points"]["available"] == 3
+    paid = (await vips.client.get(f"/v1/transactions/{told['transactions'][0]['id']}")).json()
+    assert paid["event"]["id"] == kept["id"]
+    reversal = await vips.client.post(
+        f"/v1/transactions/{paid['id']}/reverse", json={}, headers={"Idempotency-Key": "eva back"}
+    )
+    assert (reversal.status_code, reversal.json().get("effects")) == (200, None)
+    assert await metrics(vips, "eva") == {"entries": 1, "names": 1, "latest": "vip"}

@@ -46,6 +46,8 @@ class EventRecord:
     contributions: list[Any]
     sent_by: SentBy | None = None
     """None for what nobody sent: what time or a job did."""
+    answer: dict[str, Any] | None = None
+    """What is kept as its answer, where that is not the answer of the command."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from rewards.domain.outcome import EventRecord, Outcome, Status
 from rewards.domain.periods import iana_zone
 from rewards.domain.play import mechanics
 from rewards.domain.play.deciding import announce_segments, follow_emitted, place_in_segments
+from rewards.domain.recorded import TIME_PASSED
 from rewards.domain.work import Work, balances
 
 _LANGUAGE_TAG: Final = re.compile(
@@ -101,10 +102,6 @@ def finish_profile(work: Work) -> Outcome:
         "balances": balances(outcome.state, work.program),
     }
     return outcome
-
-
-TIME_PASSED: Final = "time.passed"
-"""The type under which it is recorded that time did something: an event of nobody's."""
 
 
 def decide_due(work: Work, _: Due) -> Outcome:

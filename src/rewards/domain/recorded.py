@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+TIME_PASSED: Final = "time.passed"
+"""The type under which it is recorded what came about without an event: by time, a job, or a command that is none. It is
+nobody's, so it is never taken back."""
 HISTORY_EVENTS_MAX: Final = 20_000
 """How many events one metric of one member is counted anew from: the newest ones."""
 

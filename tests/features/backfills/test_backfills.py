@@ -97,12 +97,15 @@ async def worked_off(shop: Live, backfill: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def metrics(shop: Live, member: str) -> list[Any]:
+COUNTED: Final = ("orders", "spent", "largest", "products")
+
+
+async def metrics(shop: Live, member: str, keys: Sequence[str] = COUNTED) -> list[Any]:
     wallet = await find_wallet(shop.service.engine, shop.service.programs, shop.program_id, MemberRef.parse(member))
     state, program = wallet.found.state, wallet.program
     return [
         read(program.metrics[key], state.metrics.get(program.metrics[key].id), at=wallet.now, zone=program.zone)
-        for key in ("orders", "spent", "largest", "products")
+        for key in keys
     ]
 
 
@@ -345,6 +348,37 @@ async def test_what_is_refused(shop: Live, body: dict[str, Any], status: int, co
     if path is not None:
         assert path in str(problem)
     assert (await shop.client.get("/v1/programs/backfills")).json() == {"items": []}
+
+
+GREETED: Final = """
+rewards: 1
+program: {key: fills, timezone: Europe/Berlin, late_window: 72h}
+events: {greeted: {properties: {segment: string}}}
+attributes: {vip: boolean}
+metrics:
+  greetings: {count: greeted}
+  latest: {last: greeted, value: event.segment}
+  entries: {count: segment.entered}
+segments: {vip: member.vip}
+rules:
+  - {key: greet, on: segment.entered, then: [{event: {type: greeted, properties: {segment: event.segment}}}]}
+"""
+
+
+async def test_what_a_rule_raised_without_an_event_stays_counted(shop: Live) -> None:
+    await publish(shop, GREETED)
+    await shop.event(type="greeted", member="ada", properties={"segment": "by hand"})
+    changed = await shop.client.patch(
+        "/v1/members/ada", json={"attributes": {"vip": True}}, headers={"Idempotency-Key": "vip"}
+    )
+    assert changed.status_code == 200, changed.text
+    keys = ("greetings", "latest", "entries")
+    assert await metrics(shop, "ada", keys) == [2, "vip", 1]
+    done = await worked_off(shop, await started(shop, metrics=["greetings", "latest"]))
+    assert (done["state"], done["metrics"]) == ("done", ["greetings", "latest"])
+    assert await metrics(shop, "ada", keys) == [2, "vip", 1]
+    refused = await start(shop, "entries", metrics=["entries"])
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:rewards:problem:invalid-input")
 
 
 async def test_a_metric_older_than_what_is_kept_is_not_counted_anew(shop: Live) -> None:

@@ -16,8 +16,8 @@ from rewards.domain.play import mechanics
 from rewards.domain.play.deciding import follow_emitted, place_in_segments
 from rewards.domain.play.recounting import FILLED_IN, recount, recount_earned
 from rewards.domain.play.segments import reassess
-from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Metric
+from rewards.domain.recorded import TIME_PASSED
 from rewards.domain.work import Work
 
 SOURCE: Final = "backfill"

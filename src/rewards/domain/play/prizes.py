@@ -9,8 +9,9 @@ from rewards.domain.errors import Refusal
 from rewards.domain.outcome import Achievement, BoardNotice, EventRecord, Outcome, Status
 from rewards.domain.play.boards import NAME, OPTED_OUT, REMOVED, opted_out, removals
 from rewards.domain.play.rewards import give
-from rewards.domain.profile import TIME_PASSED, finish_profile
+from rewards.domain.profile import finish_profile
 from rewards.domain.program.problems import meant
+from rewards.domain.recorded import TIME_PASSED
 from rewards.domain.work import Work
 
 PRIZE: Final = "prize"

@@ -14,6 +14,7 @@ from uuid import UUID
 from rewards.domain.errors import SchemaViolation
 from rewards.domain.ledger.accounts import Kind
 from rewards.domain.ledger.wallet import Unloaded
+from rewards.domain.outcome import EventRecord, Outcome
 from rewards.domain.periods import epoch_micros, from_epoch_micros
 from rewards.domain.play.counting import contributed
 from rewards.domain.play.facts import EventFacts
@@ -21,8 +22,8 @@ from rewards.domain.play.metrics import Stored, contribution, recompute
 from rewards.domain.play.tier_held import FILLED_IN as TIERS_FILLED_IN
 from rewards.domain.play.windows import reach_seconds
 from rewards.domain.program.compiled import Metric
-from rewards.domain.recorded import History, PastEarning, Recorded, Wanted, WantedEarnings
-from rewards.domain.work import Work
+from rewards.domain.recorded import TIME_PASSED, History, PastEarning, Recorded, Wanted, WantedEarnings
+from rewards.domain.work import Work, balances
 
 PASSED: Final = "passed"
 """What begins the name of a contribution that time brought about, and not the event with which it is kept. The moment of it
@@ -38,6 +39,13 @@ def of_time(work: Work) -> list[Any]:
     ]
     metrics = {name for name, _ in work.counted}
     return counted + [[f"{PASSED}:{name}", *kept] for name, *kept in work.contributions if name not in metrics]
+
+
+def counted_without_event(work: Work, outcome: Outcome) -> EventRecord:
+    """What a command that is no event counted in metrics, as it is kept with an event: to be counted anew, and explained."""
+    answer = {"effects": outcome.effects, "balances": balances(outcome.state, work.program)}
+    name = f"{TIME_PASSED}:{outcome.id}"
+    return EventRecord(TIME_PASSED, name, work.now, {}, {}, work.contributions, answer=answer)
 
 
 def metric_of(name: str) -> str:

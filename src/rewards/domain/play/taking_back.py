@@ -1,5 +1,6 @@
 """Events that count no longer: when all that an event earned has been taken back, it leaves the metrics as well.
 
+Only what somebody sent is an event here: what came about without one was not earned, and stays.
 What it earned is what the rules of its own type gave. What followed from that (a badge, say, and its rewards) is no ground
 of the event, but the other way round: its mechanic is told of the changed metrics and decides for itself.
 """
@@ -16,7 +17,7 @@ from rewards.domain.play.correcting import corrected
 from rewards.domain.play.metrics import INVERTIBLE, Stored, retract
 from rewards.domain.play.recounting import contributions_of, recount
 from rewards.domain.program.compiled import Metric
-from rewards.domain.recorded import Earned, Recorded
+from rewards.domain.recorded import TIME_PASSED, Earned, Recorded
 from rewards.domain.work import Work
 
 _RULE = "rule:"
@@ -45,7 +46,7 @@ def _groundless(work: Work, identifier: UUID, taken: tuple[UUID, ...]) -> Record
             raise Unloaded(event=identifier)
         work.trace.append({"taken_back": str(identifier), "result": "not_recorded"})
         return None
-    if event.taken_back or identifier in work.taken_back:
+    if event.taken_back or identifier in work.taken_back or event.type == TIME_PASSED:
         return None
     earned = [each for each in event.earned if _own(work, event, each.source)]
     if not any(each.transaction in taken for each in earned):

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rewards.domain.ids import bucket_of
-from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Program
+from rewards.domain.recorded import TIME_PASSED
 from rewards.pipeline.load import rows
 
 _EVENT: Final = """e.bucket, e.member_id, e.id, e.client_id, e.type, e.status, e.program_version, e.occurred_at, e.recorded_at,

@@ -35,7 +35,7 @@ def _events(writes: Writes) -> Iterator[Row]:
             outcome.now,
             _json(event.properties).decode(),
             _json(event.context).decode() if event.context else None,
-            _json(outcome.answer).decode(),
+            _json(outcome.answer if event.answer is None else event.answer).decode(),
             _json(outcome.trace).decode(),
             _json(event.contributions).decode() if event.contributions else None,
             event.sent_by,

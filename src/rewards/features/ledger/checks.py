@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from rewards.domain.ledger.accounts import Book
-from rewards.domain.profile import TIME_PASSED
+from rewards.domain.recorded import TIME_PASSED
 from rewards.features.ledger.movements import movements
 
 FINDINGS_MAX: Final = 1_000

@@ -24,8 +24,8 @@ from rewards.db.transact import snapshot
 from rewards.domain.commands import Event, MemberRef
 from rewards.domain.ids import BUCKETS, id_floor
 from rewards.domain.outcome import Status
-from rewards.domain.profile import TIME_PASSED
 from rewards.domain.program.compiled import Program
+from rewards.domain.recorded import TIME_PASSED
 from rewards.domain.simulation import Flow, Marks, Person, Simulation, Tally, liability, members_apart
 from rewards.features.programs.simulate import (
     REPORT_EVENTS,

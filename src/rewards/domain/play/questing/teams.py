@@ -19,8 +19,9 @@ from rewards.domain.play.questing.sending import name_of
 from rewards.domain.play.questing.shares import Share, Shares
 from rewards.domain.play.questing.standing import Entry, contributors_of
 from rewards.domain.play.questing.undoing import lose, undo
-from rewards.domain.profile import TIME_PASSED, finish_profile
+from rewards.domain.profile import finish_profile
 from rewards.domain.program.quest import Quest
+from rewards.domain.recorded import TIME_PASSED
 from rewards.domain.work import Work
 
 AHEAD: Final = "team_taken_back"
