@@ -88,6 +88,7 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with service.running(), aclosing(board_reader), feeds.running(), AsyncExitStack() as stack:
             await stack.enter_async_context(watch.running())
+            await stack.enter_async_context(service.whereabouts.listening())
             stack.push_async_callback(checker.close)
             for also in alongside:
                 await stack.enter_async_context(also())
@@ -158,6 +159,7 @@ def _state(service: Service, keys: ApiKeys, **more: Any) -> State:
         "sandbox_clock": SandboxClock(service.engine, (due.run, sweep.run, closings.run), sweep.run_inactive),
         "readiness": Readiness(service.engine, head_revision(), INSERT_ONLY, service.secret_key),
         "stream_tickets": Tickets(service.secret_key, service.valkey),
+        "whereabouts": service.whereabouts,
         "ending": service.ending,
         "metrics_registry": service.registry,
     }

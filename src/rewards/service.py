@@ -22,6 +22,7 @@ from rewards.features.events.jobs import Lateness
 from rewards.features.leaderboards import rows as leaderboard_rows
 from rewards.features.leaderboards.hints import ScoreHints
 from rewards.features.leaderboards.projecting import ProjectorMetrics
+from rewards.features.leaderboards.whereabouts import Whereabouts
 from rewards.features.members import rows as member_rows
 from rewards.features.progress import rows as progress_rows
 from rewards.features.wallets import rows as wallet_rows
@@ -106,6 +107,7 @@ class Service:
         """Set when the service is told to end: what would go on for good ends then."""
         self.board_metrics = ProjectorMetrics(self.registry)
         self.score_hints = ScoreHints(self.valkey)
+        self.whereabouts = Whereabouts(self.valkey)
         self.batches = Batches(
             self.lane_engine,
             self.programs,
@@ -113,6 +115,7 @@ class Service:
             metrics=self.metrics,
             due_written=self.due_written.set,
             scores_written=self.score_hints.written,
+            moved=self.whereabouts.moved,
         )
         self.lanes = Lanes(
             self.batches,
@@ -129,10 +132,12 @@ class Service:
         """Lanes run inside; leaving drains them and closes every connection."""
         await self.lanes.start()
         try:
-            async with self.score_hints.publishing():
-                yield
+            async with self.score_hints.publishing(), self.whereabouts.publishing():
+                try:
+                    yield
+                finally:
+                    await self.lanes.drain()  # inside, for what it commits is told as well
         finally:
-            await self.lanes.drain()
             await self.lane_engine.dispose()
             await self.engine.dispose()
             await self.valkey.aclose()

@@ -76,15 +76,25 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         _, waiting = await asyncio.wait(waiting, timeout=CANCEL_AGAIN_SECONDS)
 
 
-async def listen(valkey: Valkey, channel: str, heard: Callable[[bytes], None]) -> None:
-    """Calls `heard` with what is published, for good. What comes while Valkey is away is not heard: it is a hint only."""
+async def listen(
+    valkey: Valkey, channel: str, heard: Callable[[bytes], None], *, began: Callable[[], None] = lambda: None
+) -> None:
+    """Calls `heard` with what is published, for good. What comes while Valkey is away is not heard: it is a hint only.
+
+    `began` is called whenever listening begins: from then on all is heard, and what came before may have been missed.
+    """
     while True:
         try:
-            async with valkey.pubsub(ignore_subscribe_messages=True) as subscription:
+            async with valkey.pubsub() as subscription:
                 await subscription.subscribe(channel)
                 while True:
                     message = await subscription.get_message(timeout=LISTENED_SECONDS)
-                    if message is not None:
+                    if message is None:
+                        continue
+                    # A connection that broke is made anew without a word, but the server says each time that it listens.
+                    if message["type"] == "subscribe":
+                        began()
+                    elif message["type"] == "message":
                         heard(message["data"])
         except VALKEY_ERRORS:
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)

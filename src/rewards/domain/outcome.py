@@ -132,6 +132,8 @@ class Outcome:
     achievements: list[Achievement] = field(default_factory=list)
     scores: list[BoardScore] = field(default_factory=list)
     board_notices: list[BoardNotice] = field(default_factory=list)
+    elsewhere: bool = False
+    """Whoever looks for the member on boards finds it in another part now, or as whom it was merged into."""
     taken_back: dict[UUID, UUID] = field(default_factory=dict)
     """Events that count no longer, each with the member who sent it."""
     wake_at: datetime | None = None

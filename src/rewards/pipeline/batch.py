@@ -6,7 +6,8 @@ as they were read; if not, the batch begins anew in a transaction that locks fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -44,12 +45,14 @@ class Batches:
         metrics: BatchMetrics,
         due_written: Callable[[], None] = lambda: None,
         scores_written: Callable[[], None] = lambda: None,
+        moved: Callable[[Collection[UUID]], None] = lambda _: None,
     ) -> None:
         """`due_written` is called after a commit that left commands for other members, `scores_written` after one that
-        changed what leaderboards show."""
+        changed what leaderboards show, and `moved` with the members that are elsewhere on boards since."""
         self._metrics = metrics
         self._due_written = due_written
         self._scores_written = scores_written
+        self._moved = moved
         self._engine = engine
         self._programs = programs
         self._parts = tuple(parts)
@@ -117,3 +120,6 @@ class Batches:
             self._due_written()
         if any(outcome.scores for outcome in outcomes):
             self._scores_written()
+        moved = {outcome.state.id for outcome in outcomes if outcome.elsewhere}
+        if moved:
+            self._moved(moved)

@@ -205,6 +205,39 @@ def test_a_part_follows_the_attribute() -> None:
     assert (row.part, row.left_part, row.shown) == ("", "blue", False)
 
 
+@pytest.mark.parametrize(
+    ("before", "command", "elsewhere"),
+    [
+        ({"team": "red"}, SetProfile({"team": "blue"}), True),
+        ({"team": "red"}, SetProfile({"team": None}), True),
+        ({}, SetProfile({"team": "blue"}), True),
+        ({"team": "red"}, SetProfile({"team": "red"}), False),
+        ({"team": "red"}, SetProfile({"nick": "Red"}), False),  # which splits no board
+        ({"team": "red"}, SetProfile(locale="de"), False),
+        ({"team": "red"}, OptOut(out=True), False),
+        ({"team": "red"}, ModerateBoard("teams", "a bot"), False),
+        ({"team": "red"}, MergeOut(MemberRef("user", "ben"), BEN), True),
+    ],
+)
+@pytest.mark.parametrize("plays", [0, 1])
+def test_who_is_elsewhere_is_said_with_a_score_and_without(
+    before: dict[str, str], command: Command, *, elsewhere: bool, plays: int
+) -> None:
+    world = World()
+    world.tell(SetProfile(before), START)
+    for _ in range(plays):
+        assert not world.happen("scored", START, points=1).elsewhere
+    assert world.tell(command, START).elsewhere is elsewhere
+
+
+def test_who_takes_over_the_attributes_of_a_merged_member_is_elsewhere() -> None:
+    world = World()
+    world.tell(SetProfile({"team": "red"}), START, "ben")
+    world.tell(MergeOut(MemberRef("user", "ada"), ADA), START, "ben")
+    assert world.outcome is not None
+    assert (world.outcome.state.external_id, world.outcome.elsewhere) == ("ada", True)
+
+
 def test_only_members_of_the_segment_are_shown() -> None:
     world = World()
     world.happen("scored", START, points=1)

@@ -160,9 +160,11 @@ async def test_a_customer_sees_the_part_that_it_is_in(boards: Boards) -> None:
         await client.patch(f"/v1/members/{member}", json={"attributes": {"city": city}})
         await boards.score(member, points)
     await boards.project()
+    await client.patch("/v1/members/eve", json={"attributes": {"city": "Ulm"}})  # without a score
     for member, query, part, scores in (
         ("ada", {}, "Köln", [7, 5]),
         ("cem", {}, "Ulm", [9]),
+        ("eve", {}, "Ulm", [9]),
         ("cem", {"part": "Köln"}, "Köln", [7, 5]),
         ("newcomer", {}, "", []),
     ):

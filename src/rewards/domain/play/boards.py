@@ -150,9 +150,15 @@ def opted_out(play: Mapping[str, Mapping[str, Any]]) -> bool:
     return bool(play.get(NAME, {}).get(OPTED_OUT))
 
 
+def part_of(board: Board, attributes: Mapping[str, Any]) -> str:
+    """The part of a board in which a member with these attributes is; "" in none, as on a board that has no parts."""
+    return _told(attributes.get(board.attribute)) if board.attribute is not None else ""
+
+
 def record(work: Work, outcome: Outcome) -> None:
     """Leaves in the outcome the rows that this command changed: what others see of the member's standings."""
     before, after = work.state, outcome.state
+    outcome.elsewhere = _is_elsewhere(work, before, after)
     mine, now = before.play.get(NAME), after.play.get(NAME)
     if mine is now and before.attributes is after.attributes and before.segments is after.segments:
         return
@@ -174,6 +180,16 @@ def record(work: Work, outcome: Outcome) -> None:
         if old is new and view == seen:
             continue
         outcome.scores.extend(_changes(board, old, new, seen, view, outcome.now))
+
+
+def _is_elsewhere(work: Work, before: MemberState, after: MemberState) -> bool:
+    """Whether the member is in another part of a board than before, with a score there or without, or was merged."""
+    if before.merged_into != after.merged_into:
+        return True
+    if before.attributes is after.attributes:
+        return False
+    boards = _boards(work).values()
+    return any(part_of(board, before.attributes) != part_of(board, after.attributes) for board in boards)
 
 
 def _same_view(before: MemberState, after: MemberState, mine: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -212,7 +228,7 @@ def _view(board: Board, state: MemberState) -> tuple[str, bool]:
     if board.segment is not None:
         return "", shown and board.segment in state.segments
     if board.attribute is not None:
-        part = _told(state.attributes.get(board.attribute))
+        part = part_of(board, state.attributes)
         return part, shown and part != ""
     return "", shown
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -78,12 +79,17 @@ class Feed:
 
     watched: Watched
     latest: Shown
+    tag: bytes = field(init=False)
+    """Of the board, by which it is told of."""
     watchers: set[asyncio.Event] = field(default_factory=set)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     failed: RewardsError | None = None
     """Why it cannot be watched any more."""
     ageing: asyncio.TimerHandle | None = None
     """A clock of its own: reading may take as long as it likes to find out that nobody answers."""
+
+    def __post_init__(self) -> None:
+        self.tag = self.latest.view.set.board.tag.encode()
 
     def show(self, shown: Shown) -> None:
         """From now on, and as fresh for as long as it is."""
@@ -105,6 +111,14 @@ class Feed:
     def _grow_old(self) -> None:
         self.latest = replace(self.latest, stale=True)
         self.stir()
+
+
+@dataclass(eq=False, slots=True)
+class Watcher:
+    """Who watches a feed, and another one once it is to. `news` is set for the watcher to look at the feed's `latest`."""
+
+    feed: Feed
+    news: asyncio.Event
 
 
 class Feeds:
@@ -146,8 +160,46 @@ class Feeds:
 
         return leave
 
-    async def watch(self, watched: Watched) -> tuple[Feed, asyncio.Event]:
-        """Joins the feed, which has been read; the event is set when it changes. Raises what reading raises."""
+    async def watch(self, watched: Watched, news: asyncio.Event) -> Watcher:
+        """Joins the feed, which has been read. Raises what reading raises."""
+        feed = await self._feed(watched)
+        feed.watchers.add(news)
+        return Watcher(feed, news)
+
+    async def turn(self, watcher: Watcher, watched: Watched) -> None:
+        """From now on that is watched. Raises what reading raises; then it is what it was."""
+        if watched == watcher.feed.watched:
+            return
+        feed = await self._feed(watched)
+        self.unwatch(watcher)
+        feed.watchers.add(watcher.news)
+        watcher.feed = feed
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """The last one to leave ends the feed."""
+        feed = watcher.feed
+        feed.watchers.discard(watcher.news)
+        if not feed.watchers:
+            self._close(feed)
+
+    async def shown(self, now: Shown, watched: Watched, me: UUID | None, last_id: str) -> list[Ranked] | None:
+        """What the same watcher was shown of the same ranking under the id of a message; None if that is not known."""
+        version, _, place = last_id.partition("-")
+        if place != _place(now.view, watched.limit, me) or not (version.isascii() and version.isdigit()):
+            return None
+        if int(version) == now.version:
+            return now.ranked
+        try:
+            found: Any = await self._valkey.xrange(_log_key(now.view, watched.limit), f"{version}-0", f"{version}-0")
+        except VALKEY_ERRORS:
+            return None
+        if not found:
+            return None
+        rows = msgspec.msgpack.decode(found[0][1][b"ranked"], type=list[tuple[bytes, int, float, str | None]])
+        return [Ranked(UUID(bytes=member), rank, score, ref) for member, rank, score, ref in rows]
+
+    async def _feed(self, watched: Watched) -> Feed:
+        """Whoever gets it watches it at once: one that nobody watches ends."""
         feed = self._feeds.get(watched)
         if feed is None:
             latest = await self._read(watched, None)
@@ -156,28 +208,7 @@ class Feeds:
                 feed = self._feeds[watched] = Feed(watched, latest)
                 feed.show(latest)
                 self._tasks[watched] = asyncio.create_task(self._follow(feed), name="board-feed")
-        news = asyncio.Event()
-        feed.watchers.add(news)
-        return feed, news
-
-    def unwatch(self, feed: Feed, news: asyncio.Event) -> None:
-        """The last one to leave ends the feed."""
-        feed.watchers.discard(news)
-        if not feed.watchers:
-            self._close(feed)
-
-    async def shown(self, now: Shown, limit: int, version: int) -> list[Ranked] | None:
-        """What was shown of the same ranking under an earlier version; None if that is not known any more."""
-        if version == now.version:
-            return now.ranked
-        try:
-            found: Any = await self._valkey.xrange(_log_key(now.view, limit), f"{version}-0", f"{version}-0")
-        except VALKEY_ERRORS:
-            return None
-        if not found:
-            return None
-        rows = msgspec.msgpack.decode(found[0][1][b"ranked"], type=list[tuple[bytes, int, float, str | None]])
-        return [Ranked(UUID(bytes=member), rank, score, ref) for member, rank, score, ref in rows]
+        return feed
 
     def _close(self, feed: Feed) -> None:
         if self._feeds.get(feed.watched) is feed:
@@ -187,7 +218,7 @@ class Feeds:
 
     def _heard(self, tag: bytes) -> None:
         for feed in self._feeds.values():
-            if _tag(feed.latest.view) == tag:
+            if feed.tag == tag:
                 feed.stirred.set()
 
     async def _follow(self, feed: Feed) -> None:
@@ -235,8 +266,14 @@ def _shown(view: View, found: Excerpt) -> Shown:
     return Shown(view, found.version, found.as_of, found.stale, found.total, found.ranked, found.version)
 
 
-def _tag(view: View) -> bytes:
-    return view.set.board.tag.encode()
+def message_id(shown: Shown, limit: int, me: UUID | None) -> str:
+    """The id of the message that shows it. Versions are the board's, which all its rankings share: the rest says of which
+    ranking it is, and whose place in it was marked."""
+    return f"{shown.version}-{_place(shown.view, limit, me)}"
+
+
+def _place(view: View, limit: int, me: UUID | None) -> str:
+    return f"{zlib.crc32(f'{_log_key(view, limit)} {me}'.encode()):08x}"
 
 
 def _log_key(view: View, limit: int) -> str:

@@ -210,11 +210,6 @@ SELECT EXISTS (SELECT FROM leaderboard_score WHERE program_id = $1 AND board = $
     OR EXISTS (SELECT FROM leaderboard_period WHERE program_id = $1 AND board = $2 AND period = $3) AS scored
 """
 
-PERIODS: Final = """
-SELECT period, starts_at, ends_at, closes_at, closed_at FROM leaderboard_period
-WHERE program_id = $1 AND board = $2 ORDER BY ends_at DESC NULLS FIRST, period DESC LIMIT $3
-"""
-
 PART_OF: Final = """
 SELECT part FROM leaderboard_score
 WHERE program_id = $1 AND bucket = $2 AND member_id = $3 AND board = $4 AND period = $5

@@ -270,12 +270,6 @@ class Ranking:
         split = (name.decode().partition("/") for name in found)
         return [SetId(board, period, part) for period, _, part in split]
 
-    async def version(self, board: BoardId) -> int | None:
-        """What rises with every change; None for a board that is not complete."""
-        found: Any = await self._valkey.hmget(board.meta, ["layout", "version"])
-        layout, version = found
-        return int(version) if layout == board.layout.encode() else None
-
     async def aclose(self) -> None:
         """Leaves unanswered what is being asked."""
         await self._asking.aclose()

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rewards.db.transact import reading, snapshot
 from rewards.domain.commands import MemberRef
 from rewards.domain.errors import InvalidInput
+from rewards.domain.play.boards import part_of
 from rewards.domain.program.board import Board, Ties
 from rewards.domain.program.problems import meant
 from rewards.domain.program.schedule import Period
@@ -231,7 +232,8 @@ class BoardReader:
         return view.published.identity.member(ref)
 
     async def resolve(self, view: View, ref: MemberRef) -> tuple[View, UUID]:
-        """The member that `ref` has become, and the view of the part that it is in, where none was asked for.
+        """The member that `ref` has become, and the view of the part that it is in, where none was asked for: that of its
+        score, and as long as it has none that of its attributes.
 
         Raises UnknownMember and MemberErased.
         """
@@ -241,12 +243,11 @@ class BoardReader:
             if view.board.attribute is None or view.part:
                 return view, found.state.id
             sql = queries.PART_OF if view.frozen is None else queries.RESULT_PART_OF
-            part = await rows(
+            scored = await rows(
                 connection, sql, program_id, found.bucket, found.state.id, view.board.key, view.period.key
             )
-        if not part:
-            return view, found.state.id
-        return await self.view(program_id, view.board.key, view.period.key, part[0].part), found.state.id
+        part = scored[0].part if scored else part_of(view.board, found.state.attributes)
+        return await self.view(program_id, view.board.key, view.period.key, part), found.state.id
 
     async def became(self, view: View, members: Sequence[UUID]) -> Sequence[UUID]:
         """Whom those of the members were merged into that were merged into somebody."""
