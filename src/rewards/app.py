@@ -87,10 +87,8 @@ def make_app(service: Service, *alongside: Callable[[], AbstractAsyncContextMana
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with service.running(), aclosing(board_reader), feeds.running(), AsyncExitStack() as stack:
-            await stack.enter_async_context(watch.running())
-            await stack.enter_async_context(service.whereabouts.listening())
             stack.push_async_callback(checker.close)
-            for also in alongside:
+            for also in (watch.running, service.whereabouts.listening, *alongside):
                 await stack.enter_async_context(also())
             yield
 

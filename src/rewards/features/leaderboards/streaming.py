@@ -134,7 +134,7 @@ async def _stream(
         watcher = await feeds.watch(watched, news)
         entered.callback(feeds.unwatch, watcher)
         stream = Stream(state.engine, reader(state), feeds, watcher, following)
-        told = await stream.begin()
+        told = await stream.first()
         before = await feeds.shown(told.shown, watched, told.me, last_event_id) if last_event_id is not None else None
         return EventStream(stream.messages(told, before), endings=endings, left=entered.pop_all().close)
 

@@ -111,22 +111,22 @@ class Stream:
         self._watcher = watcher
         self._following = following
 
-    async def begin(self) -> Told:
+    async def first(self) -> Told:
         """What there is to say first. Raises what reading raises."""
         me, now = self._me(), self._watcher.feed.latest
         return Told(now, me, await self._place(now, me), (me, now.view.set, now.seen))
 
     async def messages(self, told: Told, before: Sequence[Ranked] | None) -> AsyncGenerator[bytes, None]:
-        """First what `begin` found, to those who have seen what was `before` only what differs; then whatever comes.
+        """First what `first` found, to those who have seen what was `before` only what differs; then whatever comes.
 
         It ends when what is watched is no more: whoever comes back is told why.
         """
         try:
             # Even where nothing differs: it may have been old then, or be so now.
-            first = await (self._snapshot(told) if before is None else self._changes(before, told))
+            greeting = await (self._snapshot(told) if before is None else self._changes(before, told))
         except RewardsError:
             return
-        yield first
+        yield greeting
         clock = asyncio.get_running_loop().time
         until = clock() + MEMBER_STREAM_SECONDS_MAX if self._following is not None else math.inf
         silent_from = clock()
