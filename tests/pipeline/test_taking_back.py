@@ -267,6 +267,31 @@ async def test_what_a_command_counted_that_is_no_event_is_counted_anew(
     assert [each async for found in verification.each_bucket(await verification.buckets()) for each in found] == []
 
 
+async def test_what_a_merged_member_counted_without_events_is_counted_anew(vips: Live) -> None:
+    changed = await vips.client.patch(
+        "/v1/members/anon:nina", json={"attributes": {"vip": True}}, headers={"Idempotency-Key": "of nina"}
+    )
+    assert changed.status_code == 200, changed.text
+    for member in ("anon:nina", "nina"):  # neither is rich by itself
+        body = {"currency": "points", "amount": 30}
+        headers = {"Idempotency-Key": f"points of {member}"}
+        assert (await vips.client.post(f"/v1/members/{member}/earn", json=body, headers=headers)).status_code == 200
+    published = await vips.service.programs.get(vips.program_id)
+    into = MemberRef("user", "nina")
+    merge = MergeOut(into, published.identity.member(into))
+    await vips.service.intake.one(
+        vips.program_id, Addressed(MemberRef("anon", "nina"), merge, "merge", {"into": "nina"}, "tests")
+    )
+    await vips.worker.run_due()
+    both = {"entries": 2, "names": 2, "latest": "rich"}
+    assert await metrics(vips, "nina") == both
+    for name, segment in (("n1", "vip"), ("n2", "rich")):
+        await vips.event(type="ordered", member="nina", properties={"order": name, "segment": segment})
+    for name in ("n1", "n2"):
+        assert len(await refund(vips, "nina", name)) == 1
+    assert await metrics(vips, "nina") == both
+
+
 async def test_what_a_command_counted_can_be_explained(vips: Live) -> None:
     answer = await vips.client.patch(
         "/v1/members/eva", json={"attributes": {"vip": True}}, headers={"Idempotency-Key": "of eva"}
