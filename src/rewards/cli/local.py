@@ -42,6 +42,11 @@ SAMPLE_KEY: Final = "shop"
 DIRECTORY: Final = Path(".rewards")
 FIRST_PORT: Final = 8000
 UNSET: Final = "Unset it to use the embedded server."
+KEYS: Final = {
+    "server_key": KeyRequest("rewards local: server", scopes=SCOPES),
+    "public_key": KeyRequest("rewards local: browser", kind="public", origins=("*",)),
+}
+"""What local.json calls the keys, and what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,24 +161,21 @@ async def _prepare(settings: Settings, directory: Path) -> Keys:
         source = await asyncio.to_thread(SAMPLE.read_bytes)
         program_id = await transact(engine, lambda connection: _publish_sample(connection, source, secret_key))
         facts = await asyncio.to_thread(_read_facts, directory)
-        # The same keys as last time, unless the database is another one or somebody revoked them.
-        if facts and await find_caller(engine, token_digest(secret_key, facts["server_key"])) is not None:
-            return Keys(facts["server_key"], facts["public_key"])
-        server, _ = await create_key(
-            engine,
-            secret_key,
-            program_id=program_id,
-            request=KeyRequest("rewards local: server", scopes=SCOPES),
-            actor="cli",
-        )
-        public, _ = await create_key(
-            engine,
-            secret_key,
-            program_id=program_id,
-            request=KeyRequest("rewards local: browser", kind="public", origins=("*",)),
-            actor="cli",
-        )
-        return Keys(server, public)
+        working: dict[str, str] = {}
+        for name, request in KEYS.items():
+            known = facts[name] if facts else None
+            # The same key as last time, unless the database is another one or somebody revoked it.
+            if known is None or await find_caller(engine, token_digest(secret_key, known)) is None:
+                working[name], _ = await create_key(
+                    engine, secret_key, program_id=program_id, request=request, actor="cli"
+                )
+                if known is not None:
+                    click.echo(
+                        f"The {name.replace('_', ' ')} of last time works no longer; a new one was made.", err=True
+                    )
+            else:
+                working[name] = known
+        return Keys(working["server_key"], working["public_key"])
     finally:
         await engine.dispose()
 
