@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import text
 from tests.command import run
-from tests.features.backfills.test_backfills import BADGE, HEAD, METRICS, PROGRAM, RULES, metrics, publish
+from tests.features.backfills.test_backfills import BADGE, HEAD, METRICS, PROGRAM, RULES, metrics, order, publish
 from tests.service import SECRET_KEY, EventFactory, Live, live, service_settings
 
 BEGINNING = """
@@ -98,6 +98,66 @@ async def test_killed_half_way_the_next_one_goes_on(migrated_url: str, redis_url
             assert await shop.balance(member) == 110
         code, _, complained = await command.run("backfill", "--program", shop.program_key, "--metric", "ordres")
         assert (code, "did you mean orders?" in complained) == (1, True)
+
+
+async def test_other_options_than_those_at_work_are_refused(migrated_url: str, redis_url: str) -> None:
+    command = Command(migrated_url, redis_url)
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as shop:
+        await order(shop, "ada", "a1", 40)
+        await publish(shop, HEAD + METRICS + BADGE + RULES)
+        key = shop.program_key
+
+        async def told(*options: str) -> tuple[int, str]:
+            code, said, complained = await command.run("backfill", "--program", key, *options)
+            return code, said + complained
+
+        code, said = await told("--resume")
+        assert (code, "no backfill of" in said) == (1, True), said
+        # Nobody works it off here: as if it had been interrupted.
+        begun = await shop.client.post(
+            "/v1/programs/backfills",
+            json={"metrics": ["spent", "orders"], "announce": False},
+            headers={"Idempotency-Key": "begun"},
+        )
+        assert begun.status_code == 202, begun.text
+        for other in (
+            (),
+            ("--silent",),
+            ("--metric", "orders", "--silent"),
+            ("--metric", "orders", "--metric", "spent"),
+            ("--metric", "orders", "--metric", "spent", "--silent", "--rewards"),
+        ):
+            code, said = await told(*other)
+            assert (code, "nothing was begun" in said) == (1, True), (other, said)
+            assert "It has: --metric orders --metric spent --silent; begun by key:" in said
+            assert "0 of 1 member done" in said
+            assert f"rewards program backfill --program {key} --resume" in said
+            assert begun.json()["id"] in said
+        code, said = await told("--metric", "ordres")
+        assert (code, "did you mean orders?" in said) == (1, True), said
+        code, said = await told("--resume", "--silent")
+        assert (code, "--resume goes on as it was begun" in said) == (2, True), said
+        assert ((await running(shop))["state"], (await running(shop))["members_done"]) == ("running", 0)
+
+        code, said = await told("--metric", "orders", "--metric", "spent", "--silent")  # the same once more
+        assert (code, f"Going on with the backfill {begun.json()['id']}" in said) == (0, True), said
+        assert ((await running(shop))["state"], (await metrics(shop, "ada"))[:2]) == ("done", [1, 40])
+        assert await shop.balance("ada") == 10  # silently: without the badge's reward
+
+
+async def test_going_on_takes_what_a_later_version_no_longer_has(migrated_url: str, redis_url: str) -> None:
+    command = Command(migrated_url, redis_url)
+    async with live(service_settings(migrated_url, redis_url), PROGRAM) as shop:
+        await order(shop, "ada", "a1", 40)
+        await publish(shop, HEAD + METRICS + BADGE + RULES)
+        begun = await shop.client.post("/v1/programs/backfills", json={}, headers={"Idempotency-Key": "begun"})
+        assert begun.status_code == 202, begun.text
+        await publish(shop, HEAD + METRICS.replace("largest", "most") + BADGE + RULES)
+        code, _, complained = await command.run("backfill", "--program", shop.program_key)
+        assert (code, "--metric largest --metric orders" in complained) == (1, True), complained
+        code, said, complained = await command.run("backfill", "--program", shop.program_key, "--resume")
+        assert (code, "1 member, 1 with recorded events" in said) == (0, True), complained
+        assert await shop.balance("ada") == 110
 
 
 async def test_publishing_tells_what_a_backfill_can_make_up_for(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -95,6 +95,22 @@ class Starter:
 
         return await transact(self.engine, store), False
 
+    async def at_work(self, program_id: int) -> Named | None:
+        """The one that is running; None when none is."""
+        async with reading(self.engine) as connection:
+            found = await rows(connection, queries.RUNNING, program_id)
+        return named(program_id, found[0]) if found else None
+
+    async def is_asked_for(self, found: Named, wish: Wish) -> bool:
+        """Whether a backfill does what is wished for: the same metrics as the version that decides now has them, in the same way.
+
+        Raises `InvalidInput` for an unknown metric.
+        """
+        published = await self._published(found.program_id)
+        wanted = _wanted(published, wish, await self._counted(published))
+        run = found.run
+        return (run.metrics, run.announce, run.rewards) == (wanted, wish.announce, wish.rewards)
+
     async def find(self, program_id: int, identifier: UUID) -> Named | None:
         """How far it is; None when the program has no such backfill."""
         async with reading(self.engine) as connection:
@@ -123,21 +139,19 @@ class Starter:
             [program] = await rows(connection, queries.REVISION, program_id)
         return await self.programs.refresh(program_id, at_least=program.revision)
 
+    async def _counted(self, published: Published) -> Sequence[tuple[Any, set[str]]]:
+        """The versions that have decided at some time, the newest first, each with the ids of its metrics."""
+        async with reading(self.engine) as connection:
+            versions = await rows(connection, queries.VERSIONS, published.program_id)
+        return [(row, await asyncio.to_thread(_ids_of, row.document)) for row in versions]
+
     async def _metrics(self, published: Published, wish: Wish) -> dict[str, str]:
         """The ids of the metrics to fill in, by key."""
         program = published.program
-        async with reading(self.engine) as connection:
-            versions = await rows(connection, queries.VERSIONS, published.program_id)
-        counted = [(row, await asyncio.to_thread(_ids_of, row.document)) for row in versions]
-        # What only the service raises is not recorded by itself, so it could not be counted anew. What tiers count of the
-        # points earned, without any events, is in the ledger for good.
-        known = {key: metric.id for key, metric in program.metrics.items() if metric.events <= program.events.keys()}
+        counted = await self._counted(published)
+        # What tiers count of the points earned, without any events, is in the ledger for good.
         kept = {metric.id for metric in program.metrics.values() if not metric.events}
-        if wish.metrics is None:
-            before = next((ids for row, ids in counted if row.number < program.version), set(known.values()))
-            wanted = {key: metric_id for key, metric_id in known.items() if metric_id not in before}
-        else:
-            wanted = {key: known[_known(key, known)] for key in wish.metrics}
+        wanted = _wanted(published, wish, counted)
         if not wanted and not program.mechanics:
             raise NothingToBackfill(
                 "there is no new metric that recorded events count for, and nothing else that follows from metrics"
@@ -151,6 +165,17 @@ class Starter:
                     metrics=longer,
                 )
         return wanted
+
+
+def _wanted(published: Published, wish: Wish, counted: Sequence[tuple[Any, set[str]]]) -> dict[str, str]:
+    """The ids of the metrics by key: those named, else those that the version before did not have (none in the first one)."""
+    program = published.program
+    # What only the service raises is not recorded by itself, so it could not be counted anew.
+    known = {key: metric.id for key, metric in program.metrics.items() if metric.events <= program.events.keys()}
+    if wish.metrics is not None:
+        return {key: known[_known(key, known)] for key in wish.metrics}
+    before = next((ids for row, ids in counted if row.number < program.version), set(known.values()))
+    return {key: metric_id for key, metric_id in known.items() if metric_id not in before}
 
 
 def _ids_of(document: Any) -> set[str]:
