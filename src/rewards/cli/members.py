@@ -7,6 +7,7 @@ import csv
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from rewards.db.transact import reading
 from rewards.domain.errors import InvalidInput
 from rewards.features.imports.importing import Importer, Opening, Tally
 from rewards.features.imports.reading import BadRow, Table
+from rewards.features.imports.rehearsal import Rehearsal
 from rewards.features.imports.runs import Progress as Done
 from rewards.features.imports.runs import Runs, digest_of
 from rewards.service import Service
@@ -65,7 +67,11 @@ class Request:
     callback=_source,
     help="The system that the balances come from. A member is imported once per source and currency.",
 )
-@click.option("--dry-run", is_flag=True, help="Only check every row; nothing is written.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what the import would do, and write nothing to the database. Bad rows go to FILE.dry-run.errors.csv.",
+)
 @click.pass_context
 def import_members(
     ctx: click.Context, file: Path, program: str | None, currency: str, source: str, *, dry_run: bool
@@ -77,10 +83,15 @@ def import_members(
     a file imported before adds nothing. Exit code 1 when rows were bad.
     """
     request = Request(file, program, currency, source, dry_run)
-    with file.open("rb") as opened, Errors(file.with_name(file.name + ".errors.csv")) as errors:
+    with file.open("rb") as opened, Errors(file, dry_run=dry_run) as errors:
         table = Table(opened)
         began = time.monotonic()
-        tally = run(lambda settings: _import(settings, request, table, opened, errors))
+        try:
+            tally = run(lambda settings: _import(settings, request, table, opened, errors))
+        except KeyboardInterrupt:
+            if not dry_run:
+                click.echo("Interrupted. The same command goes on where it stopped.", err=True)
+            raise
         _summary(tally, request, errors, seconds=time.monotonic() - began)
     ctx.exit(1 if tally.failed else 0)
 
@@ -92,24 +103,38 @@ async def _import(settings: Settings, request: Request, table: Table, opened: Bi
         passed_over = [name for name in table.columns if name not in {*opening.attributes, *BOOKED}]
         if passed_over:
             click.echo(f"Not attributes of the program, passed over: {', '.join(passed_over)}", err=True)
-        if request.dry_run:
-            errors.start(after_line=0)
-            importer = Importer(opening, None, None, report=errors.add)
-            return await _with_bar(importer, table, Done(), size=os.fstat(opened.fileno()).st_size)
         digest = await asyncio.to_thread(digest_of, request.path, source=request.source, currency=request.currency)
         runs = Runs(service.engine, opening.program_id, digest)
         before = await runs.read()
         if before.finished and not before.rows_failed:
             click.echo("This file was imported before; nothing to do.", err=True)
             return Tally(line=before.rows_done + 1)
-        if before.finished:
-            # What was wrong may have been put right in the program. Rows that were imported are repeats.
-            before = Done()
-        elif before.rows_done:
-            click.echo(f"Going on after line {before.rows_done + 1:,}.", err=True)
-        errors.start(after_line=before.rows_done + 1 if before.rows_done else 0)
-        importer = Importer(opening, service.intake, runs, report=errors.add)
-        return await _with_bar(importer, table, before, size=os.fstat(opened.fileno()).st_size)
+        before = _going_on(request, before, errors)
+        errors.start(before)
+        size = os.fstat(opened.fileno()).st_size
+        if not request.dry_run:
+            importer = Importer(opening, service.intake.many, runs, report=errors.add)
+            return await _with_bar(importer, table, before, size=size)
+        with Rehearsal(service.engine, service.programs) as rehearsal:
+            importer = Importer(opening, rehearsal.many, None, report=errors.add)
+            return await _with_bar(importer, table, before, size=size)
+
+
+def _going_on(request: Request, before: Done, errors: Errors) -> Done:
+    """From where to go on, and says so."""
+    if before.finished or not before.rows_done:
+        # What was wrong may have been put right in the program. Rows that were imported are repeats.
+        return Done()
+    line = before.rows_done + 1
+    if len(errors.reported(before)) != before.rows_failed:
+        click.echo(
+            f"Beginning anew: {errors.of_import} does not list the {counted(before.rows_failed, 'bad row')} up to line "
+            f"{line:,}, where this import stopped. Members that were imported are not imported again.",
+            err=True,
+        )
+        return Done()
+    click.echo(f"{'The import would go on' if request.dry_run else 'Going on'} after line {line:,}.", err=True)
+    return before
 
 
 BOOKED: Final = ("external_id", "points_balance")
@@ -155,10 +180,15 @@ def _summary(tally: Tally, request: Request, errors: Errors, *, seconds: float) 
 
 
 class Errors:
-    """`FILE.errors.csv`: line, reason, row. For its owner only, since rows are personal data; gone when there are none."""
+    """The bad rows of an import of `file`: line, reason, row. For its owner only, since rows are personal data; gone when
+    there are none.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `FILE.errors.csv`, which an import that was interrupted goes on with. A dry run has a file of its own.
+    """
+
+    def __init__(self, file: Path, *, dry_run: bool) -> None:
+        self.of_import = file.with_name(file.name + ".errors.csv")
+        self.path = file.with_name(file.name + ".dry-run.errors.csv") if dry_run else self.of_import
         self._file: TextIO | None = None
         self._shown = 0
         self._count = 0
@@ -175,12 +205,21 @@ class Errors:
         if not self._count:
             self.path.unlink()
 
-    def start(self, *, after_line: int) -> None:
-        """Keeps what an interrupted import reported up to `after_line`; what it reported later comes again."""
-        kept: list[list[str]] = []
-        if after_line and self.path.exists():
-            with self.path.open(encoding="utf-8", newline="") as file:
-                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= after_line]
+    def reported(self, before: Done) -> list[list[str]]:
+        """What an interrupted import has reported of the rows that are done; what it reported later comes again.
+
+        Not as many rows as failed where the list was removed, or another import of the file has written its own.
+        """
+        if not before.rows_done or not self.of_import.exists():
+            return []
+        with self.of_import.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+            rows = [row for row in csv.reader(file) if row and row[0].isascii() and row[0].isdigit()]
+            return [row for row in rows if int(row[0]) <= before.rows_done + 1]
+        return []
+
+    def start(self, before: Done) -> None:
+        """Begins with what was reported before."""
+        kept = self.reported(before)
         fresh = self.path.with_name(self.path.name + ".new")
         fresh.unlink(missing_ok=True)
         self._file = os.fdopen(

@@ -109,6 +109,13 @@ class Attempt:
         await self._write(connection, None, fetch)
         return BatchResult(self.results, self.deferred)
 
+    async def run_dry(self, connection: AsyncConnection) -> BatchResult:
+        """Decides and writes nothing. `connection` is a snapshot, in which all that is read fits together, as under locks."""
+        self.locked = True
+        await self._load(connection, {item.row_id for item in self.submissions})
+        await self._decide_all(connection)
+        return BatchResult(self.results, self.deferred)
+
     async def _write(self, connection: AsyncConnection, until: datetime | None, send: Send) -> None:
         """Where nothing is written, what callers are told is checked all the same; only answers given before stand by themselves."""
         repeated = all(isinstance(result, Receipt) and result.replayed for result in self.results.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rewards.db.transact import snapshot
@@ -10,14 +12,14 @@ from rewards.domain.commands import Event
 from rewards.domain.ids import Ids, unix_ms
 from rewards.domain.ledger.wallet import Unloaded
 from rewards.domain.outcome import Outcome
-from rewards.pipeline.attempt import ATTEMPTS_MAX, UNLOADED_MAX, TooManyAttempts
+from rewards.pipeline.attempt import ATTEMPTS_MAX, UNLOADED_MAX, Attempt, Plan, StartOver, TooManyAttempts
 from rewards.pipeline.counters import candidate_keys, read_counters
 from rewards.pipeline.dedup import check_same, is_decided, seen_before, stored_receipts
 from rewards.pipeline.forwarding import paths
 from rewards.pipeline.intake import Addressed, submission
 from rewards.pipeline.load import Loaded, load_members, load_more, unknown_member
 from rewards.pipeline.programs import Programs, Published
-from rewards.pipeline.submission import Receipt, Submission
+from rewards.pipeline.submission import Receipt, Result, Submission
 
 
 class _Outdated(Exception):
@@ -37,6 +39,28 @@ async def dry_run(engine: AsyncEngine, programs: Programs, program_id: int, addr
         except _Outdated as newer:
             published = await programs.refresh(program_id, at_least=newer.revision)
     raise TooManyAttempts("the program changed too often meanwhile; try again")
+
+
+async def dry_run_all(
+    engine: AsyncEngine, programs: Programs, program_id: int, submissions: Sequence[Submission]
+) -> list[Result]:
+    """An answer or an error for each, in order, as a batch of them would have it; each identity may be there once."""
+    results: dict[Submission, Result] = {}
+    left = list(submissions)
+    for _ in range(ATTEMPTS_MAX + len(left)):  # of those that must wait for others one at least is decided each time
+        if not left:
+            return [results[item] for item in submissions]
+        attempt = Attempt(await programs.get(program_id), left, Plan(), ())
+        try:
+            async with snapshot(engine) as connection:
+                done = await attempt.run_dry(connection)
+        except StartOver:
+            if attempt.newer_revision:
+                await programs.refresh(program_id, at_least=attempt.newer_revision)
+            continue
+        results.update(done.results)
+        left = done.deferred
+    raise TooManyAttempts("the members or the program changed too often meanwhile; try again")
 
 
 async def _decide(engine: AsyncEngine, published: Published, addressed: Addressed) -> Receipt:

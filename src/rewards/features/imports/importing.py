@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +17,7 @@ from rewards.domain.errors import InvalidInput, RewardsError, SchemaViolation
 from rewards.domain.program.compiled import Attribute
 from rewards.features.imports.reading import BadRow, Row, Table
 from rewards.features.imports.runs import Progress, Runs
-from rewards.pipeline.intake import Addressed, Intake
+from rewards.pipeline.intake import Addressed
 from rewards.pipeline.lanes import Overloaded
 from rewards.pipeline.submission import Receipt, Result
 
@@ -29,6 +29,8 @@ _BUSY: Final = frozenset({"database-busy", "overloaded"})
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 
 Line: TypeAlias = Row | BadRow | None
+Submit: TypeAlias = Callable[[int, Sequence[Addressed]], Awaitable[list[Result]]]
+"""Rows of a program, and an answer or an error for each, in order."""
 
 
 class ImportInterrupted(RewardsError):
@@ -102,18 +104,19 @@ class _Chunk:
 
 
 class Importer:
-    """Imports a table; `intake` None only checks it. `report` hears of bad rows, in order, before they count as done."""
+    """Imports a table. `submit` answers rows: `Intake.many`, or `Rehearsal.many` of an import that is only tried, which has
+    no `runs`. `report` hears of bad rows, in order, before they count as done."""
 
     def __init__(
         self,
         opening: Opening,
-        intake: Intake | None,
+        submit: Submit,
         runs: Runs | None,
         *,
         report: Callable[[list[BadRow]], None],
     ) -> None:
         self._opening = opening
-        self._intake = intake
+        self._many = submit
         self._runs = runs
         self._report = report
         self.tally = Tally()
@@ -149,11 +152,11 @@ class Importer:
                     chunk.sent.append(line)
                 except InvalidInput as wrong:
                     chunk.bad.append(BadRow(line.line, _reason(wrong), line.text))
-        if items and self._intake is not None:
-            chunk.results = await self._answered(self._intake, items)
+        if items:
+            chunk.results = await self._answered(items)
         return chunk
 
-    async def _answered(self, intake: Intake, items: list[Addressed]) -> list[Result]:
+    async def _answered(self, items: list[Addressed]) -> list[Result]:
         """An answer for each. What the database could not do now is tried again. Raises `ImportInterrupted`."""
         results: dict[int, Result] = {}
         left = list(range(len(items)))
@@ -161,18 +164,18 @@ class Importer:
             if attempt:
                 await asyncio.sleep(TRY_AGAIN_SECONDS * 2**attempt)
             try:
-                answers = await intake.many(self._opening.program_id, [items[index] for index in left])
+                answers = await self._many(self._opening.program_id, [items[index] for index in left])
             except (StorageError, Overloaded):
                 continue
             results.update(zip(left, answers, strict=True))
             left = [index for index in left if _passes(results[index])]
             if not left:
                 return [results[index] for index in range(len(items))]
-        raise ImportInterrupted("the database is not available; run the same command again to go on")
+        raise ImportInterrupted("the database is not available; run the same command again when it is")
 
     async def _settle(self, chunk: _Chunk) -> None:
         tally = self.tally
-        for row, result in zip(chunk.sent, chunk.results, strict=False):
+        for row, result in zip(chunk.sent, chunk.results, strict=True):
             reason = _refusal(result)
             if reason is not None:
                 chunk.bad.append(BadRow(row.line, reason, row.text))
@@ -181,9 +184,6 @@ class Importer:
             else:
                 tally.imported += 1
                 tally.amount += row.balance
-        if self._intake is None:
-            tally.imported += len(chunk.sent)
-            tally.amount += sum(row.balance for row in chunk.sent)
         chunk.bad.sort(key=lambda bad: bad.line)
         tally.failed += len(chunk.bad)
         tally.line = chunk.last_line
