@@ -18,7 +18,7 @@ from tests.service import SECRET_KEY
 from rewards.cli import failures
 from rewards.cli.local import Keys, _read_facts, _welcome
 from rewards.cli.root import main
-from rewards.local import LocalServers
+from rewards.local import LocalServers, ServerFailed
 
 NOBODY: Final = "postgresql://x:sekret@127.0.0.1:9/rewards"
 NO_VALKEY: Final = "redis://:sekret@127.0.0.1:9/0"
@@ -175,9 +175,10 @@ def test_a_full_disk_is_one_line(line: str) -> None:
         (IsADirectoryError(errno.EISDIR, "Is a directory", "members.csv.errors.csv"), "members.csv.errors.csv: Is a directory"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/a.csv"), "/srv/a.csv: Permission denied"),
         (OSError(errno.EBADF, "Bad file descriptor"), None),  # ours, and worth its traceback
+        (ServerFailed("PostgreSQL ended with code 1", "FATAL: no space"), "PostgreSQL ended with code 1\nFATAL: no space"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_used_is_named(error: OSError, line: str | None) -> None:
+def test_what_a_user_can_do_something_about_is_told(error: OSError, line: str | None) -> None:
     said = failures.told(error)
     assert (None if said is None else said.message) == line
 

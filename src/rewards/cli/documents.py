@@ -28,6 +28,12 @@ def read_source(path: Path) -> bytes:
     return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
 
 
+def check_distinct(*paths: Path | None) -> None:
+    """Raises `UsageError` where standard input is named twice: it can be read once."""
+    if [str(path) for path in paths].count("-") > 1:
+        raise click.UsageError("Standard input (-) can be read once only; name a file for the other.")
+
+
 def checked(source: bytes) -> Report:
     """`check` in a process of its own."""
 

@@ -12,6 +12,7 @@ from rewards.cli.reaching import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE, Unreac
 from rewards.cli.root import explained
 from rewards.db.transact import StorageError, sqlstate
 from rewards.domain.errors import RewardsError
+from rewards.local import LocalServersError
 from rewards.settings import SettingsError
 
 _SAID_BY_ITSELF: Final = frozenset({errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -30,6 +31,8 @@ def told(error: Exception) -> click.ClickException | None:
         return click.ClickException(f"The database refused: {why(error)}")
     if isinstance(error, RewardsError):
         return click.ClickException(explained(error))
+    if isinstance(error, LocalServersError):  # its message ends in what the server itself said
+        return click.ClickException(str(error))
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _SAID_BY_ITSELF):
         where = f"{error.filename}: " if error.filename is not None else ""
         return click.ClickException(f"{where}{error.strerror}")

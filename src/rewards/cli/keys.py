@@ -43,7 +43,12 @@ def keys() -> None:
     type=click.Choice(SCOPES),
     help="What it may do; repeatable. Without it: everything for a secret key, `events` for a public one.",
 )
-@click.option("--origin", "origins", multiple=True, help="A web origin that may use a public key; repeatable.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    help="A web origin that may use a public key, or *; repeatable. Without it no web page may, only apps.",
+)
 @click.option("--rate", "rate_per_second", type=click.IntRange(min=1), help="Requests a second; without it no limit.")
 def create(
     program: str | None,

@@ -202,6 +202,9 @@ async def _print_member(
     """Line by line as they are read, so that a history of any length can be printed."""
     zone = published.program.zone
     first, last = period(*days, zone, now=datetime.max.replace(tzinfo=UTC))
+    if currency is not None and currency not in published.program.currencies:
+        # It may have been one: the house refuses what nobody ever had, of which a statement would be empty.
+        await house_statement(engine, published, start=None, end=await database_now(engine), currency=currency)
     async with snapshot(engine) as connection:
         found = await member_statement(connection, published, ref, start=first, end=last, currency=currency)
         if as_json:

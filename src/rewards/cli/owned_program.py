@@ -22,7 +22,7 @@ from rewards.domain.program.diff import Change
 from rewards.domain.program.models.document import Document
 from rewards.features.programs import queries
 from rewards.features.programs.checking import Checker
-from rewards.features.programs.owning import NOTE_LENGTH_MAX, Owner, Publication, parsed
+from rewards.features.programs.owning import NOTE_LENGTH_MAX, Owner, Publication, check_publishable, parsed
 from rewards.features.programs.queries import StoredDocument, VersionRow
 from rewards.features.programs.store import UnknownProgram, create_program
 from rewards.pipeline.programs import NothingPublished
@@ -47,14 +47,23 @@ async def connected(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def as_owner(program: str | None, act: Callable[[Owner], Awaitable[T]], *, create: bool = False) -> T:
-    """Runs `act` for a program, by default the only one. Raises `UnknownProgram` unless it may be created."""
+def as_owner(program: str | None, act: Callable[[Owner], Awaitable[T]], *, create: bytes | None = None) -> T:
+    """Runs `act` for a program, by default the only one. `create` is the document with which to make one that is not there.
+
+    Raises `UnknownProgram` without it, and `InvalidProgram` before a program is made that could not be published.
+    """
 
     async def with_owner(settings: Settings) -> T:
         checker = Checker()
         async with connected(settings) as engine:
             try:
-                program_id, key = await _program(engine, settings, program, create=create)
+                try:
+                    program_id, key = await _found(engine, program)
+                except UnknownProgram:
+                    if program is None or create is None:
+                        raise
+                    await check_publishable(checker, program, create)
+                    program_id, key = await _made(engine, settings, program), program
                 return await act(Owner(engine, checker, program_id, key, ACTOR))
             finally:
                 await checker.close()
@@ -62,15 +71,14 @@ def as_owner(program: str | None, act: Callable[[Owner], Awaitable[T]], *, creat
     return run(with_owner)
 
 
-async def _program(engine: AsyncEngine, settings: Settings, key: str | None, *, create: bool) -> tuple[int, str]:
+async def _found(engine: AsyncEngine, key: str | None) -> tuple[int, str]:
     async with reading(engine) as connection:
-        try:
-            return await chosen_program(connection, key)
-        except UnknownProgram:
-            if key is None or not create:
-                raise
+        return await chosen_program(connection, key)
+
+
+async def _made(engine: AsyncEngine, settings: Settings, key: str) -> int:
     secret_key = settings.secret_key.get_secret_value()
-    return await transact(engine, partial(create_program, key=key, secret_key=secret_key)), key
+    return await transact(engine, partial(create_program, key=key, secret_key=secret_key))
 
 
 def owned_document(program: str | None, version: int | None) -> Document:
@@ -147,9 +155,11 @@ def publish(file: Path | None, program: str | None, version: int | None, note: s
         source = read_source(file)
         key = program or document_in(source, file).program.key
         try:
-            published = as_owner(key, lambda owner: _keyed(owner, _publish_new(owner, source, note)), create=create)
-        except UnknownProgram as unknown:
-            raise UnknownProgram(f"{unknown.message}; --create makes it") from None
+            published = as_owner(
+                key, lambda owner: _keyed(owner, _publish_new(owner, source, note)), create=source if create else None
+            )
+        except UnknownProgram:
+            raise UnknownProgram(f"there is no program {key!r}; --create makes it") from None
     show_publication(*published)
 
 
@@ -215,6 +225,8 @@ def rollback(program: str | None, to: int | None) -> None:
 @click.option("--reason", help="Why, for those who find it paused.")
 def pause(rule: str, program: str | None, reason: str | None) -> None:
     """Stop a rule at once, without a new version."""
+    if reason is not None and len(reason) > NOTE_LENGTH_MAX:
+        raise click.UsageError(f"A reason has at most {NOTE_LENGTH_MAX} characters.")
     as_owner(program, lambda owner: owner.pause(rule, reason=reason))
     click.echo(f"{rule} is paused.")
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rewards.cli.backfill import backfill
-from rewards.cli.documents import FILE, checked, document_of, read_source, show_problems, tested
+from rewards.cli.documents import FILE, check_distinct, checked, document_of, read_source, show_problems, tested
 from rewards.cli.owned_program import owned_document, pause, publish, resume, rollback, versions
 from rewards.cli.printing import console, counted
 from rewards.cli.simulate import simulate
@@ -35,6 +35,7 @@ def program() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def check(files: tuple[Path, ...], as_json: bool) -> None:
     """Report everything that is wrong with documents, each mistake with its place."""
+    check_distinct(*files)
     wrong = False
     for path in files:
         source = read_source(path)
@@ -90,6 +91,7 @@ def diff(files: tuple[Path, ...], program: str | None, before: int | None, after
 
     A file alone is compared with what is published of the program that it names.
     """
+    check_distinct(*files)
     if len(files) == 2 and program is None and before is None and after is None:
         one, other = (document_of(path) for path in files)
     elif len(files) == 1 and after is None:

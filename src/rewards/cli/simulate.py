@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from rewards.cli.documents import FILE, document_in, read_source
+from rewards.cli.documents import FILE, check_distinct, document_in, read_source
 from rewards.cli.owned_program import as_owner, stored_document
 from rewards.cli.printing import console, progress_bar
 from rewards.cli.simulation_report import budget_totals, figures, show
@@ -63,6 +63,7 @@ def simulate(
         raise click.UsageError("--from and --to are of --recorded: a file is replayed as a whole.")
     if events is not None and program is not None and against is not None:
         raise click.UsageError("Compare with --program, or with --against.")
+    check_distinct(file, against)
     first, end = _utc(since) or BEGINNING, _utc(until) or END
     if end < first:
         raise click.UsageError("--to is before --from.")

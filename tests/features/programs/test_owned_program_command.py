@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from tests.command import environment, run
+from tests.service import live, service_settings
 
 from rewards.cli.owned_program import summary
 from rewards.domain.program.diff import RESTARTS, Change, FieldChange
@@ -84,6 +86,54 @@ def test_what_keeps_a_document_from_being_published_is_told_once(
         "Error: tests.0: first: ada: expected 7 coins available, found 1 [test-failed], and 1 more",
         "  tests.1: second: ada: expected 7 coins available, found 1",
     ]
+
+
+def test_a_program_that_cannot_be_published_is_not_made(migrated_url: str, redis_url: str, tmp_path: Path) -> None:
+    def rewards(*arguments: str) -> tuple[int, str]:
+        ran = run(*arguments, environment=environment(migrated_url, redis_url))
+        return ran.returncode, ran.stdout + ran.stderr
+
+    path = tmp_path / "honest.yaml"
+    path.write_text(DOCUMENT.replace("KEY", "honest").replace("AMOUNT", "1"))
+    code, said = rewards("program", "publish", str(path), "--program", "honset", "--create")
+    assert (code, "this is the program 'honest', not 'honset'" in said) == (1, True), said
+    code, said = rewards("program", "versions", "--program", "honset")
+    assert (code, "there is no program 'honset'" in said) == (1, True), said
+    assert rewards("program", "publish", str(path), "--create")[0] == 0
+    code, said = rewards("program", "versions", "--program", "honset")
+    assert (code, "did you mean honest?" in said) == (1, True), said
+
+
+async def test_a_version_with_mistakes_makes_no_sandbox(migrated_url: str, redis_url: str) -> None:
+    source = DOCUMENT.replace("KEY", "faulty").replace("AMOUNT", "1")
+
+    def rewards(*arguments: str) -> tuple[int, str]:
+        ran = run(*arguments, environment=environment(migrated_url, redis_url))
+        return ran.returncode, ran.stdout + ran.stderr
+
+    async with live(service_settings(migrated_url, redis_url), source) as running:
+        for mistake in (source.replace("on: played", "on: plaid"), source.replace("rules:", "ruled:")):
+            drafted = await running.client.post(
+                "/v1/programs/versions", content=mistake, headers={"Content-Type": "application/yaml"}
+            )
+            number = str(drafted.json()["version"]["number"])
+            code, said = await asyncio.to_thread(
+                rewards, "sandbox", "create", "--program", running.program_key, "--version", number
+            )
+            assert (code, "did you mean" in said, "Traceback" in said) == (1, True, False), said
+        code, said = await asyncio.to_thread(rewards, "sandbox", "create", "--program", running.program_key)
+        assert code == 0, said
+        for line, wanted in (
+            ("--member nobody", "has no member nobody"),
+            ("--currency cions", "no currency 'cions'"),
+            ("--member ada --currency cions", "no currency 'cions'"),
+            ("--member ada --currency coins", "coins"),
+        ):
+            await running.event(type="played", member="ada")
+            code, said = await asyncio.to_thread(
+                rewards, "ledger", "statement", "--program", running.program_key, *line.split()
+            )
+            assert (code, wanted in said) == (0 if wanted == "coins" else 1, True), (line, said)
 
 
 def test_the_summary_is_short_and_aligned() -> None:

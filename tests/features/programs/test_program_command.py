@@ -253,6 +253,9 @@ def test_a_document_may_come_through_a_pipe(desk: Desk, monkeypatch: pytest.Monk
     assert ["coins", "issued", "4", "3", "-1"] in [line.split() for line in simulated.stdout.splitlines()]
     for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY"):
         monkeypatch.delenv(f"REWARDS_{name}", raising=False)
+    for line in (["check", "-", "-"], ["diff", "-", "-"], ["simulate", "-", "--events", events, "--against", "-"]):
+        twice = CliRunner().invoke(program, line, input=DOCUMENT)
+        assert (twice.exit_code, "can be read once only" in twice.stderr) == (2, True), line
     published = CliRunner().invoke(program, ["publish", "-"], input=DOCUMENT)
     assert isinstance(published.exception, SettingsError), published.output  # it got as far as the database
 

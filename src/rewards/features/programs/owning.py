@@ -163,17 +163,8 @@ class Owner:
             return Publication(version, before, None)
 
     async def check_publishable(self, source: bytes) -> None:
-        """Raises `InvalidProgram` for mistakes, failing tests and another program's document."""
-        tested = await self.checker.test(source, timeout_seconds=CHECK_SECONDS_MAX)
-        if not tested.report.ok:
-            raise invalid(tested.report.errors)
-        assert tested.report.document is not None
-        key = tested.report.document.program.key
-        if key != self.program_key:
-            wrong = Problem("program.key", "other-program", f"this is the program {key!r}, not {self.program_key!r}")
-            raise invalid([wrong])
-        if not tested.ok:
-            raise invalid(failures(tested))
+        """As `check_publishable`, for this program."""
+        await check_publishable(self.checker, self.program_key, source)
 
     async def pause(self, rule: str, *, reason: str | None) -> None:
         """Stops a rule at once, without a new version; pausing it again changes nothing. Raises `UnknownRule`."""
@@ -220,6 +211,19 @@ def _begin_now(document: Document, new_metrics: set[str]) -> dict[str, set[str]]
         "badges": badges,
         "tiers": {"tiers"} if tiers is not None and tiers.qualify.metric in metrics else set(),
     }
+
+
+async def check_publishable(checker: Checker, program_key: str, source: bytes) -> None:
+    """Raises `InvalidProgram` for mistakes, failing tests and another program's document."""
+    tested = await checker.test(source, timeout_seconds=CHECK_SECONDS_MAX)
+    if not tested.report.ok:
+        raise invalid(tested.report.errors)
+    assert tested.report.document is not None
+    key = tested.report.document.program.key
+    if key != program_key:
+        raise invalid([Problem("program.key", "other-program", f"this is the program {key!r}, not {program_key!r}")])
+    if not tested.ok:
+        raise invalid(failures(tested))
 
 
 async def rule_keys(connection: AsyncConnection, program_id: int) -> set[str]:
