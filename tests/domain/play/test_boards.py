@@ -288,15 +288,24 @@ def test_merged_members_score_together_and_the_one_that_goes_is_gone() -> None:
     assert world.outcome.board_notices == [BoardNotice("removed", "best", "a bot")]
 
 
-def test_a_changed_board_starts_anew() -> None:
+@pytest.mark.parametrize(
+    ("board", "period", "before", "after"),
+    [
+        ("weekly", "2026-W47", "{score: {metric: total}", "{score: {metric: total, operator: last}"),
+        ("orders", "all_time", "{score: {metric: orders}}", "{score: {metric: plays}}"),
+        ("teams", "all_time", ", by: {attribute: team}", ""),
+        ("teams", "all_time", "by: {attribute: team}", "by: {attribute: nick}"),
+        ("teams", "all_time", "by: {attribute: team}", "by: {segment: regulars}"),
+        ("regulars", "all_time", ", by: {segment: regulars}", ""),
+    ],
+)
+def test_a_changed_board_starts_anew(board: str, period: str, before: str, after: str) -> None:
     world = World()
     world.happen("scored", START, points=3)
-    changed = compiled(
-        DOCUMENT.replace("weekly: {score: {metric: total}", "weekly: {score: {metric: total, operator: last}")
-    )
-    world.members.program = changed
+    [line] = [each for each in DOCUMENT.splitlines() if each.startswith(f"  {board}: ") and before in each]
+    world.members.program = compiled(DOCUMENT.replace(line, line.replace(before, after)))
     world.happen("scored", START + hours(1), points=1)
-    assert world.score("weekly", "2026-W47") == 1
+    assert world.score(board, period) == 1
     assert world.score("best", "2026-11") == 3
 
 

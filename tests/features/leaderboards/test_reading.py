@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.features.leaderboards.boards import PROGRAM, Boards
 from tests.features.members.test_members import merge
-from tests.service import Live, another
+from tests.service import Live, another, publish_next
 
 from rewards.features.leaderboards import reading
 
@@ -111,6 +111,25 @@ async def test_a_board_in_parts(boards: Boards) -> None:
     assert await boards.places("/cities", part="Köln") == [(1, "bob", 7)]
     assert await boards.places("/cities", part="Ulm") == [(1, "cem", 9), (2, "ada", 5)]
     assert (await boards.ask("/shared", part="Ulm")).status_code == 422
+
+
+async def test_a_board_that_is_split_in_another_way_starts_anew_and_goes_on_when_that_comes_back(boards: Boards) -> None:
+    """Members who have done nothing since would otherwise be in the parts of before, and some in two of them."""
+    client = boards.live.client
+    for member, city, points in (("ada", "Köln", 5), ("bob", "Köln", 7)):
+        await client.patch(f"/v1/members/{member}", json={"attributes": {"city": city}})
+        await boards.score(member, points)
+    await boards.project()
+    for version, part, expected in (
+        (PROGRAM.replace(", by: {attribute: city}", ""), {}, [(1, "ada", 1)]),
+        (PROGRAM, {"part": "Köln"}, [(1, "bob", 7), (2, "ada", 6)]),
+    ):
+        await publish_next(boards.live, version)
+        await boards.live.service.programs.refresh(boards.live.program_id)
+        await boards.score("ada", 1)
+        await boards.project()
+        assert await boards.places("/cities", **part) == expected
+    assert await boards.places("/cities", part="") == []
 
 
 async def test_who_is_removed_or_opts_out_does_not_appear(boards: Boards) -> None:

@@ -85,7 +85,7 @@ class Prize:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """`id` is the hash of what scores and when: a changed board starts anew. `name` and the like are texts by locale.
+    """`id` is the hash of what scores, when, and in which ranking: a changed board starts anew. `name` and the like are texts by locale.
 
     `segment` ranks only its members; `attribute` makes one ranking (a part) per value of it. `grace` is how long after a
     period's end late events still count, and then its result is frozen. Periods that ended by `sealed_until` stand as they are

@@ -176,7 +176,7 @@ def _texts(localised: Localised | None, locale: str) -> dict[str, str]:
 
 
 def board_identity(document: Document, key: str) -> str:
-    """The hash of what scores and when: a board that counts something else starts anew."""
+    """The hash of what scores, when, and in which ranking: a board that counts something else starts anew."""
     each = document.leaderboards[key]
     metric = document.metrics.get(each.score.metric or "")
     definition = {
@@ -186,5 +186,8 @@ def board_identity(document: Document, key: str) -> str:
         "period": each.period if isinstance(each.period, str) else each.period.model_dump(),
         "metric": metric.model_dump(exclude={"name", "description", "unit"}) if metric is not None else None,
     }
+    if each.by is not None:
+        # Who does nothing after a new version would stay in the parts of before.
+        definition["by"] = each.by.model_dump()
     text = json.dumps(definition, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
