@@ -105,13 +105,26 @@ async def test_a_stream_follows_its_member_to_another_part(
         assert snapshots(await until(opened, me=expected, total=1 if expected is None else 2)) == []
 
 
+async def moved_by_another_process(towns: Boards, member: str, database_url: str, redis_url: str) -> None:
+    other = Service(service_settings(database_url, redis_url))
+    async with other.running():
+        moves = Addressed(MemberRef.parse(member), SetProfile({"city": "Ulm"}), None, {}, "tests")
+        await other.intake.one(towns.live.program_id, moves)
+
+
+async def test_a_member_is_followed_that_another_process_has_moved(
+    towns: Boards, boards_url: str, redis_url: str
+) -> None:
+    async with mine(towns, "eve") as opened:
+        await opened.next()
+        await moved_by_another_process(towns, "eve", boards_url, redis_url)
+        assert snapshots(await until(opened, part="Ulm")) == [("Ulm", [9])]
+
+
 async def test_a_member_is_followed_although_word_of_it_was_lost(towns: Boards, boards_url: str) -> None:
     async with mine(towns, "ada") as opened:
         await opened.next()
-        alone = Service(service_settings(boards_url, UNREACHABLE))
-        async with alone.running():
-            moves = Addressed(MemberRef.parse("ada"), SetProfile({"city": "Ulm"}), None, {}, "tests")
-            await alone.intake.one(towns.live.program_id, moves)
+        await moved_by_another_process(towns, "ada", boards_url, UNREACHABLE)
         await towns.project()
         assert [part for part, _ in snapshots(await until(opened, me={"rank": 2, "score": 5}, total=2))] == ["Ulm"]
 

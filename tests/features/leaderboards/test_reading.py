@@ -113,7 +113,7 @@ async def test_a_board_in_parts(boards: Boards) -> None:
     assert (await boards.ask("/shared", part="Ulm")).status_code == 422
 
 
-async def test_a_board_that_is_split_in_another_way_starts_anew_and_goes_on_when_that_comes_back(boards: Boards) -> None:
+async def test_a_board_that_is_split_in_another_way_starts_anew_and_comes_back(boards: Boards) -> None:
     """Members who have done nothing since would otherwise be in the parts of before, and some in two of them."""
     client = boards.live.client
     for member, city, points in (("ada", "Köln", 5), ("bob", "Köln", 7)):
