@@ -63,7 +63,7 @@ from rewards.domain.play.passing import arrange, pass_time
 from rewards.domain.play.prizes import decide_moderation, decide_opt_out, decide_prize
 from rewards.domain.play.questing.asked import decide_join, decide_leave
 from rewards.domain.play.questing.teams import decide_contribution, decide_loss, decide_reward, decide_taken_back
-from rewards.domain.play.recounting import counted_without_event, of_time
+from rewards.domain.play.recounting import of_time, without_event
 from rewards.domain.profile import decide_due, decide_profile, decide_segments
 from rewards.domain.program.compiled import Program
 from rewards.domain.refunding import decide_pass_on
@@ -137,8 +137,8 @@ def apply(
             # They are kept with the event that came next, and are none of its own: it does not take them with it.
             work.contributions = of_time(work)
     outcome = _DECIDE[type(command)](work, command)
-    if outcome.event is None and work.counted:
-        outcome.event = counted_without_event(work, outcome)
+    if outcome.event is None and (work.counted or work.trace):
+        outcome.event = without_event(work, outcome)
     if program.boards is not None:
         boards.record(work, outcome)
     if program.keeps_time:

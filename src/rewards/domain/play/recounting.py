@@ -41,8 +41,8 @@ def of_time(work: Work) -> list[Any]:
     return counted + [[f"{PASSED}:{name}", *kept] for name, *kept in work.contributions if name not in metrics]
 
 
-def counted_without_event(work: Work, outcome: Outcome) -> EventRecord:
-    """What a command that is no event counted in metrics, as it is kept with an event: to be counted anew, and explained."""
+def without_event(work: Work, outcome: Outcome) -> EventRecord:
+    """What came of a command that is no event, as it is kept of an event: to be explained, and counted anew."""
     answer = {"effects": outcome.effects, "balances": balances(outcome.state, work.program)}
     name = f"{TIME_PASSED}:{outcome.id}"
     return EventRecord(TIME_PASSED, name, work.now, {}, {}, work.contributions, answer=answer)
