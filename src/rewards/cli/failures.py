@@ -16,6 +16,11 @@ from rewards.local import LocalServersError
 from rewards.settings import SettingsError
 
 _SAID_BY_ITSELF: Final = frozenset({errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_WHAT_NEXT: Final = {
+    "unknown-version": "; `rewards program versions` lists those that there are",
+    "nothing-published": "; `rewards program publish FILE` publishes one",
+}
+"""For refusals that programs get, too, and that are put right by a command."""
 
 
 def told(error: Exception) -> click.ClickException | None:
@@ -30,7 +35,7 @@ def told(error: Exception) -> click.ClickException | None:
     if isinstance(error, DBAPIError) and sqlstate(error) in {UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE}:
         return click.ClickException(f"The database refused: {why(error)}")
     if isinstance(error, RewardsError):
-        return click.ClickException(explained(error))
+        return click.ClickException(explained(error) + _WHAT_NEXT.get(error.code, ""))
     if isinstance(error, LocalServersError):  # its message ends in what the server itself said
         return click.ClickException(str(error))
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _SAID_BY_ITSELF):

@@ -144,7 +144,7 @@ def versions(program: str | None) -> None:
 def publish(file: Path | None, program: str | None, version: int | None, note: str | None, create: bool) -> None:
     """Publish a document as the next version, or a draft. Refused if it has mistakes or its tests fail."""
     if (file is None) == (version is None):
-        raise click.UsageError("Give a file, or --version.")
+        raise click.UsageError("Give either a file or --version.")
     if version is not None and (note is not None or create):
         raise click.UsageError("--note and --create go with a file: a draft has its note, and its program.")
     if note is not None and len(note) > NOTE_LENGTH_MAX:

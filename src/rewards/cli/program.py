@@ -123,7 +123,7 @@ def diff(files: tuple[Path, ...], program: str | None, before: int | None, after
 def docs(file: Path | None, program: str | None, version: int | None) -> None:
     """Print the program for people, as Markdown with a flowchart of each rule."""
     if (file is None) == (program is None):
-        raise click.UsageError("Give a file, or --program.")
+        raise click.UsageError("Give either a file or --program.")
     if file is not None and version is not None:
         raise click.UsageError("--version goes with --program: a file is one version.")
     if file is not None:

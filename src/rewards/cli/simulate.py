@@ -58,7 +58,7 @@ def simulate(
     recorded and compares with what was answered then, or with --against.
     """
     if (events is None) == (not recorded):
-        raise click.UsageError("Give --events FILE, or --recorded.")
+        raise click.UsageError("Give either --events FILE or --recorded.")
     if events is not None and (since is not None or until is not None):
         raise click.UsageError("--from and --to are of --recorded: a file is replayed as a whole.")
     if events is not None and program is not None and against is not None:

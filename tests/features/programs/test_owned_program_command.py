@@ -69,6 +69,8 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
     assert (code, [line[:2] for line in lines[1:3]]) == (0, [["2", "superseded"], ["1", "published"]])
     assert lines[3] == ["paused", "play", "by", "cli:", "too", "much"]
     assert rewards("resume", "play", "--program", "owned") == (0, "play may fire again.\n", "")
+    code, _, said = rewards("rollback", "--program", "owned", "--to", "9")
+    assert (code, "no version 9; `rewards program versions` lists" in said) == (1, True)
     code, _, said = rewards("resume", "pley", "--program", "owned")
     assert (code, "did you mean play?" in said) == (1, True)
 
