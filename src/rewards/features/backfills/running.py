@@ -1,7 +1,7 @@
 """Working backfills off: members in key order, a page at a time, each a command like any other.
 
 A page is counted once it is done whole, from where it began. Killed in between, it is sent again: who had a turn is known by
-the command's key and answers as the first time. Members are decided under their own locks, beside live traffic.
+the command's key and answers as the first time. Members are decided in the lanes like everybody's commands, beside live traffic.
 """
 
 from __future__ import annotations
