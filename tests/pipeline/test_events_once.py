@@ -66,10 +66,12 @@ async def test_one_wrong_event_spoils_no_other(shop: Live) -> None:
     events[3]["surplus"] = 1
     answer = await shop.client.post("/v1/events/batch", json={"events": events})
     assert answer.status_code == 200
-    statuses = [result["status"] for result in answer.json()["results"]]
+    results = answer.json()["results"]
+    statuses = [result["status"] for result in results]
     assert statuses[0] == "processed"
     assert statuses[3] == "rejected"
     assert statuses[4] == "processed"
+    assert [result["id"] for result in results] == [event["id"] for event in events]
     assert await shop.balance("batch") == 5  # once a day
 
 

@@ -33,7 +33,11 @@ MOMENTS: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%
 @click.argument("file", type=FILE)
 @click.option("--events", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Events, one JSON a line.")
 @click.option("--recorded", is_flag=True, help="The events that the program recorded.")
-@click.option("--program", metavar="KEY", help="Whose events; with --events, whose published document to compare with.")
+@click.option(
+    "--program",
+    metavar="KEY",
+    help="Whose events, by default of the one in the document; with --events, whose published document to compare with.",
+)
 @click.option("--against", type=FILE, help="Another document to compare with.")
 @click.option("--from", "since", type=MOMENTS, help="Recorded events from this moment (UTC unless it says otherwise).")
 @click.option("--to", "until", type=MOMENTS, help="Recorded events before this moment.")
@@ -78,7 +82,7 @@ def simulate(
             found = simulate_file(events, after, before, progress, processes=processes)
         else:
             settings = load_settings()
-            program_id, published = as_owner(program, _owned)
+            program_id, published = as_owner(program or document.program.key, _owned)
             recording = Recording(
                 settings.database_url.get_secret_value(),
                 settings.database_role,

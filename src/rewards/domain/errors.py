@@ -29,6 +29,8 @@ class InvalidInput(RewardsError):
     """The input is wrong whatever the state. `details["path"]` names the field, `details["expected"]` what would be right."""
 
     code = "invalid-input"
+    item_id: str = ""
+    """What an item of a batch that is wrong otherwise calls itself, for its sender to tell it by."""
 
 
 class IdentityConflict(RewardsError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import zlib
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ ENVELOPE_LEVELS: Final = 2
 """The object and the array around the items of a batch, which take nothing from the levels that an item may have."""
 SAFE_INTEGER_MAX: Final = 2**53 - 1
 ITEMS_MAX: Final = 1000
+ITEM_ID_LENGTH_MAX: Final = 255
 
 # Sixteen digits in a row may be an integer beyond 2^53−1. Every digit becomes `0`, so that one search finds them.
 _DIGITS: Final = bytes(ord("0" if chr(byte) in "0123456789" else " ") for byte in range(256))
@@ -212,7 +213,22 @@ def decode_item(item: bytes, item_type: type[T], path: str) -> T | InvalidInput:
         error.details["path"] = path + (inner if inner.startswith("[") or not inner else f".{inner}")
         if not inner:  # the mistake is the item as a whole, which is not the body here
             error.message = error.message.replace("`body`", f"`{path}`")
+        error.item_id = _id_in(item)
         return error
+
+
+class _Named(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(max_length=ITEM_ID_LENGTH_MAX)]
+
+
+_named: Final = msgspec.json.Decoder(_Named)
+
+
+def _id_in(item: bytes) -> str:
+    try:
+        return _named.decode(item).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def plain(body: bytes, encoding: str, *, bytes_max: int) -> bytes:

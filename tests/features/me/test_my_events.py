@@ -51,6 +51,7 @@ async def test_in_a_batch_one_that_is_wrong_spoils_no_other(shop: Live) -> None:
     answer = await sent(ada, {"events": events})
     results = answer.json()["results"]
     assert [result["status"] for result in results] == ["processed", "rejected", "rejected", "rejected", "processed"]
+    assert [result["id"] for result in results] == ["b-1", "b-2", "b-3", "", "b-4"]
     assert results[2]["error"]["errors"][0]["path"] == "events[2].member"
     assert await shop.balance("me-batch") == 5
 

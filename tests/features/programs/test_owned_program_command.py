@@ -57,8 +57,9 @@ def test_the_life_of_a_program(migrated_url: str, redis_url: str, tmp_path: Path
     code, said, _ = rewards("simulate", written("3"), "--events", str(tmp_path / "events.jsonl"), "--program", "owned")
     assert code == 0
     assert ["coins", "issued", "2", "3", "+1"] in [line.split() for line in said.splitlines()]
-    code, said, _ = rewards("simulate", written("3"), "--recorded", "--program", "owned")
-    assert (code, said.splitlines()[0]) == (0, "0 events of 0 members.")
+    for whose in ([], ["--program", "owned"]):  # by default those of the one in the document
+        code, said, _ = rewards("simulate", written("3"), "--recorded", *whose)
+        assert (code, said.splitlines()[0]) == (0, "0 events of 0 members.")
 
     code, said, _ = rewards("rollback", "--program", "owned")
     assert (code, said.splitlines()[0]) == (0, "Version 1 is published in place of version 2.")

@@ -107,7 +107,7 @@ async def send_events(
             request.auth,
             answer_item(
                 command if isinstance(command, RewardsError) else next(results),
-                item.id if isinstance(item, EventIn) else "",
+                item.id if isinstance(item, EventIn) else item.item_id,
                 trace=trace,
             ),
         )

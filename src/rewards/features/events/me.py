@@ -173,7 +173,7 @@ async def _results(
     return [
         answer_item(
             command if isinstance(command, RewardsError) else next(decided),
-            item.id if isinstance(item, MyEventIn) else "",
+            item.id if isinstance(item, MyEventIn) else item.item_id,
         )
         for item, command in zip(items, commands, strict=True)
     ]
