@@ -56,7 +56,7 @@ def backfill(
         click.echo("Interrupted. What was begun goes on in a worker, or with --resume.", err=True)
         raise
     click.echo(
-        f"{counted(done.done, 'member')}, {done.changed:,} with recorded events; badges and tiers achieved: "
+        f"{counted(done.done, 'member')}, {done.changed:,} with events to fill in; badges and tiers achieved: "
         f"{done.achieved:,}; {counted(done.failed, 'member')} failed"
     )
     if done.state == "cancelled":
