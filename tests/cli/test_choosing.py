@@ -25,7 +25,6 @@ COMMANDS: Final = (
     "program pause play",
     "program resume play",
     "program publish --version 1",
-    "program simulate {document} --recorded",
     "ledger verify",
     "ledger statement",
     "keys list",
@@ -72,5 +71,7 @@ async def test_the_only_program_is_meant(servers: LocalServers, tmp_path: Path) 
 
         code, said = told("program diff {document}")  # the document names its own
         assert (code, said) == (0, "No change.\n")
+        code, said = told("program simulate {document} --recorded")
+        assert (code, said.splitlines()[0]) == (0, "0 events of 0 members.")
 
     await asyncio.to_thread(all_answer)
