@@ -90,6 +90,7 @@ class Attempt:
 
     async def run_at_once(self, connection: AsyncConnection) -> BatchResult:
         """Reads and decides without a lock; what it writes commits by itself."""
+        self.locked = False
         await self._load(connection, {item.row_id for item in self.submissions})
         await self._decide_all(connection)
         until = self.clock.wall + timedelta(seconds=DECIDED_SECONDS_MAX)
@@ -98,6 +99,7 @@ class Attempt:
 
     async def run_locked(self, connection: AsyncConnection) -> BatchResult:
         """One transaction that locks the members first, then the counters of budgets that were short."""
+        self.locked = True
         wanted = {item.row_id for item in self.submissions}
         merges = [item for item in self.submissions if isinstance(item.command, MergeOut)]
         merging = await self._merge_paths(connection, merges) if merges else set()
@@ -124,7 +126,6 @@ class Attempt:
 
     async def _load(self, connection: AsyncConnection, members: set[UUID], *, locked: int | None = None) -> None:
         """`locked` is how many of the members were locked before; None where nothing is."""
-        self.locked = locked is not None
         self.results: dict[Submission, Result] = {}
         self.deferred: list[Submission] = []
         program_id = self.published.program_id
